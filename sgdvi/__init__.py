@@ -1,0 +1,84 @@
+"""sgdvi: is what SGD gives me a posterior?
+
+Exact stationary laws of stochastic gradient descent, SGD as a sampler for NumPyro models, references (NUTS,
+variational inference, exact posteriors) and a verdict with reasons. This module is the table of contents;
+names are imported on first use, so that ``import sgdvi`` and ``sgdvi --help`` stay quick.
+"""
+
+import importlib
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+__version__ = _version("sgdvi")
+
+_CONTENTS = {
+    # the exact laws
+    "Moments": "sgdvi.moments",
+    "SGDStationary": "sgdvi.laws",
+    "StationaryLaw": "sgdvi.laws",
+    "stationary_law": "sgdvi.laws",
+    "critical_temperature": "sgdvi.laws",
+    "discrete_threshold": "sgdvi.laws",
+    "phase": "sgdvi.laws",
+    "Phase": "sgdvi.laws",
+    # models and data
+    "Problem": "sgdvi.problem",
+    "LinearNetwork": "sgdvi.linear",
+    "linear_problem": "sgdvi.linear",
+    # SGD as a sampler
+    "SGD": "sgdvi.samplers",
+    "sample": "sgdvi.samplers",
+    # comparison and verdict
+    "compare": "sgdvi.comparison",
+    "Comparison": "sgdvi.comparison",
+    "Known": "sgdvi.comparison",
+    "Verdict": "sgdvi.comparison",
+    "Finding": "sgdvi.diagnostics",
+    "Status": "sgdvi.diagnostics",
+    # the whole way, as `sgdvi compare` does it
+    "run": "sgdvi.experiment",
+    "Result": "sgdvi.experiment",
+    "InputError": "sgdvi._check",
+}
+_MODULES = {"zoo", "laws", "samplers", "diagnostics", "report"}
+
+__all__ = sorted([*_CONTENTS, *_MODULES, "__version__"])
+
+if TYPE_CHECKING:
+    from sgdvi._check import InputError as InputError
+    from sgdvi.comparison import Comparison as Comparison
+    from sgdvi.comparison import Known as Known
+    from sgdvi.comparison import Verdict as Verdict
+    from sgdvi.comparison import compare as compare
+    from sgdvi.diagnostics import Finding as Finding
+    from sgdvi.diagnostics import Status as Status
+    from sgdvi.experiment import Result as Result
+    from sgdvi.experiment import run as run
+    from sgdvi.laws import Phase as Phase
+    from sgdvi.laws import SGDStationary as SGDStationary
+    from sgdvi.laws import StationaryLaw as StationaryLaw
+    from sgdvi.laws import critical_temperature as critical_temperature
+    from sgdvi.laws import discrete_threshold as discrete_threshold
+    from sgdvi.laws import phase as phase
+    from sgdvi.laws import stationary_law as stationary_law
+    from sgdvi.linear import LinearNetwork as LinearNetwork
+    from sgdvi.linear import linear_problem as linear_problem
+    from sgdvi.moments import Moments as Moments
+    from sgdvi.problem import Problem as Problem
+    from sgdvi.samplers import SGD as SGD
+    from sgdvi.samplers import sample as sample
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CONTENTS:
+        value = getattr(importlib.import_module(_CONTENTS[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"sgdvi.{name}")
+    else:
+        raise AttributeError(f"module 'sgdvi' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,67 @@
+"""A problem: a NumPyro model, its data, the functionals of interest, and what is known exactly about it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sgdvi._check import InputError, message
+
+if TYPE_CHECKING:
+    from sgdvi.linear import LinearNetwork
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A NumPyro model with its data, as every run of a comparison sees it.
+
+    Attributes
+    ----------
+    name
+        Short name, used in titles and folder names.
+    model
+        NumPyro model. It takes the data as arguments and has one data plate over their leading axis.
+    data
+        Positional arguments of the model; arrays with N rows are what minibatches are drawn from.
+    functionals
+        Name -> function of the draws (an object with one attribute per site, dimensions chain, draw and the
+        site's own): the quantities on which laws are compared, for example ``{"v": lambda ds: ds.u * ds.w}``.
+    dims
+        Site -> names of its event dimensions; sites that share a name are aligned in the functionals.
+    exact
+        What is known in closed form, or None where nothing is.
+    description, source
+        What the problem teaches; where its data come from, with the licence.
+    options
+        The options that this problem was made with (depth, width, ...).
+    factory
+        Function that makes the problem again with other options; None where it has none.
+    """
+
+    name: str
+    model: Callable[..., Any]
+    data: tuple[Any, ...]
+    functionals: Mapping[str, Callable[[Any], Any]]
+    dims: Mapping[str, list[str]] = field(default_factory=dict)
+    exact: "LinearNetwork | None" = None
+    description: str = ""
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    factory: "Callable[..., Problem] | None" = None
+
+    def with_options(self, **options: Any) -> "Problem":
+        """Return the same problem made with other options (``depth=2``, ``width=5``, ``prior_sd=10.0``).
+
+        Raises
+        ------
+        InputError
+            If the problem does not have one of these options.
+        """
+        changed = {name: value for name, value in options.items() if value != self.options.get(name, ...)}
+        if not changed:
+            return self
+        unknown = [name for name in changed if name not in self.options]
+        if unknown or self.factory is None:
+            have = ", ".join(self.options) or "none"
+            rule = f"the problem {self.name!r} has no option {unknown[0] if unknown else next(iter(changed))!r}"
+            raise InputError(message(rule, changed, f"Its options: {have}."))
+        return self.factory(**{**self.options, **changed})
