@@ -1,0 +1,57 @@
+"""The table of contents: every public name exists, and ``import sgdvi`` stays light and harmless."""
+
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import sgdvi
+
+PROBE = """
+import sys, sgdvi
+heavy = {"jax", "numpyro", "arviz", "xarray", "matplotlib", "scipy", "optax"} & set(sys.modules)
+assert not heavy, f"import sgdvi imports {sorted(heavy)}"
+"""
+SETTINGS = """
+import jax
+before = dict(jax.config.values)
+import sgdvi
+for name in sgdvi.__all__:
+    getattr(sgdvi, name)
+assert dict(jax.config.values) == before, "importing sgdvi changes global JAX settings"
+"""
+
+
+@pytest.mark.parametrize("name", sgdvi.__all__)
+def test_name_exists(name: str) -> None:
+    assert getattr(sgdvi, name) is not None
+    assert name in dir(sgdvi)
+
+
+@pytest.mark.parametrize("name", sorted(sgdvi._CONTENTS))
+def test_name_is_documented(name: str) -> None:
+    assert (getattr(sgdvi, name).__doc__ or "").strip(), f"sgdvi.{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", sorted(sgdvi._CONTENTS))
+def test_lazy_name_is_no_module(name: str) -> None:
+    # after `import sgdvi.thing` the attribute `sgdvi.thing` is the module, so a lazy name of that spelling would change
+    assert importlib.util.find_spec(f"sgdvi.{name}") is None
+    assert not isinstance(getattr(sgdvi, name), ModuleType)
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'posterior'"):
+        sgdvi.posterior  # noqa: B018
+
+
+def test_star_import_and_type_checkers_see_the_same_names() -> None:
+    assert set(sgdvi._CONTENTS) | sgdvi._MODULES | {"__version__"} == set(sgdvi.__all__)
+
+
+@pytest.mark.parametrize("code", [PROBE, SETTINGS], ids=["light", "harmless"])
+def test_import_in_a_fresh_process(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
