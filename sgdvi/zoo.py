@@ -1,0 +1,173 @@
+"""The zoo: find a problem by its name or by the path of a file, and check that it can be used."""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from sgdvi._check import InputError, message, require
+from sgdvi.problem import Problem
+
+__all__ = ["list", "load", "template"]
+
+_TEMPLATE_HINT = "`sgdvi models --template` prints a file that works."
+
+
+def list() -> dict[str, str]:
+    """Return the names of the problems that ship with sgdvi, each with a summary of one line."""
+    files = sorted(path for path in _folder().glob("*.py") if not path.stem.startswith("_"))
+    return {path.stem.replace("_", "-"): _summary(path) for path in files}
+
+
+def template() -> str:
+    """Return the text of a model file of one's own: it works as it is and says what to change."""
+    return (_folder() / "_template.py").read_text(encoding="utf-8")
+
+
+def load(name_or_path: str | os.PathLike[str], **options: Any) -> Problem:
+    """Load a problem of the zoo, or one from a file of one's own.
+
+    Parameters
+    ----------
+    name_or_path
+        A name of `list` (``weak-signal`` and ``weak_signal`` are the same), or the path of a Python file with a
+        function ``problem(**options)`` that returns a `Problem`.
+    **options
+        Options of the problem, such as ``depth=2``.
+
+    Returns
+    -------
+    Problem
+        Its data have been checked: finite, and at least three rows.
+
+    Raises
+    ------
+    InputError
+        For an unknown name (with the closest ones), a file that is missing or fails to import, a function
+        ``problem`` that fails or returns something else, an unknown option, or data that cannot be used.
+    """
+    text = os.fspath(name_or_path)
+    name = text.replace("_", "-")
+    known = list()
+    if name in known:
+        made = importlib.import_module(f"sgdvi.models.{name.replace('-', '_')}").problem
+        problem = _call(made, options, f"the problem {name!r}")
+    elif text.endswith(".py") or os.sep in text or "/" in text:
+        problem = _from_file(Path(text).expanduser(), options)
+    else:
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        advice = f"Closest: {', '.join(close)}." if close else f"There are: {', '.join(known)}."
+        rule = "a model is a name of the zoo or the path of a .py file"
+        raise InputError(message(rule, repr(text), f"{advice} `sgdvi models` lists them all."))
+    _check_data(problem)
+    return problem
+
+
+@cache
+def _folder() -> Path:
+    # Through the import system, so that it is found in a wheel and in an editable install alike.
+    return Path(importlib.import_module("sgdvi.models").__path__[0])
+
+
+def _summary(path: Path) -> str:
+    # Parsed, not imported: a listing must not wait for JAX.
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def _from_file(path: Path, options: dict[str, Any]) -> Problem:
+    require(path.is_file(), "the model file must exist", repr(str(path)), "Check the path.")
+    require(path.suffix == ".py", "a model file must be a Python file (.py)", repr(str(path)))
+    module = _import(path)
+    made = getattr(module, "problem", None)
+    if not callable(made):
+        raise InputError(message(f"{path} must have a function problem()", type(made).__name__, _TEMPLATE_HINT))
+    problem = _call(made, options, str(path), path)
+    _trial(problem, path)
+    return problem
+
+
+def _import(path: Path) -> ModuleType:
+    name = f"_sgdvi_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018  a file on disk always has them
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickling and dataclasses in the user's file look the module up here
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise InputError(message(f"{path} must import", _one_line(error, path), _TEMPLATE_HINT)) from error
+    return module
+
+
+def _call(made: Callable[..., Any], options: dict[str, Any], what: str, path: Path | None = None) -> Problem:
+    parameters = inspect.signature(made).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        unknown = [option for option in options if option not in parameters]
+        have = ", ".join(parameters) or "none"
+        require(not unknown, f"{what} has no option {', '.join(map(repr, unknown))}", options, f"Its options: {have}.")
+    try:
+        problem = made(**options)
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
+    except (Exception, SystemExit) as error:
+        if path is None:
+            raise
+        raise InputError(message(f"problem() of {path} must not fail", _one_line(error, path))) from error
+    if not isinstance(problem, Problem):
+        rule = f"problem() of {what} must return a sgdvi.Problem"
+        raise InputError(message(rule, f"a {type(problem).__name__}", _TEMPLATE_HINT))
+    return problem
+
+
+def _check_data(problem: Problem) -> None:
+    where = f"the data of {problem.name!r}"
+    require(problem.data, f"{where} must have at least one array", "no arrays", _TEMPLATE_HINT)
+    require(problem.functionals, f"{problem.name!r} must have at least one functional", "none", _TEMPLATE_HINT)
+    lengths = set()
+    for position, values in enumerate(problem.data):
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufc":
+            raise InputError(message(f"argument {position} of {where} must be numeric", f"dtype {array.dtype}"))
+        if array.ndim:
+            lengths.add(len(array))
+        bad = np.argwhere(~np.isfinite(array))
+        if len(bad):
+            got = f"{array[tuple(bad[0])]} in row {bad[0][0] if array.ndim else 0} ({len(bad)} such values)"
+            rule = f"argument {position} of {where} must be finite"
+            raise InputError(message(rule, got, "Remove or impute these rows."))
+    require(lengths and max(lengths) >= 3, f"{where} must have at least 3 rows", max(lengths, default=0))
+
+
+def _trial(problem: Problem, path: Path) -> None:
+    """Run the model once with its data: what fails here would fail in every run, with a longer message."""
+    from numpyro import handlers
+
+    _check_data(problem)
+    try:
+        handlers.trace(handlers.seed(problem.model, 0)).get_trace(*problem.data)
+    except Exception as error:
+        shapes = ", ".join(str(np.shape(values)) for values in problem.data)
+        rule = f"the model of {path} must run with its data (shapes {shapes})"
+        raise InputError(message(rule, _one_line(error, path))) from error
+
+
+def _one_line(error: BaseException, path: Path) -> str:
+    lines = str(error).strip().splitlines()
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, SyntaxError):
+        return text if f"line {error.lineno}" in text else f"{text} (line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
+    frames = frames or [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{text} (line {frames[-1].lineno})" if frames else text
