@@ -1,0 +1,54 @@
+"""Sphinx configuration: API pages in a hand-made order, notebooks executed from their text, errors fatal."""
+
+import shutil
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from sgdvi.cli import main
+from sgdvi.zoo import template
+
+HERE = Path(__file__).parent
+
+project = "sgdvi"
+author = "The sgdvi developers"
+project_copyright = author
+release = version = installed("sgdvi")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode", "numpydoc"]
+source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
+exclude_patterns = ["_build", "generated", "conf.py"]
+suppress_warnings = ["config.cache"]
+
+html_theme = "furo"
+html_title = "sgdvi"
+html_static_path = ["_static"]
+templates_path: list[str] = []
+
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+numpydoc_show_class_members = False
+
+myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_heading_anchors = 3
+nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+
+# Notebooks live at the top of the repository, Sphinx wants its sources in one folder.
+notebooks = HERE / "notebooks"
+shutil.rmtree(notebooks, ignore_errors=True)
+notebooks.mkdir()
+for source in sorted((HERE.parent / "notebooks").glob("[0-9]*.py")):
+    shutil.copy(source, notebooks / source.name)
+
+# The pages show what the program prints today, not a copy of it.
+generated = HERE / "generated"
+generated.mkdir(exist_ok=True)
+for command in ("compare", "models", "doctor"):
+    shown = CliRunner().invoke(main, [command, "--help"], prog_name="sgdvi", catch_exceptions=False)
+    (generated / f"help-{command}.txt").write_text(shown.output, encoding="utf-8")
+(generated / "template.py").write_text(template(), encoding="utf-8")

@@ -1,0 +1,54 @@
+"""What the pages promise is there: links, commands, versions, and every public name on an API page."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import sgdvi
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/api/*.md")], key=lambda page: page.as_posix()
+)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        found = page.parent / target
+        # the docs build copies the notebooks beside the pages
+        copied = ROOT / "notebooks" / f"{Path(target).name}.py"
+        assert found.exists() or ("notebooks/" in target and copied.exists()), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", [name for name in sgdvi.__all__ if name in sgdvi._CONTENTS])
+def test_every_public_name_has_its_place_in_the_api_pages(name: str) -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/api/*.md"))
+    assert re.search(rf"^\.\. auto\w+:: (sgdvi\.)?{name}$", text, re.MULTILINE), f"no API page shows sgdvi.{name}"
+
+
+def test_readme_has_two_commands_of_one_line() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line for line in lines if line.startswith("    ") and "-m venv" in line]
+    assert len(commands) == 2
+    assert commands[0].endswith("sgdvi compare diabetes")
+    assert commands[1].endswith("pytest")
+
+
+def test_citation_and_version_agree_with_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["version"] == sgdvi.__version__
+    assert citation["license"] == project["license"]
+    assert citation["preferred-citation"]["start"] == "065303"
+    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_notebooks_are_text_in_percent_format() -> None:
+    for notebook in (ROOT / "notebooks").glob("*"):
+        assert notebook.suffix == ".py", f"{notebook.name}: store notebooks as jupytext text"
+        assert "# %% [markdown]" in notebook.read_text(encoding="utf-8")
