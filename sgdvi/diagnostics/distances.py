@@ -1,0 +1,213 @@
+"""Wasserstein-1 and Kolmogorov distances on the line, each with its null level."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from sgdvi._check import InputError, message
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.words import number
+
+_MOST_POINTS = 200_000
+_NULL_POINTS = 1_000
+_NULL_REPEATS = 400
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points on the line that stand for a law.
+
+    Attributes
+    ----------
+    values
+        Sorted values, float64, shape (n,).
+    effective
+        How many independent draws they are worth; inf for the quantiles of a law that is known.
+    """
+
+    values: np.ndarray
+    effective: float
+
+    @classmethod
+    def from_draws(cls, values: np.ndarray, effective: float) -> "Points":
+        """Pool draws (chain, draw) that are worth `effective` independent ones; none may be NaN."""
+        pooled = np.sort(np.asarray(values, dtype=np.float64).reshape(-1))
+        if pooled.size == 0 or not np.isfinite(pooled[[0, -1]]).all():
+            raise InputError(message("draws must be finite and at least one", f"{pooled.size} draws", "Clean them first."))
+        if pooled.size > _MOST_POINTS:
+            pooled = pooled[np.linspace(0, pooled.size - 1, _MOST_POINTS).round().astype(int)]
+        return cls(pooled, float(effective))
+
+    def quantile(self, q: np.ndarray) -> np.ndarray:
+        """Return quantiles at `q`."""
+        return np.quantile(self.values, q, method="inverted_cdf")
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation."""
+        return float(np.std(self.values))
+
+    @property
+    def spread(self) -> float:
+        """Distance from the 5 % to the 95 % quantile in units of a Gaussian's: a spread that always exists."""
+        low, high = self.quantile(np.array([0.05, 0.95]))
+        return float(high - low) / (2 * 1.6448536269514722)
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Both distances between two laws with their null levels, and the difference in two plain numbers.
+
+    Attributes
+    ----------
+    w1, w1_null
+        Wasserstein-1 distance and its null level in units of the reference's standard deviation.
+    ks, ks_null
+        Kolmogorov distance and its null level.
+    shift
+        Median minus the reference's median, in standard deviations of the reference.
+    widening
+        Width from the 5 % to the 95 % quantile over the reference's.
+    unit
+        Standard deviation of the reference in the units of the functional.
+    """
+
+    w1: float
+    w1_null: float
+    ks: float
+    ks_null: float
+    shift: float
+    widening: float
+    unit: float
+
+
+def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest difference between the empirical distribution functions of two sorted arrays."""
+    points = np.concatenate([a, b])
+    below_a = np.searchsorted(a, points, side="right") / a.size
+    below_b = np.searchsorted(b, points, side="right") / b.size
+    return float(np.abs(below_a - below_b).max())
+
+
+def null_level(reference: Points, n: float, m: float, quantile: float = 0.99, seed: int = 0) -> tuple[float, float]:
+    """Return the W1 and Kolmogorov distances that two samples of the *same* law exceed with a small probability.
+
+    Parameters
+    ----------
+    reference
+        The law, as points.
+    n, m
+        Effective sizes of the two samples; inf for a law that is known.
+    quantile
+        Probability of staying below the null level.
+    seed
+        Seed of the resampling; the result depends on nothing else.
+
+    Returns
+    -------
+    tuple of float
+        Null level of W1 in the units of the points, and of the Kolmogorov distance.
+
+    Notes
+    -----
+    W1: pairs of independent samples are drawn from the reference, of at most 1000 points each, and the result is
+    scaled with sqrt(1/n + 1/m). Kolmogorov: the limit law of the two-sample statistic.
+    """
+    root = math.sqrt(1 / n + 1 / m) if min(n, m) > 0 else math.inf
+    if root == 0 or math.isinf(root):
+        return root, root
+    rng = np.random.default_rng(seed)
+    size = int(np.clip(math.ceil(2 / root**2), 2, _NULL_POINTS))
+    draws = np.sort(rng.choice(reference.values, size=(2, _NULL_REPEATS, size)), axis=-1)
+    distances = np.abs(draws[0] - draws[1]).mean(axis=-1)
+    w1 = float(np.quantile(distances, quantile)) * root / math.sqrt(2 / size)
+    return w1, min(1.0, float(stats.kstwobign.ppf(quantile)) * root)
+
+
+def measure(points: Points, reference: Points, quantile: float = 0.99) -> Distance:
+    """Measure how far `points` are from `reference`, with null levels at their effective sizes."""
+    unit = reference.sd
+    if not (np.isfinite(unit) and unit > 0):
+        unit = reference.spread
+    unit = unit if unit > 0 else 1.0
+    w1_null, ks_null = null_level(reference, points.effective, reference.effective, quantile)
+    width = reference.spread
+    middle = np.array([0.5])
+    return Distance(
+        w1=float(stats.wasserstein_distance(points.values, reference.values)) / unit,
+        w1_null=w1_null / unit,
+        ks=kolmogorov(points.values, reference.values),
+        ks_null=ks_null,
+        shift=float((points.quantile(middle) - reference.quantile(middle))[0]) / unit,
+        widening=points.spread / width if width > 0 else math.inf if points.spread > 0 else 1.0,
+        unit=unit,
+    )
+
+
+def grade(value: float, null: float, warn: float, fail: float, blind: float) -> Status:
+    """Turn a distance into a status: small, or within its null level, or too large, or too few draws to tell."""
+    if math.isnan(value) or math.isnan(null):
+        return Status.UNKNOWN
+    if value > null:
+        return Status.FAIL if value >= fail else Status.WARN if value >= warn else Status.PASS
+    return Status.UNKNOWN if null > blind else Status.PASS
+
+
+def difference(distance: Distance, unit: str) -> str:
+    """Say the difference in words: where the middle is and how wide the spread is."""
+    side = "higher" if distance.shift > 0 else "lower"
+    parts = [f"its median is {number(abs(distance.shift), 2)} {unit} {side}"] if abs(distance.shift) >= 0.02 else []
+    if abs(distance.widening - 1) >= 0.02:
+        parts.append(f"its spread is {number(distance.widening, 3)} times as wide")
+    return " and ".join(parts) if parts else "median and spread agree"
+
+
+def findings(
+    run: str, functional: str, distance: Distance, against: str, thresholds: Thresholds, note: str = ""
+) -> tuple[Finding, Finding]:
+    """Check both distances of `run` from the run named `against`; `note` is appended to the meanings."""
+    words = difference(distance, f"sd of {against}")
+    results = []
+    for name, value, null, limits, unit in (
+        ("w1", distance.w1, distance.w1_null, (thresholds.w1_warn, thresholds.w1_fail, thresholds.w1_blind), " sd"),
+        ("ks", distance.ks, distance.ks_null, (thresholds.ks_warn, thresholds.ks_fail, thresholds.ks_blind), ""),
+    ):
+        status = grade(value, null, *limits)
+        subject = f"On {functional}, {run} is {number(value)}{unit} away from {against}"
+        chance = f"by chance it would be up to {number(null)}{unit}"
+        advice = ""
+        if status is Status.UNKNOWN:
+            meaning = f"{subject}; {chance}, so these draws are too few to tell."
+            advice = "Run longer: the null level falls with the square root of the effective draws."
+        elif value <= null:
+            meaning = f"{subject}, no more than chance explains ({chance})."
+        elif status is Status.PASS:
+            meaning = f"{subject}: more than chance ({number(null)}{unit}), but too little to matter."
+        else:
+            meaning = f"{subject}: {words} ({chance})."
+            advice = f"Intervals and probabilities of {functional} read off {run} are off by this much."
+        results.append(
+            Finding(
+                check=f"distance.{name}",
+                run=run,
+                functional=functional,
+                title={"w1": "Wasserstein distance (W1)", "ks": "Kolmogorov distance (KS)"}[name],
+                value=value,
+                threshold=limits[1],
+                status=status,
+                meaning=meaning + note,
+                advice=advice,
+                source="Null level: the same distance between two samples of the reference with as many effective draws.",
+                details={
+                    "against": against,
+                    "null_level": null,
+                    "unit": distance.unit if name == "w1" else None,
+                    "shift": distance.shift,
+                    "widening": distance.widening,
+                },
+            )
+        )
+    return results[0], results[1]

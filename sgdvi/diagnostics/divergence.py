@@ -1,0 +1,181 @@
+"""Kullback-Leibler divergences: infinite where the laws are mutually singular, quadrature on the line where not."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.words import number, percent
+
+LogDensity = Callable[[np.ndarray], np.ndarray]
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_LOG_SMALLEST, _LOG_LARGEST = -600.0, 270.0
+_LEVELS = np.concatenate([np.logspace(-9, -2, 15), np.linspace(0.02, 0.98, 49), 1 - np.logspace(-2, -9, 15)])
+
+
+@dataclass(frozen=True)
+class LineLaw:
+    """A law on the line as functions of float64 arrays.
+
+    Attributes
+    ----------
+    log_prob
+        Log density of the part that has a density, shape (n,) -> (n,).
+    icdf
+        Quantile function, shape (n,) -> (n,).
+    atom
+        Mass that sits on single points (the collapsed part); 0 for a law with a density.
+    """
+
+    log_prob: LogDensity
+    icdf: LogDensity
+    atom: float = 0.0
+
+
+def kl_divergence(p: LineLaw, q: LineLaw) -> float:
+    r"""Return :math:`KL(p\|q) = \int p \log(p/q)` on the line, in nats.
+
+    Parameters
+    ----------
+    p, q
+        The laws. The expectation is over `p`.
+
+    Returns
+    -------
+    float
+        inf where `p` has an atom or mass where `q` has none, and where the integral diverges in a power-law tail.
+
+    Notes
+    -----
+    Composite Gauss-Legendre quadrature in log|v|, on either side of 0, with panels between the quantiles of both
+    laws: power laws at 0 and at infinity become exponentials in log|v|.
+    """
+    if p.atom > 0:
+        return math.inf
+    levels = np.concatenate([_quantiles(p), _quantiles(q)])
+    total = 0.0
+    for side in (1.0, -1.0):
+        edges = _edges(side * levels)
+        middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+        y = middle[:, None] + half[:, None] * _NODES
+        v = side * np.exp(y)
+        log_p, log_q = p.log_prob(v.reshape(-1)).reshape(v.shape), q.log_prob(v.reshape(-1)).reshape(v.shape)
+        with np.errstate(invalid="ignore", over="ignore"):
+            weight = np.where(np.isneginf(log_p), 0.0, np.exp(log_p + y)) * half[:, None] * _WEIGHTS
+            if weight[np.isneginf(log_q)].sum() > 1e-12:
+                return math.inf
+            # -inf minus a finite number where p has no mass; where q's is below the tiny mass allowed above.
+            terms = np.where((weight > 0) & ~np.isneginf(log_q), weight * (log_p - log_q), 0.0)
+        if np.isnan(terms).any():
+            return math.nan
+        panels = terms.sum(axis=1)
+        total += panels.sum() + _tail(panels[::-1], half[::-1]) + _tail(panels, half)
+    return math.inf if math.isinf(total) else max(float(total), 0.0)
+
+
+def _tail(panels: np.ndarray, half: np.ndarray) -> float:
+    """Add up what lies beyond the outermost panel, from its ratio to the next: geometric, or divergent."""
+    outer, inner = panels[0] / half[0], panels[1] / half[1]
+    if abs(outer) < 1e-14:
+        return 0.0
+    ratio = outer / inner if inner else math.inf
+    if not 0 < ratio < 1:
+        return math.inf
+    decay = -math.log(ratio) / (half[0] + half[1])
+    return outer / 2 / decay if decay > 1e-3 else math.inf
+
+
+def _quantiles(law: LineLaw) -> np.ndarray:
+    values = np.asarray(law.icdf(_LEVELS), dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+def _edges(levels: np.ndarray) -> np.ndarray:
+    """Return panel edges in log v on one side: fine between quantiles, one unit wide elsewhere."""
+    inside = np.log(levels[levels > math.exp(_LOG_SMALLEST)])
+    edges = np.unique(np.concatenate([inside, np.arange(_LOG_SMALLEST, _LOG_LARGEST + 1.0)]))
+    return edges[(edges >= _LOG_SMALLEST) & (edges <= _LOG_LARGEST)]
+
+
+def in_parameters(run: str, names: str, singular: bool | None, reason: str, same_as: str = "") -> Finding:
+    """State the divergence in parameter space: infinite if `singular`, the one on `same_as` where they coincide."""
+    advice = ""
+    if singular:
+        status, value = Status.FAIL, math.inf
+        meaning = f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, by construction: {reason}."
+        advice = "More steps do not change this, and importance weights do not exist. Compare functionals of the parameters."
+    elif same_as:
+        status, value = Status.NOT_APPLICABLE, None
+        meaning = f"The parameters are {same_as} itself: see the divergence on {same_as}."
+    else:
+        status, value = Status.NOT_APPLICABLE, None
+        meaning = f"No sign of different supports in {names}, and no density of {run} is known: a divergence is not estimated from draws."
+        advice = "Estimates of a KL divergence from draws are badly biased; the distances below are not."
+    return Finding(
+        check="kl.parameters",
+        run=run,
+        title=f"KL divergence in {names}",
+        value=value,
+        threshold=None,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source="Two laws on sets of different dimension are mutually singular.",
+    )
+
+
+def on_functional(
+    run: str,
+    functional: str,
+    forward: float,
+    backward: float,
+    covered: float,
+    forward_covered: float,
+    backward_covered: float,
+    thresholds: Thresholds,
+) -> Finding:
+    """Check the divergence between the two exact laws of a functional.
+
+    `forward` is KL(SGD || posterior), `backward` the reverse; `covered` is the posterior mass on the sign that SGD
+    covers, and the last two are the divergences from and to the posterior restricted to that sign.
+    """
+    if math.isnan(forward):
+        status = Status.UNKNOWN
+    else:
+        status = (
+            Status.FAIL if forward > thresholds.kl_fail else Status.WARN if forward > thresholds.kl_warn else Status.PASS
+        )
+    meaning = f"KL(SGD || posterior) on {functional} is {number(forward)} nats, between the exact laws"
+    if math.isinf(backward) and covered < 1:
+        meaning += (
+            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers {percent(1 - covered)} of the posterior; "
+            f"on the sign that SGD covers it is {number(backward_covered)}."
+        )
+    else:
+        meaning += f"; KL(posterior || SGD) is {number(backward)}."
+    advice = ""
+    if status in (Status.WARN, Status.FAIL):
+        advice = "Change the temperature (learning rate over batch size): the width of SGD's law follows it, the posterior's does not."
+    return Finding(
+        check="kl.functional",
+        run=run,
+        functional=functional,
+        title=f"KL divergence on {functional}",
+        value=forward,
+        threshold=thresholds.kl_fail,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source=f"Quadrature between the exact stationary law ({ZIYIN}) and the exact posterior.",
+        details={
+            "direction": "KL(SGD || posterior)",
+            "reverse": backward,
+            "covered_mass": covered,
+            "forward_on_covered_sign": forward_covered,
+            "reverse_on_covered_sign": backward_covered,
+        },
+    )

@@ -1,0 +1,51 @@
+"""How far a run is from its own exact law: for SGD the discretisation gap, for NUTS the error of the reference."""
+
+from sgdvi.diagnostics.distances import Distance, difference, grade
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.words import number
+
+
+def gap(run: str, functional: str, distance: Distance, law: str, thresholds: Thresholds, *, discrete: bool) -> Finding:
+    """Check the Kolmogorov distance of a run to the law it should have.
+
+    `law` names that law in words; `discrete` says that the run takes steps and the law does not (SGD), so that the
+    distance is the discretisation gap.
+    """
+    limits = (thresholds.ks_warn, thresholds.ks_fail, thresholds.ks_blind)
+    status = grade(distance.ks, distance.ks_null, *limits)
+    measured = f"KS = {number(distance.ks)}, W1 = {number(distance.w1)} sd; by chance up to {number(distance.ks_null)}"
+    advice = ""
+    if status is Status.UNKNOWN:
+        meaning = f"{measured}: the draws are too few to see a gap to the {law}."
+        advice = "Run longer."
+    elif distance.ks <= distance.ks_null:
+        meaning = f"The draws follow the {law} ({measured})."
+    elif status is Status.PASS:
+        meaning = f"The draws follow the {law} up to a small gap ({measured})."
+    else:
+        meaning = f"The draws differ from the {law}: {difference(distance, 'sd')} ({measured})."
+        advice = (
+            "The theory is exact for small steps: lower the learning rate and the batch size together (same temperature), or run a longer warmup."
+            if discrete
+            else "Run longer; if the gap stays, do not use this run as a reference."
+        )
+    return Finding(
+        check="law.gap",
+        run=run,
+        functional=functional,
+        title="Discretisation gap to the exact law" if discrete else "Distance to the exact law",
+        value=distance.ks,
+        threshold=limits[1],
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source=f"{ZIYIN}: the law holds for the flow, the limit of small steps." if discrete else "Exact posterior.",
+        details={
+            "w1": distance.w1,
+            "w1_null_level": distance.w1_null,
+            "null_level": distance.ks_null,
+            "shift": distance.shift,
+            "widening": distance.widening,
+        },
+    )

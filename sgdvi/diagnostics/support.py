@@ -1,0 +1,175 @@
+"""Do two laws live on the same set? To be known before any divergence is computed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.words import count, number
+
+_MOST_POINTS = 2_000
+_FEWEST_POINTS = 50
+_COARSE = 8
+
+
+def balance_residual(factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the relative imbalance of the factors per draw, shape (chain, draw), between 0 and 1.
+
+    ``factors`` are the draws of the factors of one product, each (chain, draw) or (chain, draw, unit). For two
+    factors this is sum |u^2 - w^2| / sum (u^2 + w^2) over the units; for more, the largest and the smallest square.
+    """
+    squares = np.stack([np.asarray(factor, dtype=np.float64).reshape(*factor.shape[:2], -1) for factor in factors])
+    # Collapsed factors underflow when squared: only ratios matter, so the largest becomes 1 first.
+    top = np.abs(squares).max(axis=(0, 3), keepdims=True)
+    squares = (squares / np.where(top > 0, top, 1.0)) ** 2
+    high, low = squares.max(axis=0), squares.min(axis=0)
+    total = (high + low).sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, (high - low).sum(axis=-1) / total, np.nan)
+
+
+def balance(run: str, factors: Sequence[np.ndarray], names: Sequence[str], thresholds: Thresholds) -> Finding:
+    """Check whether a run keeps to the balanced set |u| = |w|, where no posterior with a density lives."""
+    residual = balance_residual(factors)
+    residual = residual[np.isfinite(residual)]
+    value = float(np.median(residual)) if residual.size else math.nan
+    plane, line = f"({', '.join(names)})", " = ".join(f"|{name}|" for name in names)
+    advice = ""
+    if not residual.size:
+        status, meaning = Status.UNKNOWN, f"All draws of {plane} are 0: every set contains them."
+    elif value < thresholds.balance:
+        status = Status.FAIL
+        meaning = (
+            f"The draws lie on {line} (median relative imbalance {number(value)}): a set of zero area in {plane}, "
+            "to which the posterior gives probability 0."
+        )
+        advice = f"Do not read the spread of {' or '.join(names)} off this run. Use their product, on which laws can be compared."
+    else:
+        high = float(np.quantile(residual, 0.95))
+        status = Status.PASS
+        meaning = f"The draws leave {line}: median relative imbalance {number(value)}, 95 % below {number(high)}."
+        if value < 0.2:
+            status, advice = Status.WARN, "Close to the balanced set: SGD that is not yet balanced looks like this. Run a longer warmup."
+    return Finding(
+        check="support.balance",
+        run=run,
+        title=f"Off the balanced set {line}",
+        value=value,
+        threshold=thresholds.balance,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source=f"{ZIYIN}: law of balance, u^2 - w^2 decays to 0 under SGD.",
+        details={"last": float(residual[-1]) if residual.size else None},
+    )
+
+
+def two_nn(points: np.ndarray) -> float:
+    """Estimate the intrinsic dimension of `points` (n, d) from the ratio of the two nearest distances.
+
+    The maximum-likelihood form of Facco, d'Errico, Rodriguez and Laio 2017 (Scientific Reports 7, 12140). Repeated
+    points count once; fewer than three different points have dimension 0.
+    """
+    points = np.unique(points, axis=0)
+    if len(points) < 3:
+        return 0.0
+    distances, _ = cKDTree(points).query(points, k=3)
+    ratio = np.log(distances[:, 2] / distances[:, 1])
+    total = ratio.sum()
+    return float((len(ratio) - 1) / total) if total > 0 else math.inf
+
+
+def linear_rank(points: np.ndarray) -> int:
+    """Return the number of directions in which standardised `points` (n, d) vary at all."""
+    centred = points - points.mean(axis=0)
+    values = np.linalg.svd(centred, compute_uv=False)
+    return int((values > 1e-6 * max(values[0], 1e-300)).sum()) if values.size and values[0] > 0 else 0
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """Estimated dimension of the support of a sample.
+
+    Attributes
+    ----------
+    fine, coarse
+        Two-nearest-neighbour estimate from all points, and from an eighth of them (a larger scale, at which a thin
+        fuzz about a curve does not show).
+    rank
+        Number of directions in which the points vary.
+    size, ambient
+        Number of points used; number of coordinates.
+    """
+
+    fine: float
+    coarse: float
+    rank: int
+    size: int
+    ambient: int
+
+    @property
+    def value(self) -> float:
+        """The dimension that a person is told."""
+        return min(self.fine, self.coarse, float(self.rank))
+
+
+def dimension(points: np.ndarray, scale: np.ndarray, size: int) -> Dimension:
+    """Estimate the dimension of the support from `size` of the `points` (n, d), in units of `scale` (d,)."""
+    size = int(min(size, len(points), _MOST_POINTS))
+    rows = np.linspace(0, len(points) - 1, max(size, 1)).round().astype(int)
+    chosen = np.asarray(points, dtype=np.float64)[rows] / np.where(scale > 0, scale, 1.0)
+    # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
+    few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
+    return Dimension(two_nn(chosen), two_nn(few), linear_rank(chosen), len(chosen), chosen.shape[1])
+
+
+def support_dimension(
+    run: str, mine: Dimension, against: str, reference: Dimension, thresholds: Thresholds
+) -> Finding:
+    """Check whether the support of a run has a lower dimension than that of the reference."""
+    advice = ""
+    ambient = count(mine.ambient, "coordinate")
+    if min(mine.size, reference.size) < _FEWEST_POINTS:
+        status = Status.UNKNOWN
+        meaning = f"Fewer than {_FEWEST_POINTS} effective draws: too few to estimate a dimension."
+        advice = "Run longer."
+    elif is_lower(mine, reference, thresholds):
+        status = Status.FAIL
+        meaning = (
+            f"In {ambient} the draws fill a set of dimension about {number(mine.value, 2)}; those of {against} fill "
+            f"about {number(reference.value, 2)}. The two laws cannot have densities with respect to each other."
+        )
+        advice = "Compare functionals of the parameters only, not the parameters."
+    else:
+        status = Status.PASS
+        meaning = f"The draws fill about as many dimensions ({number(mine.value, 2)}) as those of {against} ({number(reference.value, 2)})."
+    return Finding(
+        check="support.dimension",
+        run=run,
+        title="Dimension of the support",
+        value=mine.value,
+        threshold=thresholds.dimension_ratio * reference.value,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source="Facco, d'Errico, Rodriguez, Laio 2017, Scientific Reports 7, 12140 (two nearest neighbours).",
+        details={"against": against, "reference": reference.value, "coordinates": mine.ambient, "points": mine.size},
+    )
+
+
+def is_lower(mine: Dimension, reference: Dimension, thresholds: Thresholds) -> bool:
+    """Decide whether the first support has a lower dimension, at either scale or by its linear rank."""
+    if mine.rank < reference.rank:
+        return True
+    for own, other, size in (
+        (mine.fine, reference.fine, min(mine.size, reference.size)),
+        (mine.coarse, reference.coarse, min(mine.size, reference.size) // _COARSE),
+    ):
+        error = math.hypot(own, other) / math.sqrt(max(size, 1))
+        if own < thresholds.dimension_ratio * other and other - own > 3 * error:
+            return True
+    return False

@@ -1,0 +1,84 @@
+"""Every number that a check is held against, in one place, each with its source."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+from sgdvi._check import InputError, message, positive
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of the checks; ``compare(..., thresholds={"rhat_warn": 1.05})`` changes single ones.
+
+    Where a name ends in ``_warn`` and ``_fail``, a value beyond the first is a warning and beyond the second a
+    failure. Distances are failures only if they also exceed their null level.
+    """
+
+    # Share of distinct values among the draws of a coordinate. Metropolis chains repeat draws, but rarely more than
+    # 20 times each; float32 rounding of a large mean leaves far fewer.
+    distinct_fail: float = 0.05
+    # Share of chains that overflowed; any at all is a warning.
+    overflow_fail: float = 0.05
+    # Rank-normalised split R-hat: Vehtari, Gelman, Simpson, Carpenter, Buerkner 2021 (1.01); 1.05 is the older,
+    # looser limit of the same authors.
+    rhat_warn: float = 1.01
+    rhat_fail: float = 1.05
+    # Effective draws, the smaller of bulk and tail: 400 in Vehtari et al. 2021; below 100 even the 5 % and 95 %
+    # quantiles have standard errors of about 2 % in probability.
+    ess_warn: float = 400.0
+    ess_fail: float = 100.0
+    # Median of |u^2 - w^2| / (u^2 + w^2). Independent Gaussian factors have 0.71.
+    balance: float = 0.01
+    # The dimension of a run's support over the reference's; the estimate has a relative error of about 1/sqrt(n).
+    dimension_ratio: float = 0.75
+    # Kullback-Leibler divergence in nats. Between Gaussians, 0.01 is a shift of 0.14 sd or a spread 1.1 times as
+    # wide; 0.04 is a shift of 0.28 sd or a spread 1.2 times as wide.
+    kl_warn: float = 0.01
+    kl_fail: float = 0.04
+    # Wasserstein-1 distance in standard deviations of the reference: 0.1 is a shift of 0.1 sd, or a spread 1.12
+    # times as wide. A null level above `w1_blind` means that the draws are too few to tell.
+    w1_warn: float = 0.05
+    w1_fail: float = 0.1
+    w1_blind: float = 0.3
+    # Kolmogorov distance: between Gaussians, 0.05 is a shift of 0.125 sd or a spread 1.2 times as wide.
+    ks_warn: float = 0.03
+    ks_fail: float = 0.05
+    ks_blind: float = 0.15
+    # Posterior mass on a sign that the run never covers: below the first it is stated, not held against the run.
+    missing_mass_warn: float = 1e-3
+    missing_mass_fail: float = 1e-2
+    # Collapse: fall of log|v| over the run, averaged over chains (3 is a factor of 20), and how many standard
+    # errors between chains it must be away from 0.
+    collapse_fall: float = 3.0
+    collapse_errors: float = 4.0
+    # Quantile of the null distribution of a distance that is used as its null level.
+    null_quantile: float = 0.99
+
+    @classmethod
+    def make(cls, value: "Thresholds | Mapping[str, float] | None") -> "Thresholds":
+        """Return thresholds from nothing (the defaults), a mapping of changes, or thresholds.
+
+        Raises
+        ------
+        InputError
+            If a name is unknown or a value is not a finite number above zero.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping):
+            raise InputError(message("thresholds must be a mapping or Thresholds", type(value).__name__))
+        names = {entry.name for entry in fields(cls)}
+        for name in value:
+            if name not in names:
+                raise InputError(message("unknown threshold", repr(name), f"Known: {', '.join(sorted(names))}."))
+        return replace(cls(), **{name: positive(name, number) for name, number in value.items()})
+
+    def to_dict(self) -> dict[str, float]:
+        """Return name -> value."""
+        return asdict(self)
+
+
+VEHTARI = "Vehtari, Gelman, Simpson, Carpenter, Buerkner 2021, Bayesian Analysis 16, 667"
+ZIYIN = "Ziyin, Li, Ueda 2025, Phys. Rev. E 111, 065303"
