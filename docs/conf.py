@@ -5,6 +5,10 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from click.testing import CliRunner
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
 
 from sgdvi.cli import main
 from sgdvi.zoo import template
@@ -16,11 +20,12 @@ author = "The sgdvi developers"
 project_copyright = author
 release = version = installed("sgdvi")
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc"]
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
 exclude_patterns = ["_build", "generated", "conf.py"]
 suppress_warnings = ["config.cache"]
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "sgdvi"
 html_static_path = ["_static"]
@@ -52,3 +57,18 @@ for command in ("compare", "models", "doctor"):
     shown = CliRunner().invoke(main, [command, "--help"], prog_name="sgdvi", catch_exceptions=False)
     (generated / f"help-{command}.txt").write_text(shown.output, encoding="utf-8")
 (generated / "template.py").write_text(template(), encoding="utf-8")
+
+
+def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def block_math(translator: HTML5Translator, node: nodes.math_block) -> None:
+    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    # MathML needs no script and no network, so the pages can be read offline.
+    app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
