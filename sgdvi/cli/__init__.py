@@ -1,0 +1,62 @@
+"""The command line: one file per command, heavy imports inside the commands.
+
+Exit status: 0 done, whatever the verdict; 1 a fault of sgdvi; 2 bad input; 3 the verdict named by ``--fail-on``;
+130 interrupted.
+"""
+
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from sgdvi import __version__
+from sgdvi._check import InputError
+from sgdvi.cli.compare import compare
+from sgdvi.cli.doctor import doctor
+from sgdvi.cli.models import models
+
+DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="sgdvi %(version)s")
+def cli() -> None:
+    """Is what SGD gives me a posterior?
+
+    `sgdvi compare MODEL` runs SGD, NUTS, variational inference and the exact laws on one model and data set, and
+    writes a report with a verdict.
+    """
+
+
+cli.add_command(compare)
+cli.add_command(models)
+cli.add_command(doctor)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status; every expected error is one line on stderr."""
+    try:
+        status = cli.main(None if arguments is None else list(arguments), prog_name="sgdvi", standalone_mode=False)
+    except InputError as error:
+        return _refuse(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return BAD_INPUT
+    except click.ClickException as error:
+        help_name = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "sgdvi"
+        return _refuse(f"{error.format_message()} See `{help_name} --help`.")
+    except (KeyboardInterrupt, click.Abort) as error:
+        click.echo(
+            f"sgdvi: {error}" if isinstance(error, click.Abort) and str(error) else "sgdvi: interrupted", err=True
+        )
+        return INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        click.echo("sgdvi: this is a fault of sgdvi, not of your input; please report the lines above", err=True)
+        return FAULT
+    return status if isinstance(status, int) else DONE
+
+
+def _refuse(text: str) -> int:
+    click.echo("sgdvi: " + " ".join(text.split()), err=True)
+    return BAD_INPUT

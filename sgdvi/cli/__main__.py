@@ -1,0 +1,7 @@
+"""``python -m sgdvi.cli`` is ``sgdvi``."""
+
+import sys
+
+from sgdvi.cli import main
+
+sys.exit(main())

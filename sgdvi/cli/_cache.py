@@ -1,0 +1,57 @@
+"""The compilation cache: compiled programs are kept in the user's cache folder for the next run."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+VARIABLE = "SGDVI_CACHE"
+_OFF = {"0", "off", "no", "false"}
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of the cache, from SGDVI_CACHE or the platform's habit; None where it is off."""
+    chosen = os.environ.get(VARIABLE, "")
+    if chosen.lower() in _OFF:
+        return None
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "sgdvi"
+
+
+@contextmanager
+def compilation_cache(wanted: bool, say: Callable[[str], None]) -> Iterator[None]:
+    """Let JAX keep compiled programs while the body runs; a folder that cannot be used only costs time."""
+    folder = cache_folder() if wanted else None
+    if folder is None:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        say(f"  no compilation cache: {folder} ({error.strerror})")
+        yield
+        return
+    import jax
+
+    # Every program counts: the run compiles hundreds of small ones, each below JAX's default limit of one second.
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)

@@ -1,0 +1,90 @@
+"""``sgdvi compare``: run everything on one model and write the report."""
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+VERDICT_REACHED = 3
+
+
+@click.command(short_help="Compare SGD with the posterior on a model and write a report.")
+@click.argument("model")
+@click.option("--depth", type=int, help="Depth of a linear network: 0 or 1 have exact laws.  [default: the model's]")
+@click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
+@click.option("--learning-rate", type=float, help="Of SGD on the negative log joint over N.  [default: see below]")
+@click.option("--temperature", metavar="T", help="Instead of the rate: a number, or a multiple of Tc: 0.5Tc.")
+@click.option("--batch-size", type=int, help="Rows per minibatch, with replacement.  [default: at most 16]")
+@click.option("--weight-decay", type=float, metavar="GAMMA", help="Sets the prior: sd² = σ²/(N GAMMA); 0 is flat.")
+@click.option("--chains", type=int, help="Chains of SGD.  [default: 8]")
+@click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 20000]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
+@click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
+@click.option(
+    "--fail-on", type=click.Choice(["warn", "fail"]), help="Exit with status 3 at this verdict or a worse one."
+)
+@click.option("--cache/--no-cache", default=True, help="Keep compiled programs for the next run (SGDVI_CACHE=folder).")
+@click.option("--quiet", is_flag=True, help="Print only the path of the report.")
+def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, **options: Any) -> int:
+    """Run SGD, NUTS, variational inference and the exact laws on MODEL and say whether SGD gives the posterior.
+
+    MODEL is a name (`sgdvi models` lists them) or the path of your own file (`sgdvi models --template` prints one).
+
+    Without --learning-rate or --temperature, the rate is the one at which SGD is as wide as the posterior: its best
+    chance to be one. The last line printed is the path of the report.
+    """
+    from sgdvi.cli._cache import compilation_cache
+
+    quiet = options.pop("quiet")
+    say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
+    with compilation_cache(options.pop("cache"), say):
+        from sgdvi.diagnostics.findings import Status
+        from sgdvi.experiment import Interrupted, check_folder, run, save_draws
+        from sgdvi.zoo import load
+
+        problem = load(model)
+        changes = {name: options.pop(name) for name in ("depth", "width")}
+        problem = problem.with_options(**{name: value for name, value in changes.items() if value is not None})
+        folder = out or _default_folder(problem)
+        check_folder(folder, overwrite)
+        say(f"sgdvi compare {problem.name}: {len(problem.data[0])} rows")
+        try:
+            result = run(
+                problem,
+                learning_rate=options["learning_rate"],
+                temperature=options["temperature"],
+                batch_size=options["batch_size"],
+                weight_decay=options["weight_decay"],
+                num_chains=options["chains"],
+                num_steps=options["steps"],
+                seed=options["seed"],
+                progress=not quiet and sys.stderr.isatty(),
+                on_stage=lambda name, text: say(f"  {name}: {text}"),
+                command=_command(),
+            )
+        except Interrupted as error:
+            raise click.Abort(_keep(error.runs, folder, overwrite, save_draws)) from error
+        page = result.save(folder, overwrite=overwrite)
+    if not quiet:
+        click.echo(f"\n{result}\n")
+    click.echo(page)
+    reached = Status(result.verdict.status).severity >= Status(fail_on).severity if fail_on else False
+    return VERDICT_REACHED if reached else 0
+
+
+def _default_folder(problem: Any) -> str:
+    depth = problem.options.get("depth")
+    return f"sgdvi-{problem.name}" if depth is None else f"sgdvi-{problem.name}-depth{depth}"
+
+
+def _command() -> str:
+    return shlex.join(["sgdvi", *sys.argv[1:]])
+
+
+def _keep(runs: dict[str, Any], folder: str, overwrite: bool, save_draws: Any) -> str:
+    drawn = [name for name, run in runs.items() if not hasattr(run, "log_prob")]
+    if not drawn:
+        return "interrupted before the first run had ended; nothing was written"
+    return f"interrupted; the draws of {', '.join(drawn)} are in {save_draws(runs, folder, overwrite)}; no report"

@@ -1,0 +1,65 @@
+"""``sgdvi doctor``: versions, devices and whether what sgdvi needs works here."""
+
+import os
+from collections.abc import Callable
+
+import click
+
+
+@click.command(short_help="Show versions and devices, and check that this machine can run sgdvi.")
+def doctor() -> int:
+    """Show versions and devices, and check that this machine can run sgdvi. Exit status 1 if it cannot."""
+    import jax
+
+    from sgdvi.cli._cache import cache_folder
+    from sgdvi.experiment.environment import versions
+
+    for name, text in versions().items():
+        click.echo(f"{name:<12}{text}")
+    click.echo(f"{'devices':<12}{', '.join(str(device) for device in jax.devices())}")
+    click.echo(f"{'processors':<12}{os.cpu_count()}")
+    click.echo(f"{'cache':<12}{cache_folder() or 'off'}")
+    checks = {"float64 in JAX": _float64, "figures": _figures, "draws on disk": _storage}
+    broken = 0
+    for name, check in checks.items():
+        problem = _problem(check)
+        broken += bool(problem)
+        click.echo(f"{'ok' if not problem else 'FAILS':<12}{name}{f': {problem}' if problem else ''}")
+    return 1 if broken else 0
+
+
+def _problem(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except Exception as error:  # whatever is broken here is what the command is for
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
+
+
+def _float64() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        if float(jax.jit(jnp.exp)(jnp.float64(1e-12))) == 1.0:
+            raise ArithmeticError("float64 is computed in lower precision on this device")
+
+
+def _figures() -> None:
+    from matplotlib.figure import Figure
+
+    from sgdvi.report.figure import picture
+
+    picture(lambda theme: Figure(figsize=(1, 1)), "", "")
+
+
+def _storage() -> None:
+    import tempfile
+
+    import numpy as np
+
+    from sgdvi.draws import load, make_tree, save
+
+    with tempfile.TemporaryDirectory() as folder:
+        save({"trial": make_tree({"v": np.zeros((2, 8))}, kind="trial")}, folder)
+        load(folder)

@@ -1,0 +1,194 @@
+"""The whole way, as ``sgdvi compare`` does it: a problem, its runs, the comparison, the report."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from sgdvi._check import InputError
+from sgdvi.comparison import Known, compare
+from sgdvi.experiment.environment import environment
+from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
+from sgdvi.experiment.result import Result, check_folder, save_draws
+from sgdvi.experiment.stages import REFERENCES, stages, stream
+from sgdvi.problem import Problem
+from sgdvi.report import Context, Setting, Stage
+from sgdvi.report._format import number
+from sgdvi.zoo import load
+
+__all__ = ["REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of `run`; `runs` holds what had been finished by then."""
+
+    def __init__(self, runs: dict[str, Any]):
+        super().__init__("interrupted")
+        self.runs = runs
+
+
+def run(
+    problem: Problem | str,
+    *,
+    depth: int | None = None,
+    width: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    temperature: float | str | None = None,
+    weight_decay: float | None = None,
+    num_chains: int | None = None,
+    num_steps: int | None = None,
+    seed: int = 0,
+    key: Any = None,
+    references: Sequence[str] = REFERENCES,
+    progress: bool = False,
+    on_stage: Callable[[str, str], None] | None = None,
+    command: str = "",
+) -> Result:
+    """Run SGD and the references on a problem and compare them, in float64.
+
+    Parameters
+    ----------
+    problem
+        A `Problem`, the name of one of the zoo, or the path of a model file.
+    depth, width
+        Of a linear network; None keeps the problem's own.
+    learning_rate, batch_size, temperature
+        Of SGD on the negative log joint over N. ``temperature`` stands for a learning rate: a number or a multiple
+        of the critical temperature such as ``"0.5Tc"``. Without either, SGD is made as wide as the posterior.
+    weight_decay
+        Decay gamma of the theory: the prior sd becomes sqrt(sigma^2/(N gamma)); 0 is a flat prior.
+    num_chains, num_steps
+        Chains of SGD and steps per chain after warmup.
+    seed, key
+        Seed of everything random; ``key``, a JAX key, takes its place.
+    references
+        Which of "NUTS", "mean-field VI" and "full-rank VI" to run.
+    progress
+        Whether SGD shows a progress bar.
+    on_stage
+        Called with (name, what is being done) before every stage.
+    command
+        Command line to show in the report.
+
+    Returns
+    -------
+    Result
+        With ``.verdict``, ``.findings`` and ``.save(folder)``.
+
+    Raises
+    ------
+    InputError
+        For bad input. A reference that does not apply (NUTS under a flat prior) is no error: the report says why.
+    Interrupted
+        On Ctrl-C, with the runs that had been finished.
+    """
+    given = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
+    with jax.enable_x64(True):
+        problem = load(problem) if isinstance(problem, str) else problem
+        problem = with_weight_decay(problem.with_options(**given), weight_decay)
+        plan = make_plan(
+            problem,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            temperature=temperature,
+            num_chains=num_chains,
+            num_steps=num_steps,
+            seed=seed,
+        )
+        key = jax.random.key(plan.seed) if key is None else key
+        tell = on_stage or (lambda name, text: None)
+        runs: dict[str, Any] = {}
+        took: list[Stage] = []
+        try:
+            for name, text, action in stages(problem, plan, references, key, progress):
+                tell(name, text)
+                took.append(_timed(name, action, runs))
+            tell("checks", "verdict and reasons")
+            comparison = compare(
+                runs,
+                reference="NUTS" if "NUTS" in runs else None,
+                functionals=problem.functionals,
+                key=stream(key, "checks"),
+                known=_known(problem, plan),
+            )
+        except KeyboardInterrupt as error:
+            raise Interrupted(runs) from error
+        context = Context(
+            problem=problem,
+            settings=_settings(problem, plan),
+            stages=tuple(took),
+            command=command,
+            call=_call(problem, plan, given, weight_decay),
+            environment=environment(problem.data),
+        )
+    return Result(problem, plan, runs, comparison, context)
+
+
+def _timed(name: str, action: Callable[[], Any], runs: dict[str, Any]) -> Stage:
+    start = time.perf_counter()
+    try:
+        runs[name] = action()
+    except InputError as error:
+        if name == "SGD":
+            raise
+        return Stage(name, skipped=str(error))
+    return Stage(name, seconds=time.perf_counter() - start)
+
+
+def _known(problem: Problem, plan: Plan) -> Known | None:
+    if problem.exact is None:
+        return None
+    return Known(
+        network=problem.exact,
+        learning_rate=plan.learning_rate,
+        batch_size=plan.batch_size,
+        num_steps=plan.num_steps,
+    )
+
+
+def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
+    rules = plan.rules
+    rows = [Setting(name, number(value)) for name, value in problem.options.items()]
+    rows += [
+        Setting("learning rate", number(plan.learning_rate), rules["learning rate"]),
+        Setting("batch size", number(plan.batch_size), rules["batch size"]),
+    ]
+    if problem.exact is not None and plan.temperature is not None and plan.critical_temperature is not None:
+        share = plan.temperature / plan.critical_temperature
+        of_critical = f", {number(share)} of the critical temperature {number(plan.critical_temperature)}"
+        rows += [
+            Setting(
+                "temperature T",
+                number(plan.temperature),
+                "κ × learning rate / batch size" + (of_critical if share > 0 else ""),
+            ),
+            Setting("noise sd σ", number(problem.exact.noise_sd), f"κ = 1/(2σ²) = {number(problem.exact.kappa)}"),
+            Setting("weight decay γ", number(problem.exact.weight_decay), "what the prior amounts to: σ²/(N τ²)"),
+        ]
+    if plan.phase is not None:
+        rows.append(Setting("phase of the law", plan.phase, "see the glossary"))
+    return (
+        *rows,
+        Setting("rows N", number(len(problem.data[0]))),
+        Setting("chains", number(plan.num_chains), rules["chains"]),
+        Setting("steps per chain", number(plan.num_steps), f"one draw kept in every {plan.thinning}"),
+        Setting("warmup steps", number(plan.num_warmup), rules["warmup"]),
+        Setting("seed", number(plan.seed)),
+    )
+
+
+def _call(problem: Problem, plan: Plan, given: dict[str, int], weight_decay: float | None) -> str:
+    options: dict[str, Any] = dict(given)
+    if weight_decay is not None:
+        options["weight_decay"] = weight_decay
+    options |= {
+        "learning_rate": plan.learning_rate,
+        "batch_size": plan.batch_size,
+        "num_chains": plan.num_chains,
+        "num_steps": plan.num_steps,
+        "seed": plan.seed,
+    }
+    text = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    return f"import sgdvi\n\nresult = sgdvi.run({problem.name!r}, {text})\nprint(result)\nresult.save('report')"

@@ -1,0 +1,244 @@
+"""The settings of an experiment: what the user gave, and a rule with words for everything else."""
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from sgdvi._check import InputError, message, non_negative, positive, require, whole
+from sgdvi.experiment.curvature import Curvature, curvature
+from sgdvi.linear import LinearNetwork
+from sgdvi.problem import Problem
+from sgdvi.samplers.warmup import suggest_warmup
+
+NUM_CHAINS = 8
+NUM_STEPS = 20_000
+BATCH_SIZE = 16
+# Draws that are kept per chain: more of them are correlated and make the files large.
+KEPT_DRAWS = 2_000
+# Above this share of Tc the law differs visibly from a posterior in shape, so defaults stay below it.
+MOST_OF_TC = 0.2
+# Default step sizes keep 2 eta (typical x^2) below this; the gap to the flow's law is about a tenth of it.
+LARGEST_STEP = 0.25
+MOST_WARMUP = 200_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run of SGD needs.
+
+    Attributes
+    ----------
+    learning_rate, batch_size
+        Of SGD on the negative log joint divided by the number of rows; minibatches with replacement.
+    num_chains, num_steps, num_warmup, thinning, seed
+        Chains, steps per chain after warmup, warmup steps, steps per kept draw, seed of all runs.
+    temperature, critical_temperature, phase
+        Of the exact law; None where there is none.
+    rules
+        Setting -> the rule by which it was chosen.
+    """
+
+    learning_rate: float
+    batch_size: int
+    num_chains: int
+    num_steps: int
+    num_warmup: int
+    thinning: int
+    seed: int
+    temperature: float | None
+    critical_temperature: float | None
+    phase: str | None
+    rules: dict[str, str]
+
+
+def make_plan(
+    problem: Problem,
+    *,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    temperature: float | str | None = None,
+    num_chains: int | None = None,
+    num_steps: int | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Choose every setting that was not given.
+
+    Raises
+    ------
+    InputError
+        For settings out of range, for a temperature together with a learning rate, and for a temperature where the
+        problem has no exact law.
+    """
+    rules: dict[str, str] = {}
+    chains = _given_or("chains", num_chains, NUM_CHAINS, rules)
+    steps = _given_or("steps", num_steps, NUM_STEPS, rules)
+    if batch_size is not None:
+        batch_size = whole("batch_size", batch_size, least=1)
+    if learning_rate is not None:
+        learning_rate = positive("learning_rate", learning_rate)
+        advice = "Give one of them: the temperature is kappa * learning_rate / batch_size."
+        require(temperature is None, "learning_rate and temperature exclude each other", "both", advice)
+        rules["learning rate"] = "as given"
+    if problem.exact is not None:
+        rate, size, warmup = _linear(problem.exact, learning_rate, batch_size, temperature, rules)
+        actual = problem.exact.temperature(rate, size)
+        critical, phase = problem.exact.critical_temperature, _phase(problem.exact, actual)
+    else:
+        advice = "Give a learning rate instead."
+        require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
+        rate, size, warmup = _general(problem, learning_rate, batch_size, seed, rules)
+        actual = critical = phase = None
+    return Plan(
+        learning_rate=rate,
+        batch_size=size,
+        num_chains=chains,
+        num_steps=steps,
+        num_warmup=min(warmup, MOST_WARMUP),
+        thinning=max(1, steps // KEPT_DRAWS),
+        seed=whole("seed", seed),
+        temperature=actual,
+        critical_temperature=critical,
+        phase=phase,
+        rules=rules,
+    )
+
+
+def parse_temperature(value: float | str, critical: float) -> float:
+    """Return a temperature from a number or a multiple of Tc such as ``"0.5Tc"``.
+
+    Raises
+    ------
+    InputError
+        If it is neither, if it is not above 0, or if a multiple is asked for where Tc is infinite.
+    """
+    if not isinstance(value, str):
+        return positive("temperature", value)
+    match = re.fullmatch(r"\s*([-+0-9.eE]*)\s*\*?\s*(tc)?\s*", value, flags=re.IGNORECASE)
+    try:
+        number = float(match[1] or 1.0) if match and (match[1] or match[2]) else math.nan
+    except ValueError:
+        number = math.nan
+    advice = "Write a number such as 0.01, or a multiple of the critical temperature such as 0.5Tc."
+    require(math.isfinite(number) and number > 0, "temperature must be above 0", repr(value), advice)
+    assert match is not None  # the line above has refused everything that does not match
+    if not match[2]:
+        return number
+    rule = "a multiple of Tc needs a problem with a critical temperature (depth 1)"
+    require(math.isfinite(critical) and critical > 0, rule, f"Tc = {critical:g}", "Give a number.")
+    return number * critical
+
+
+def matching_temperature(network: LinearNetwork) -> float:
+    """Temperature at which the law of SGD is as wide as the posterior, to first order in T.
+
+    About v* = beta2/beta1 the flow is an Ornstein-Uhlenbeck process: variance c T g(v*)/beta1 with
+    c = n |v*|^(2-2/n) d^(2/n-1) for n = depth + 1 factors and width d; the posterior's is sigma^2/(N beta1).
+    """
+    moments, factors = network.moments, network.depth + 1
+    center = abs(float(moments.minimizer))
+    mobility = factors * center ** (2 - 2 / factors) * network.width ** (2 / factors - 1)
+    noise = mobility * float(moments.noise(float(moments.minimizer)))
+    return network.noise_sd**2 / (network.num_data * noise) if noise > 0 else math.inf
+
+
+def _linear(
+    network: LinearNetwork,
+    learning_rate: float | None,
+    batch_size: int | None,
+    temperature: float | str | None,
+    rules: dict[str, str],
+) -> tuple[float, int, int]:
+    target = math.nan
+    if learning_rate is None:
+        if temperature is not None:
+            target = parse_temperature(temperature, network.critical_temperature)
+            rules["learning rate"] = f"from the temperature asked for, {temperature}"
+        else:
+            target, rules["learning rate"] = _default_temperature(network)
+    size = batch_size or _default_batch(network, target)
+    rules["batch size"] = "as given" if batch_size else "largest power of 2 up to 16 at which steps stay small"
+    rate = network.learning_rate(target, size) if learning_rate is None else learning_rate
+    if learning_rate is None and temperature is None:
+        rate = float(f"{rate:.2g}")  # a rate that a person can type again
+    warmup = _linear_warmup(network, rate, size)
+    rules["warmup"] = "from the balance time and the fit time"
+    return rate, size, warmup
+
+
+def _default_temperature(network: LinearNetwork) -> tuple[float, str]:
+    matched, critical = matching_temperature(network), network.critical_temperature
+    if matched <= MOST_OF_TC * critical:
+        return matched, "SGD as wide as the posterior: its best chance to be one"
+    if math.isfinite(critical) and critical > 0:
+        return MOST_OF_TC * critical, f"{MOST_OF_TC:g} Tc, as a wider law would be near collapse"
+    return 0.01 / float(network.moments.beta1), "0.01/E[x²]: no posterior width and no Tc to go by"
+
+
+def _default_batch(network: LinearNetwork, temperature: float) -> int:
+    if math.isnan(temperature):
+        return min(BATCH_SIZE, network.num_data)
+    moments = network.moments
+    typical = float(moments.beta1) + 2 * math.sqrt(float(moments.alpha1))
+    largest = LARGEST_STEP / (2 * temperature * typical)
+    size = 2 ** math.floor(math.log2(max(1.0, min(BATCH_SIZE, largest))))
+    return min(size, network.num_data)
+
+
+def _linear_warmup(network: LinearNetwork, learning_rate: float, batch_size: int) -> int:
+    return suggest_warmup(
+        network.moments,
+        learning_rate=network.flow_learning_rate(learning_rate),
+        temperature=network.temperature(learning_rate, batch_size),
+        depth=network.depth,
+        weight_decay=network.weight_decay,
+    )
+
+
+def _phase(network: LinearNetwork, temperature: float) -> str | None:
+    if network.depth != 1:
+        return None
+    from sgdvi.laws import phase
+
+    moments = network.moments if float(network.moments.beta2) >= 0 else network.moments.mirror()
+    return str(phase(moments, temperature, depth=network.depth, weight_decay=network.weight_decay))
+
+
+def _general(
+    problem: Problem, learning_rate: float | None, batch_size: int | None, seed: int, rules: dict[str, str]
+) -> tuple[float, int, int]:
+    local: Curvature = curvature(problem, seed)
+    size = batch_size or min(BATCH_SIZE, local.num_data)
+    rules["batch size"] = "as given" if batch_size else f"{BATCH_SIZE}, or all rows where there are fewer"
+    if learning_rate is None:
+        # Mandt, Hoffman and Blei 2017, eq. 14: the constant rate whose law is nearest to the posterior.
+        learning_rate = float(f"{2 * size * local.dimension / (local.num_data * local.noise_trace):.2g}")
+        rules["learning rate"] = "2 S dim / (N tr C) at the mode: nearest to the posterior (Mandt et al. 2017)"
+    slowest = learning_rate * local.smallest_curvature
+    rules["warmup"] = "ten times the slowest relaxation at the mode"
+    return learning_rate, size, math.ceil(10 / slowest) if slowest > 0 and np.isfinite(slowest) else NUM_STEPS
+
+
+def _given_or(name: str, value: int | None, default: int, rules: dict[str, str]) -> int:
+    rules[name] = "default" if value is None else "as given"
+    return default if value is None else whole(name, value, least=1)
+
+
+def with_weight_decay(problem: Problem, weight_decay: float | None) -> Problem:
+    """Return the problem with the prior that this weight decay gamma amounts to: sd = sqrt(sigma^2/(N gamma)).
+
+    Raises
+    ------
+    InputError
+        If the decay is negative or not finite, or if the problem is not a linear network.
+    """
+    if weight_decay is None:
+        return problem
+    gamma = non_negative("weight_decay", weight_decay)
+    if problem.exact is None:
+        rule = f"weight_decay is for linear networks; {problem.name!r} is not one"
+        raise InputError(message(rule, weight_decay, "Change the prior in the model instead."))
+    network = problem.exact
+    sd = math.inf if gamma == 0 else network.noise_sd / math.sqrt(network.num_data * gamma)
+    return problem.with_options(prior_sd=sd)

@@ -1,0 +1,68 @@
+"""The runs of an experiment, one after the other: each a name and a function that returns a run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+
+from sgdvi._check import InputError, message
+from sgdvi.experiment.plan import Plan
+from sgdvi.problem import Problem
+from sgdvi.samplers import SGD, sample
+from sgdvi.samplers.references import line_posterior, nuts, variational
+
+REFERENCES = ("NUTS", "mean-field VI", "full-rank VI")
+_FAMILIES = {"mean-field VI": "mean-field", "full-rank VI": "full-rank"}
+# Fixed numbers, so that a key stays the same whichever runs are asked for.
+_STREAMS = {"SGD": 1, "NUTS": 2, "mean-field VI": 3, "full-rank VI": 4, "checks": 5}
+
+Stage = tuple[str, str, Callable[[], Any]]
+
+
+def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, progress: bool) -> Iterator[Stage]:
+    """Yield (name, what is being done, function that does it)."""
+    unknown = [name for name in references if name not in REFERENCES]
+    if unknown:
+        raise InputError(message("a reference is one of " + ", ".join(REFERENCES), repr(unknown[0])))
+    yield "SGD", _describe(plan), lambda: _sgd(problem, plan, stream(key, "SGD"), progress)
+    if problem.exact is not None:
+        network = problem.exact
+        if plan.temperature is not None and network.depth <= 1:
+            yield "exact law", "what SGD ends in, in closed form", lambda: network.law(plan.temperature)
+        if network.depth <= 1:
+            yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
+    if "NUTS" in references:
+        yield "NUTS", "the posterior by Hamiltonian Monte Carlo", lambda: nuts(problem, key=stream(key, "NUTS"))
+    for name in references:
+        if name in _FAMILIES:
+            yield name, "a Gaussian fitted to the posterior", _variational(problem, name, stream(key, name))
+
+
+def stream(key: Any, name: str) -> Any:
+    """Return the key of one part of the experiment."""
+    return jax.random.fold_in(key, _STREAMS[name])
+
+
+def _sgd(problem: Problem, plan: Plan, key: Any, progress: bool) -> Any:
+    sampler = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size)
+    return sample(
+        sampler,
+        problem.data,
+        key=key,
+        num_steps=plan.num_steps,
+        num_warmup=plan.num_warmup,
+        num_chains=plan.num_chains,
+        thinning=plan.thinning,
+        progress=progress,
+        dims=dict(problem.dims),
+    )
+
+
+def _variational(problem: Problem, name: str, key: Any) -> Callable[[], Any]:
+    return lambda: variational(problem, key=key, family=_FAMILIES[name])
+
+
+def _describe(plan: Plan) -> str:
+    steps = f"{plan.num_warmup:,} + {plan.num_steps:,} steps" if plan.num_warmup else f"{plan.num_steps:,} steps"
+    text = f"{plan.num_chains} chains, {steps}, learning rate {plan.learning_rate:.3g}, batch {plan.batch_size}"
+    return text if plan.temperature is None else f"{text}, T = {plan.temperature:.3g}"

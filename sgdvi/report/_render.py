@@ -1,0 +1,36 @@
+"""Templates: one environment with autoescape, so that no text of a user becomes markup."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sgdvi.report import _format
+
+
+@cache
+def environment() -> Environment:
+    """Return the environment of the templates in ``report/templates``."""
+    env = Environment(
+        loader=PackageLoader("sgdvi.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(number=_format.number, seconds=_format.seconds)
+    env.globals.update(glyphs=_format.GLYPHS, words=_format.WORDS)
+    return env
+
+
+def render(template: str, **values: Any) -> Markup:
+    """Render ``templates/<template>.html``."""
+    return Markup(environment().get_template(f"{template}.html").render(**values))
+
+
+@cache
+def stylesheet() -> Markup:
+    """Return the style sheet of the page."""
+    return Markup(files("sgdvi.report").joinpath("assets/page.css").read_text(encoding="utf-8"))

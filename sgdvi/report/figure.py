@@ -1,0 +1,84 @@
+"""A figure of the report: drawn twice, for light and for dark pages, and embedded as data: URIs."""
+
+import base64
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+
+import matplotlib
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from sgdvi.report.palette import DARK, LIGHT, Theme
+
+Draw = Callable[[Theme], Figure]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page embeds it.
+
+    Attributes
+    ----------
+    light, dark
+        data: URIs of the two variants.
+    width, height
+        Size in CSS pixels, so that the page does not move while it loads.
+    alt
+        What the figure shows, for readers who do not see it.
+    caption
+        Text under the figure.
+    """
+
+    light: str
+    dark: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+
+
+def picture(draw: Draw, alt: str, caption: str) -> Picture:
+    """Draw a figure for both themes."""
+    uris = {}
+    for theme in (LIGHT, DARK):
+        with style(theme):
+            figure = draw(theme)
+            uris[theme.name] = "data:image/svg+xml;base64," + base64.b64encode(_svg(figure)).decode("ascii")
+            inches = figure.get_size_inches()
+    return Picture(uris["light"], uris["dark"], round(inches[0] * 110), round(inches[1] * 110), alt, caption)
+
+
+@contextmanager
+def style(theme: Theme) -> Iterator[None]:
+    """Use the style file of sgdvi with the colours of `theme`, whatever the user's own settings are."""
+    colors = {
+        "text.color": theme.ink,
+        "axes.labelcolor": theme.ink,
+        "axes.edgecolor": theme.muted,
+        "axes.titlecolor": theme.ink,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelcolor": theme.ink,
+        "ytick.labelcolor": theme.ink,
+        "grid.color": theme.grid,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+    }
+    with matplotlib.rc_context(), as_file(files("sgdvi.report").joinpath("assets/sgdvi.mplstyle")) as path:
+        matplotlib.rcdefaults()
+        matplotlib.style.use([str(path), colors])
+        yield
+
+
+def _svg(figure: Figure) -> bytes:
+    # Date and creator are left out: the same input gives the same bytes.
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue().decode("utf-8")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    return re.sub(r">\s+<", "><", text).encode("utf-8")

@@ -1,0 +1,17 @@
+"""A report section: one file each, a pure function from a comparison and its context to a fragment of HTML."""
+
+from sgdvi.report.sections import checks, glossary, marginals, plane, provenance, setup, traces, verdict
+
+# The order of the page.
+SECTIONS = (
+    verdict.section,
+    marginals.section,
+    plane.section,
+    traces.section,
+    checks.section,
+    setup.section,
+    glossary.section,
+    provenance.section,
+)
+
+__all__ = ["SECTIONS"]

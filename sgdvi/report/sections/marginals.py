@@ -1,0 +1,115 @@
+"""The functionals: all runs in one figure, on a plain and on a logarithmic axis, and their summaries."""
+
+from typing import Any
+
+import numpy as np
+
+from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.findings import Status
+from sgdvi.report import plots, series
+from sgdvi.report._format import number
+from sgdvi.report._render import render
+from sgdvi.report.context import Context
+from sgdvi.report.figure import Picture, picture
+from sgdvi.report.palette import EXACT_LAW
+from sgdvi.report.section import Section
+
+MOST_FIGURES = 2
+MOST_ROWS = 20
+_COLUMNS = ("mean", "sd", "q5", "q50", "q95", "ess", "rhat", "n")
+_HEADS = ("mean", "sd", "5 %", "median", "95 %", "ESS", "R-hat", "draws")
+
+
+def section(comparison: Comparison, context: Context) -> Section | None:
+    """Return densities and summaries of the functionals; with more than three of them a forest on top."""
+    names = _worst_first(comparison)
+    if not names:
+        return None
+    several = len(names) > MOST_FIGURES + 1
+    pictures = []
+    if several:
+        pictures.append(_forest(comparison, names[:MOST_ROWS]))
+    for name in names[:MOST_FIGURES] if several else names:
+        pictures += _densities(comparison, name)
+    html = render(
+        "marginals",
+        lead=_lead(names, several),
+        pictures=pictures,
+        tables=[_table(comparison, name) for name in names[:MOST_ROWS]],
+        more=f"{len(names) - MOST_ROWS} more functionals are in report.json." if len(names) > MOST_ROWS else "",
+    )
+    return Section("marginals", "The laws side by side", html)
+
+
+def _worst_first(comparison: Comparison) -> list[str]:
+    badness = dict.fromkeys(comparison.functionals, (0, 0.0))
+    for finding in comparison.findings:
+        if finding.functional in badness and finding.check.startswith("distance"):
+            rank = (Status(finding.status).severity, finding.value or 0.0)
+            badness[finding.functional] = max(badness[finding.functional], rank)
+    return sorted(badness, key=lambda name: badness[name], reverse=True)
+
+
+def _lead(names: list[str], several: bool) -> str:
+    if several:
+        return (
+            f"{len(names)} functionals, the one with the largest distance first. The densities of the "
+            f"first {MOST_FIGURES} are drawn."
+        )
+    return ""
+
+
+def _densities(comparison: Comparison, name: str) -> list[Picture]:
+    runs = ", ".join(comparison.runs)
+    alt = f"Densities of {name} under {runs}. {_in_words(comparison, name)}"
+    first = picture(
+        lambda theme: plots.marginals(comparison, name, theme),
+        alt,
+        f"The density of {name}: the shaded steps are SGD's draws; lines are laws and smoothed draws.",
+    )
+    second = picture(
+        lambda theme: plots.marginals(comparison, name, theme, log=True),
+        f"The same densities of {name} on a logarithmic axis.",
+        "The same on a logarithmic axis, where tails and missing mass show. Colours as in the figure before.",
+    )
+    pictures = [first, second]
+    law = comparison.runs.get(EXACT_LAW)
+    if law is not None and "SGD" in comparison.runs and series.zero_mass(law) == 0:
+        effective = float(comparison.summaries["SGD"][name].get("ess") or np.nan)
+        if np.isfinite(effective):
+            pictures.append(_gap(comparison, name, effective))
+    return pictures
+
+
+def _gap(comparison: Comparison, name: str, effective: float) -> Picture:
+    return picture(
+        lambda theme: plots.gap(comparison, name, theme, effective),
+        f"Distribution function of SGD's {name} minus that of the exact law, with the band of sampling error.",
+        f"SGD against its own exact law. Outside the band ({number(effective, 2)} effective draws) the difference is "
+        "the step size, not chance.",
+    )
+
+
+def _forest(comparison: Comparison, names: list[str]) -> Picture:
+    return picture(
+        lambda theme: plots.forest(comparison, names, theme),
+        f"Means and 5 % to 95 % ranges of {', '.join(names)} for every run with draws.",
+        "Every functional, every run with draws: mean and 5 % to 95 % range.",
+    )
+
+
+def _in_words(comparison: Comparison, name: str) -> str:
+    parts = []
+    for run, summary in comparison.summaries.items():
+        values = summary.get(name)
+        if values:
+            parts.append(f"{run}: mean {number(values.get('mean'))}, sd {number(values.get('sd'))}")
+    return "; ".join(parts) + "." if parts else ""
+
+
+def _table(comparison: Comparison, name: str) -> dict[str, Any]:
+    rows = []
+    for run, summary in comparison.summaries.items():
+        if name in summary:
+            rows.append({"name": run, "values": [summary[name].get(column) for column in _COLUMNS]})
+    return {"name": name, "caption": f"Summary of {name}", "columns": _HEADS, "rows": rows}

@@ -1,0 +1,69 @@
+"""The verdict in one sentence, its reasons, the table of all checks and what to do next."""
+
+from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.report._format import anchor, title
+from sgdvi.report._render import render
+from sgdvi.report.context import Context
+from sgdvi.report.section import Section
+
+_LABELS = {
+    Status.PASS: "the checks pass",
+    Status.WARN: "with reservations",
+    Status.FAIL: "not the posterior",
+    Status.NOT_APPLICABLE: "cannot be decided here",
+    Status.UNKNOWN: "not known",
+}
+MOST_ADVICE = 8
+
+
+def section(comparison: Comparison, context: Context) -> Section:
+    """Return the top of the page."""
+    verdict = comparison.verdict
+    status = Status(verdict.status)
+    found = {finding.run for finding in comparison.findings}
+    runs = [run for run in comparison.runs if run in found]
+    runs += sorted(found - set(runs)) + [run for run in context.skipped if run not in runs]
+    checks = list(dict.fromkeys(finding.check for finding in comparison.findings))
+    html = render(
+        "verdict",
+        status=status,
+        label=_LABELS[status],
+        sentence=verdict.sentence,
+        reasons=verdict.reasons,
+        runs=runs,
+        rows=[_row(check, runs, comparison, context) for check in checks],
+        advice=_advice(comparison),
+    )
+    return Section("verdict", "", html)
+
+
+def _row(check: str, runs: list[str], comparison: Comparison, context: Context) -> dict:
+    findings = [finding for finding in comparison.findings if finding.check == check]
+    cells = []
+    for run in runs:
+        of_run = [finding for finding in findings if finding.run == run]
+        worst = max(of_run, key=_severity, default=None)
+        cells.append(
+            {
+                "finding": worst,
+                "anchor": anchor(worst) if worst else "",
+                "count": len(of_run),
+                "skipped": context.skipped.get(run, ""),
+            }
+        )
+    return {"title": title(findings[0]), "cells": cells}
+
+
+def _severity(finding: Finding) -> int:
+    return Status(finding.status).severity
+
+
+def _advice(comparison: Comparison) -> list[dict]:
+    # The same advice for several runs is given once, for the worst of them.
+    items: dict[str, dict] = {}
+    for finding in sorted(comparison.findings, key=_severity, reverse=True):
+        if finding.advice and finding.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
+            entry = {"text": finding.advice, "anchor": anchor(finding), "title": title(finding), "run": finding.run}
+            items.setdefault(finding.advice, entry)
+    return list(items.values())[:MOST_ADVICE]
