@@ -10,7 +10,7 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from sgdvi.cli import main
+from sgdvi.cli import cli
 from sgdvi.zoo import template
 
 HERE = Path(__file__).parent
@@ -54,7 +54,7 @@ for source in sorted((HERE.parent / "notebooks").glob("[0-9]*.py")):
 generated = HERE / "generated"
 generated.mkdir(exist_ok=True)
 for command in ("compare", "models", "doctor"):
-    shown = CliRunner().invoke(main, [command, "--help"], prog_name="sgdvi", catch_exceptions=False)
+    shown = CliRunner().invoke(cli, [command, "--help"], prog_name="sgdvi", catch_exceptions=False)
     (generated / f"help-{command}.txt").write_text(shown.output, encoding="utf-8")
 (generated / "template.py").write_text(template(), encoding="utf-8")
 
