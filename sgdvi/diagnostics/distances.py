@@ -36,7 +36,9 @@ class Points:
         """Pool draws (chain, draw) that are worth `effective` independent ones; none may be NaN."""
         pooled = np.sort(np.asarray(values, dtype=np.float64).reshape(-1))
         if pooled.size == 0 or not np.isfinite(pooled[[0, -1]]).all():
-            raise InputError(message("draws must be finite and at least one", f"{pooled.size} draws", "Clean them first."))
+            raise InputError(
+                message("draws must be finite and at least one", f"{pooled.size} draws", "Clean them first.")
+            )
         if pooled.size > _MOST_POINTS:
             pooled = pooled[np.linspace(0, pooled.size - 1, _MOST_POINTS).round().astype(int)]
         return cls(pooled, float(effective))
@@ -200,7 +202,9 @@ def findings(
                 status=status,
                 meaning=meaning + note,
                 advice=advice,
-                source="Null level: the same distance between two samples of the reference with as many effective draws.",
+                source=(
+                    "Null level: the same distance between two samples of the reference with as many effective draws."
+                ),
                 details={
                     "against": against,
                     "null_level": null,

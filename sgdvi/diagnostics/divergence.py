@@ -77,6 +77,18 @@ def kl_divergence(p: LineLaw, q: LineLaw) -> float:
     return math.inf if math.isinf(total) else max(float(total), 0.0)
 
 
+def restrict(law: LineLaw, side: int, mass: float) -> LineLaw:
+    """Return `law` given that v has the sign `side`, which it has with probability `mass`."""
+
+    def log_prob(v: np.ndarray) -> np.ndarray:
+        return np.where(side * v > 0, law.log_prob(v) - math.log(mass), -np.inf)
+
+    def icdf(q: np.ndarray) -> np.ndarray:
+        return law.icdf(1 - mass + mass * q if side > 0 else mass * q)
+
+    return LineLaw(log_prob, icdf)
+
+
 def _tail(panels: np.ndarray, half: np.ndarray) -> float:
     """Add up what lies beyond the outermost panel, from its ratio to the next: geometric, or divergent."""
     outer, inner = panels[0] / half[0], panels[1] / half[1]
@@ -106,14 +118,21 @@ def in_parameters(run: str, names: str, singular: bool | None, reason: str, same
     advice = ""
     if singular:
         status, value = Status.FAIL, math.inf
-        meaning = f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, by construction: {reason}."
-        advice = "More steps do not change this, and importance weights do not exist. Compare functionals of the parameters."
+        meaning = (
+            f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, by construction: {reason}."
+        )
+        advice = (
+            "More steps do not change this, and importance weights do not exist. Compare functionals of the parameters."
+        )
     elif same_as:
         status, value = Status.NOT_APPLICABLE, None
         meaning = f"The parameters are {same_as} itself: see the divergence on {same_as}."
     else:
         status, value = Status.NOT_APPLICABLE, None
-        meaning = f"No sign of different supports in {names}, and no density of {run} is known: a divergence is not estimated from draws."
+        meaning = (
+            f"No sign of different supports in {names}, and no density of {run} is known: a divergence is not "
+            "estimated from draws."
+        )
         advice = "Estimates of a KL divergence from draws are badly biased; the distances below are not."
     return Finding(
         check="kl.parameters",
@@ -147,19 +166,27 @@ def on_functional(
         status = Status.UNKNOWN
     else:
         status = (
-            Status.FAIL if forward > thresholds.kl_fail else Status.WARN if forward > thresholds.kl_warn else Status.PASS
+            Status.FAIL
+            if forward > thresholds.kl_fail
+            else Status.WARN
+            if forward > thresholds.kl_warn
+            else Status.PASS
         )
     meaning = f"KL(SGD || posterior) on {functional} is {number(forward)} nats, between the exact laws"
     if math.isinf(backward) and covered < 1:
         meaning += (
-            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers {percent(1 - covered)} of the posterior; "
+            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers {percent(1 - covered)} "
+            "of the posterior; "
             f"on the sign that SGD covers it is {number(backward_covered)}."
         )
     else:
         meaning += f"; KL(posterior || SGD) is {number(backward)}."
     advice = ""
     if status in (Status.WARN, Status.FAIL):
-        advice = "Change the temperature (learning rate over batch size): the width of SGD's law follows it, the posterior's does not."
+        advice = (
+            "Change the temperature (learning rate over batch size): the width of SGD's law follows it, the "
+            "posterior's does not."
+        )
     return Finding(
         check="kl.functional",
         run=run,

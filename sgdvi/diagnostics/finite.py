@@ -30,7 +30,9 @@ def finite_draws(run: str, arrays: Mapping[str, np.ndarray]) -> Finding:
     else:
         worst = max(bad, key=lambda name: bad[name])
         meaning = f"{total:,} of {size:,} values are NaN or infinite (most in {worst})."
-        advice = "Chains with such draws are left out of the numbers below. Lower the learning rate, or look for the step."
+        advice = (
+            "Chains with such draws are left out of the numbers below. Lower the learning rate, or look for the step."
+        )
     return Finding(
         check="draws.finite",
         run=run,
@@ -65,17 +67,29 @@ def distinct_draws(run: str, arrays: Mapping[str, np.ndarray], thresholds: Thres
     if not np.isfinite(worst_share):
         status, meaning, worst_share = Status.UNKNOWN, "No chain with finite draws is left.", float("nan")
     elif worst_count == 1:
-        status, meaning = Status.FAIL, f"All draws of {worst_name} are equal: this is a point mass, not a spread-out law."
-        advice = "A point mass can be real (SGD collapsed, or the learning rate is 0); R-hat and effective draws say nothing here."
+        status, meaning = (
+            Status.FAIL,
+            f"All draws of {worst_name} are equal: this is a point mass, not a spread-out law.",
+        )
+        advice = (
+            "A point mass can be real (SGD collapsed, or the learning rate is 0); R-hat and effective draws say "
+            "nothing here."
+        )
     elif stuck:
         status, meaning = Status.FAIL, f"{count(stuck, 'chain')} never moved from one value."
-        advice = "Look at the trace of these chains; they are stuck, or their values are below the rounding of the float type."
+        advice = (
+            "Look at the trace of these chains; they are stuck, or their values are below the rounding of the "
+            "float type."
+        )
     elif worst_share < thresholds.distinct_fail:
         status = Status.FAIL
         meaning = f"Only {worst_count:,} different values of {worst_name} among the draws ({percent(worst_share)})."
         advice = "Typical of float32 with a mean much larger than the spread: use jax.enable_x64, or centre the data."
     else:
-        status, meaning = Status.PASS, f"The draws are distinct (worst: {worst_name}, {percent(worst_share)} different)."
+        status, meaning = (
+            Status.PASS,
+            f"The draws are distinct (worst: {worst_name}, {percent(worst_share)} different).",
+        )
     return Finding(
         check="draws.distinct",
         run=run,
@@ -101,8 +115,14 @@ def overflowed_chains(run: str, overflowed: Sequence[bool], steps: Sequence[int]
     else:
         status = Status.FAIL if share > thresholds.overflow_fail else Status.WARN
         first = f", the first at step {number(min(known_steps))}" if known_steps else ""
-        meaning = f"{lost} of {count(total, 'chain')} overflowed{first}. The other numbers are those of the chains that survived."
-        advice = "Lower the learning rate. With unbounded inputs an overflow comes sooner or later at any rate: state the horizon."
+        meaning = (
+            f"{lost} of {count(total, 'chain')} overflowed{first}. The other numbers are those of the chains that "
+            "survived."
+        )
+        advice = (
+            "Lower the learning rate. With unbounded inputs an overflow comes sooner or later at any rate: state "
+            "the horizon."
+        )
     return Finding(
         check="chains.overflow",
         run=run,

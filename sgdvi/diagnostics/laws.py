@@ -26,7 +26,8 @@ def gap(run: str, functional: str, distance: Distance, law: str, thresholds: Thr
     else:
         meaning = f"The draws differ from the {law}: {difference(distance, 'sd')} ({measured})."
         advice = (
-            "The theory is exact for small steps: lower the learning rate and the batch size together (same temperature), or run a longer warmup."
+            "The theory is exact for small steps: lower the learning rate and the batch size together (same "
+            "temperature), or run a longer warmup."
             if discrete
             else "Run longer; if the gap stays, do not use this run as a reference."
         )

@@ -10,6 +10,8 @@ from sgdvi.diagnostics.thresholds import VEHTARI, Thresholds
 from sgdvi.diagnostics.words import count, number
 
 _FEWEST_DRAWS = 8
+# Beyond this, ranking takes seconds and the draws are autocorrelated anyway: chains are thinned first.
+_MOST_DRAWS = 400_000
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ def measure(values: np.ndarray, independent: bool = False) -> Mixing:
         return Mixing(np.nan, np.nan, chains, draws, trouble, independent)
     if independent:
         return Mixing(np.nan, float(values.size), chains, draws, "", True)
+    values = values[:, :: max(1, -(-values.size // _MOST_DRAWS))]
     with np.errstate(all="ignore"):
         bulk = array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk")
-        tail = array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail")
+        tail = array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
         rhat = array_stats.rhat(values, chain_axis=0, draw_axis=1, method="rank") if chains > 1 else np.nan
     # A chain of antithetic draws can have more effective draws than draws; nothing here relies on such luck.
     return Mixing(float(rhat), float(min(bulk, tail, values.size)), chains, draws)
@@ -66,8 +69,16 @@ def _trouble(values: np.ndarray) -> str:
 
 
 _TROUBLES = {
-    "constant": (Status.FAIL, "All draws of {name} are equal, so {what} does not exist.", "See the checks of the draws."),
-    "stuck": (Status.FAIL, "At least one chain of {name} never moved, so {what} has no meaning.", "Look at the traces."),
+    "constant": (
+        Status.FAIL,
+        "All draws of {name} are equal, so {what} does not exist.",
+        "See the checks of the draws.",
+    ),
+    "stuck": (
+        Status.FAIL,
+        "At least one chain of {name} never moved, so {what} has no meaning.",
+        "Look at the traces.",
+    ),
     "short": (Status.UNKNOWN, "Fewer than 8 draws per chain: too few for {what}.", "Run longer."),
     "non-finite": (Status.FAIL, "No chain with finite draws of {name} is left.", "Lower the learning rate."),
 }
@@ -94,7 +105,9 @@ def rhat(run: str, functional: str, mixing: Mixing, thresholds: Thresholds) -> F
         else:
             status = Status.FAIL if mixing.rhat > thresholds.rhat_fail else Status.WARN
             meaning = agree + ("disagree" if status is Status.FAIL else "do not quite agree") + " with each other."
-            advice = "Run longer, with a longer warmup; if that does not help, the chains are locked to different regions."
+            advice = (
+                "Run longer, with a longer warmup; if that does not help, the chains are locked to different regions."
+            )
     return Finding(
         check="mixing.rhat",
         run=run,

@@ -55,9 +55,8 @@ class Setting:
         return None if math.isnan(self.exponent) else self.exponent < 0
 
 
-def temperature(run: str, setting: Setting, thresholds: Thresholds, functional: str = "v") -> Finding:
+def temperature(run: str, setting: Setting, functional: str = "v") -> Finding:
     """Check the temperature against the critical temperature of the flow and the exact discrete threshold."""
-    del thresholds
     value, advice = setting.ratio, ""
     if math.isinf(setting.critical):
         return Finding(
@@ -68,7 +67,9 @@ def temperature(run: str, setting: Setting, thresholds: Thresholds, functional: 
             value=None,
             threshold=1.0,
             status=Status.NOT_APPLICABLE,
-            meaning=f"T = {number(setting.temperature)}. This model has no critical temperature: a law exists at every T.",
+            meaning=(
+                f"T = {number(setting.temperature)}. This model has no critical temperature: a law exists at every T."
+            ),
             source=ZIYIN,
             details={"temperature": setting.temperature},
         )
@@ -81,14 +82,20 @@ def temperature(run: str, setting: Setting, thresholds: Thresholds, functional: 
         advice = "Lower the learning rate or raise the batch size until T is below Tc."
     elif value >= 1 / 3:
         status = Status.WARN
-        meaning = f"{at} ({ratio}{phase}): a law exists, but its density is infinite at {functional} = 0. No posterior looks like this there."
+        meaning = (
+            f"{at} ({ratio}{phase}): a law exists, but its density is infinite at {functional} = 0. No posterior "
+            "looks like this there."
+        )
         advice = "Below Tc/3 the density vanishes at 0: lower the learning rate or raise the batch size."
     else:
         status = Status.PASS
         meaning = f"{at} ({ratio}{phase}): far enough below collapse."
     meaning += _discrete(setting)
     if setting.discrete_collapses and not setting.flow_collapses:
-        status, advice = Status.FAIL, "Lower the learning rate: with steps of this size SGD collapses although the flow would not."
+        status, advice = (
+            Status.FAIL,
+            "Lower the learning rate: with steps of this size SGD collapses although the flow would not.",
+        )
     return Finding(
         check="phase.temperature",
         run=run,
@@ -203,7 +210,9 @@ def collapse(
     chains = len(logs)
     all_zero = fall.vanished == chains
     # Of fewer than 3 chains no spread is known: then the fall alone has to be larger than any stationary swing.
-    steady = fall.errors > thresholds.collapse_errors if fall.slopes.size >= 3 else fall.mean > 10 * thresholds.collapse_fall
+    steady = (
+        fall.errors > thresholds.collapse_errors if fall.slopes.size >= 3 else fall.mean > 10 * thresholds.collapse_fall
+    )
     falling = bool(all_zero or (fall.mean > thresholds.collapse_fall and steady))
     expected = None
     if setting is not None:
@@ -220,15 +229,24 @@ def collapse(
         status = Status.FAIL if expected or all_zero else Status.WARN
         meaning = f"The chains collapse to {functional} = 0: {speed}{zero}."
         if status is Status.WARN:
-            meaning = f"The chains fall towards {functional} = 0: {speed}{zero}. No threshold is known for this model to confirm a collapse."
+            meaning = (
+                f"The chains fall towards {functional} = 0: {speed}{zero}. No threshold is known for this model "
+                "to confirm a collapse."
+            )
         advice = "Lower the learning rate or raise the batch size. What looks like a narrow posterior at 0 is not one."
     elif falling:
         status = Status.WARN
-        meaning = f"The chains still fall ({speed}{zero}), though below the exact threshold a law exists: the run is not stationary yet."
+        meaning = (
+            f"The chains still fall ({speed}{zero}), though below the exact threshold a law exists: the run is "
+            "not stationary yet."
+        )
         advice = "Run longer, with a longer warmup: near the threshold the way down to the law takes very long."
     elif expected:
         status = Status.WARN
-        meaning = f"Above the exact threshold the chains must collapse to {functional} = 0 in the end, but this run does not show it yet: {speed}."
+        meaning = (
+            f"Above the exact threshold the chains must collapse to {functional} = 0 in the end, but this run "
+            f"does not show it yet: {speed}."
+        )
         advice = "These draws are on their way, not draws of a law. Lower the learning rate or raise the batch size."
     else:
         status, meaning = Status.PASS, f"No collapse: {speed}{zero}, with no steady fall."
@@ -242,7 +260,10 @@ def collapse(
         status=status,
         meaning=meaning,
         advice=advice,
-        source=f"{ZIYIN}; collapse is judged by the trend of log|{functional}| and the exact threshold, never by the size of {functional}.",
+        source=(
+            f"{ZIYIN}; collapse is judged by the trend of log|{functional}| and the exact threshold, never by the "
+            f"size of {functional}."
+        ),
         details={
             "slope_per_step": rate,
             "standard_errors": fall.errors,

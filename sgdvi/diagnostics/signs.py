@@ -22,7 +22,9 @@ def factor_signs(run: str, factors: Sequence[np.ndarray], names: Sequence[str]) 
     chains, _, units = first.shape
     share_positive = float((first > 0).mean())
     both = [bool(0 < (first[:, :, unit] > 0).mean() < 1) for unit in range(units)]
-    orbit = f"({', '.join(names)}) and ({', '.join('-' + name for name in names[:2])}{', ...' if len(names) > 2 else ''})"
+    orbit = (
+        f"({', '.join(names)}) and ({', '.join('-' + name for name in names[:2])}{', ...' if len(names) > 2 else ''})"
+    )
     if len(names) > 2:
         orbit = "a draw and the same draw with two factors' signs flipped"
     advice = f"Read only the product of {' and '.join(names)}, which does not depend on these signs."
@@ -33,8 +35,10 @@ def factor_signs(run: str, factors: Sequence[np.ndarray], names: Sequence[str]) 
     elif all(both):
         status = Status.WARN
         meaning = (
-            f"{orbit[0].upper() + orbit[1:]} are equally probable, but chains stay in one half {whose}for the whole run "
-            f"({count(int(locked.sum()), 'sign')} of {locked.size} never change). The shares, {percent(share_positive)} with "
+            f"{orbit[0].upper() + orbit[1:]} are equally probable, but chains stay in one half {whose}for the "
+            "whole run "
+            f"({count(int(locked.sum()), 'sign')} of {locked.size} never change). The shares, "
+            f"{percent(share_positive)} with "
             f"{names[0]} > 0, come from the starts."
         )
     else:
@@ -107,10 +111,16 @@ def missing_sign(
     else:
         small = missing < thresholds.missing_mass_warn
         status = Status.PASS if small else Status.WARN if missing < thresholds.missing_mass_fail else Status.FAIL
-        meaning = f"{run} only covers {functional} {'>' if side > 0 else '<'} 0; {percent(missing)} of {against} lies at {functional} {relation} 0"
+        meaning = (
+            f"{run} only covers {functional} {'>' if side > 0 else '<'} 0; {percent(missing)} of {against} lies "
+            f"at {functional} {relation} 0"
+        )
         meaning += " (too little to matter)." if small else ", and no run of any length gets there."
         if not small:
-            advice = f"Do not use {run} for the probability that {functional} {relation} 0, nor for intervals that would contain 0."
+            advice = (
+                f"Do not use {run} for the probability that {functional} {relation} 0, nor for intervals that "
+                "would contain 0."
+            )
     return Finding(
         check="sign.functional",
         run=run,

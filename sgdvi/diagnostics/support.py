@@ -14,6 +14,7 @@ from sgdvi.diagnostics.words import count, number
 _MOST_POINTS = 2_000
 _FEWEST_POINTS = 50
 _COARSE = 8
+_THIN = 0.9
 
 
 def balance_residual(factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -47,13 +48,19 @@ def balance(run: str, factors: Sequence[np.ndarray], names: Sequence[str], thres
             f"The draws lie on {line} (median relative imbalance {number(value)}): a set of zero area in {plane}, "
             "to which the posterior gives probability 0."
         )
-        advice = f"Do not read the spread of {' or '.join(names)} off this run. Use their product, on which laws can be compared."
+        advice = (
+            f"Do not read the spread of {' or '.join(names)} off this run. Use their product, on which laws can "
+            "be compared."
+        )
     else:
         high = float(np.quantile(residual, 0.95))
         status = Status.PASS
         meaning = f"The draws leave {line}: median relative imbalance {number(value)}, 95 % below {number(high)}."
         if value < 0.2:
-            status, advice = Status.WARN, "Close to the balanced set: SGD that is not yet balanced looks like this. Run a longer warmup."
+            status, advice = (
+                Status.WARN,
+                "Close to the balanced set: SGD that is not yet balanced looks like this. Run a longer warmup.",
+            )
     return Finding(
         check="support.balance",
         run=run,
@@ -117,19 +124,27 @@ class Dimension:
         return min(self.fine, self.coarse, float(self.rank))
 
 
-def dimension(points: np.ndarray, scale: np.ndarray, size: int) -> Dimension:
-    """Estimate the dimension of the support from `size` of the `points` (n, d), in units of `scale` (d,)."""
+def whitening(points: np.ndarray) -> np.ndarray:
+    """Return the matrix (d, d) after which `points` (n, d) have the identity as covariance, as far as they can."""
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(points, rowvar=False)))
+    top = max(float(values[-1]), 1e-300)
+    # Directions without variance are left as they are: blowing them up would turn rounding into a dimension.
+    scale = np.where(values > 1e-12 * top, 1 / np.sqrt(np.maximum(values, 1e-12 * top)), 1 / np.sqrt(top))
+    return vectors * scale
+
+
+def dimension(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension:
+    """Estimate the dimension of the support from `size` of the `points` (n, d), multiplied by `transform` first."""
     size = int(min(size, len(points), _MOST_POINTS))
     rows = np.linspace(0, len(points) - 1, max(size, 1)).round().astype(int)
-    chosen = np.asarray(points, dtype=np.float64)[rows] / np.where(scale > 0, scale, 1.0)
+    chosen = np.asarray(points, dtype=np.float64)[rows]
+    chosen = (chosen - chosen.mean(axis=0)) @ transform
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
     return Dimension(two_nn(chosen), two_nn(few), linear_rank(chosen), len(chosen), chosen.shape[1])
 
 
-def support_dimension(
-    run: str, mine: Dimension, against: str, reference: Dimension, thresholds: Thresholds
-) -> Finding:
+def support_dimension(run: str, mine: Dimension, against: str, reference: Dimension, thresholds: Thresholds) -> Finding:
     """Check whether the support of a run has a lower dimension than that of the reference."""
     advice = ""
     ambient = count(mine.ambient, "coordinate")
@@ -146,7 +161,10 @@ def support_dimension(
         advice = "Compare functionals of the parameters only, not the parameters."
     else:
         status = Status.PASS
-        meaning = f"The draws fill about as many dimensions ({number(mine.value, 2)}) as those of {against} ({number(reference.value, 2)})."
+        meaning = (
+            f"The draws fill about as many dimensions ({number(mine.value, 2)}) as those of {against} "
+            f"({number(reference.value, 2)})."
+        )
     return Finding(
         check="support.dimension",
         run=run,
@@ -162,9 +180,14 @@ def support_dimension(
 
 
 def is_lower(mine: Dimension, reference: Dimension, thresholds: Thresholds) -> bool:
-    """Decide whether the first support has a lower dimension, at either scale or by its linear rank."""
+    """Decide whether the first support has a lower dimension: by its linear rank, or at one of the two scales.
+
+    A thin cloud that is full at the fine scale is thin, not singular, so the fine scale has to agree somewhat.
+    """
     if mine.rank < reference.rank:
         return True
+    if mine.fine > _THIN * reference.fine:
+        return False
     for own, other, size in (
         (mine.fine, reference.fine, min(mine.size, reference.size)),
         (mine.coarse, reference.coarse, min(mine.size, reference.size) // _COARSE),

@@ -39,11 +39,11 @@ class Thresholds:
     # times as wide. A null level above `w1_blind` means that the draws are too few to tell.
     w1_warn: float = 0.05
     w1_fail: float = 0.1
-    w1_blind: float = 0.3
+    w1_blind: float = 0.2
     # Kolmogorov distance: between Gaussians, 0.05 is a shift of 0.125 sd or a spread 1.2 times as wide.
     ks_warn: float = 0.03
     ks_fail: float = 0.05
-    ks_blind: float = 0.15
+    ks_blind: float = 0.1
     # Posterior mass on a sign that the run never covers: below the first it is stated, not held against the run.
     missing_mass_warn: float = 1e-3
     missing_mass_fail: float = 1e-2

@@ -1,0 +1,91 @@
+"""One run as the checks see it: arrays by name, the chains that are usable, and how well they mixed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sgdvi.diagnostics import mixing
+from sgdvi.diagnostics.distances import Points
+from sgdvi.diagnostics.finite import finite_chains
+from sgdvi.diagnostics.mixing import Mixing
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The draws of one run, in float64.
+
+    Attributes
+    ----------
+    name, kind
+        Name; what made it: "sgd", "nuts", ...; "" if not known.
+    sites
+        Parameters, each (chain, draw, ...).
+    values
+        Functionals, each (chain, draw).
+    overflowed, steps
+        Per chain: whether it overflowed, and at which step (-1 where it did not); None if nothing was recorded.
+    independent
+        True for independent draws (variational inference).
+    thinning
+        Steps of the algorithm per draw.
+    """
+
+    name: str
+    kind: str
+    sites: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    overflowed: np.ndarray | None = None
+    steps: np.ndarray | None = None
+    independent: bool = False
+    thinning: int = 1
+
+    @cached_property
+    def keep(self) -> np.ndarray:
+        """Mask (chain,) of the chains whose every draw is finite and that did not overflow."""
+        arrays = [*self.sites.values(), *self.values.values()]
+        keep = finite_chains(*arrays)
+        return keep if self.overflowed is None else keep & ~self.overflowed
+
+    @cached_property
+    def mixing(self) -> dict[str, Mixing]:
+        """Functional -> how well the usable chains mixed."""
+        return {name: mixing.measure(values[self.keep], self.independent) for name, values in self.values.items()}
+
+    @cached_property
+    def points(self) -> dict[str, Points]:
+        """Functional -> pooled draws of the usable chains, with what they are worth; empty where none is usable."""
+        if not self.keep.any():
+            return {}
+        return {
+            name: Points.from_draws(values[self.keep], self._effective(self.mixing[name]))
+            for name, values in self.values.items()
+        }
+
+    def _effective(self, measured: Mixing) -> float:
+        if measured.trouble == "constant":
+            return np.inf  # a point mass is known exactly
+        return measured.ess if np.isfinite(measured.ess) else float(measured.chains)
+
+    def parameters(self) -> np.ndarray:
+        """Return all sites of the usable chains side by side, shape (n, d)."""
+        parts = [site[self.keep].reshape(int(self.keep.sum()) * site.shape[1], -1) for site in self.sites.values()]
+        return np.concatenate(parts, axis=1)
+
+    @property
+    def fewest(self) -> int:
+        """The smallest number of effective draws over the functionals."""
+        counts = [self._effective(measured) for measured in self.mixing.values()]
+        total = sum(values[self.keep].size for values in list(self.values.values())[:1])
+        return int(min([*counts, total]))
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A law on the line as one of the runs: the functional that it is a law of, and its quantiles as points."""
+
+    name: str
+    functional: str
+    points: Mapping[str, Points]
+    role: str = ""

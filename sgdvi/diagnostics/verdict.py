@@ -1,0 +1,240 @@
+"""From findings to one sentence: is what SGD gives a posterior?"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.suite import Facts
+from sgdvi.diagnostics.words import number, percent
+
+# Named in the reasons whatever their status, in this order; the others only where they do not pass.
+_ALWAYS = (
+    "support.balance",
+    "support.dimension",
+    "kl.parameters",
+    "sign.factors",
+    "sign.functional",
+    "kl.functional",
+    "distance.w1",
+    "distance.ks",
+    "law.gap",
+    "phase.temperature",
+)
+_ON_FUNCTIONAL = ("distance.w1", "distance.ks", "kl.functional", "sign.functional")
+_IN_PARAMETERS = ("support.balance", "support.dimension", "kl.parameters", "sign.factors")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer.
+
+    Attributes
+    ----------
+    sentence
+        The answer in one sentence.
+    status
+        pass: a posterior in every respect that was checked; warn: one in some respects; fail: none; unknown: it
+        cannot be told from these runs; not-applicable: there is no posterior.
+    reasons
+        What the answer rests on, one sentence or two each, the most important first.
+    """
+
+    sentence: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def judge(
+    runs: Sequence[str],
+    findings: Iterable[Finding],
+    facts: Facts,
+    reference: str | None,
+    reference_trouble: str = "",
+    others: Sequence[str] = (),
+) -> Verdict:
+    """Put the findings on `runs` (those of SGD) together.
+
+    Parameters
+    ----------
+    runs
+        Names of the runs that are judged; of several, the verdict is that of the worst.
+    findings
+        All findings.
+    facts
+        What is known in closed form.
+    reference
+        Name of the law that stands for the posterior, or None where there is none.
+    reference_trouble
+        Why the reference cannot be relied on; "" where it can.
+    others
+        Runs that are mentioned for comparison.
+    """
+    findings = list(findings)
+    each = [_judge_one(run, findings, facts, reference, reference_trouble) for run in runs]
+    if not each:
+        return Verdict("Cannot tell: there is no run of SGD to judge.", Status.UNKNOWN)
+    chosen = max(each, key=lambda verdict: verdict.status.severity)
+    beside = [f.meaning for f in findings if f.run in others and f.check == "distance.w1" and f.value is not None]
+    reasons = (*chosen.reasons, *(f"For comparison: {text}" for text in beside))
+    return Verdict(chosen.sentence, chosen.status, reasons)
+
+
+def _judge_one(run: str, findings: list[Finding], facts: Facts, reference: str | None, trouble: str) -> Verdict:
+    found = {finding.check: finding for finding in findings if finding.run == run}
+    sentence, status = _answer(run, found, facts, reference, trouble)
+    reasons = [trouble] if trouble else []
+    for check in dict.fromkeys([*_first(found), *_ALWAYS, *found]):
+        finding = found.get(check)
+        if finding is None or finding.status is Status.NOT_APPLICABLE:
+            continue
+        if check in _ALWAYS or finding.status is not Status.PASS:
+            reasons.append(finding.meaning)
+    if facts.improper:
+        reasons.append(facts.improper)
+    return Verdict(sentence, status, tuple(dict.fromkeys(reasons)))
+
+
+def _first(found: dict[str, Finding]) -> list[str]:
+    """Checks whose failure overrides all others come first among the reasons."""
+    checks = ("phase.collapse", "chains.overflow", "draws.finite", "draws.distinct")
+    return [check for check in checks if check in found and found[check].status is Status.FAIL]
+
+
+def _answer(
+    run: str, found: dict[str, Finding], facts: Facts, reference: str | None, trouble: str
+) -> tuple[str, Status]:
+    name = found["distance.w1"].functional if "distance.w1" in found else facts.functional
+    name = name or facts.functional or "the functionals"
+    aside = _in_parameters(found, facts)
+    blocked = _unusable(run, found, facts)
+    if blocked:
+        return blocked
+    if facts.improper and reference is None:
+        return f"There is no posterior to compare {run} with: {facts.improper}", Status.NOT_APPLICABLE
+    also = f" What is certain: {aside}." if aside else ""
+    if reference is None:
+        return f"Cannot tell: there is no reference to compare {run} with on {name}.{also}", Status.UNKNOWN
+    if trouble and "distance.w1" not in _known_values(found):
+        return f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}", Status.UNKNOWN
+    if _status(found, "mixing.rhat") is Status.FAIL or _status(found, "mixing.ess") is Status.FAIL:
+        why = _why_not_mixed(found)
+        return f"Cannot tell yet on {name}: {run} {why}.{also}", Status.UNKNOWN
+    return _compare(run, name, found, aside)
+
+
+def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tuple[str, Status]:
+    """Answer where both sides are usable."""
+    on_functional = [_status(found, check) for check in _ON_FUNCTIONAL]
+    numbers = _numbers(found)
+    missed = _missed(found, name)
+    if Status.FAIL in on_functional:
+        how = _difference(found)
+        joined = f", and {aside}" if aside else ""
+        return f"No: on {name}, {run} is not the posterior ({numbers}){how}{missed}{joined}.", Status.FAIL
+    if Status.UNKNOWN in on_functional:
+        also = f" What is certain: {aside}." if aside else ""
+        return f"Cannot tell on {name}: too few effective draws ({numbers}).{also}", Status.UNKNOWN
+    near = Status.WARN in on_functional
+    if aside:
+        start = f"Roughly, and only on {name}" if near else f"Only on {name}"
+        matches = "is close to the posterior" if near else "matches the posterior"
+        return f"{start}: there {run} {matches} ({numbers}){missed}, but {aside}.", Status.WARN
+    if near:
+        return f"Nearly: {run} is close to the posterior on {name} ({numbers}){missed}.", Status.WARN
+    rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
+    if rest:
+        return (
+            f"Yes, with reservations: {run} matches the posterior on {name} ({numbers}){missed}; see the warnings.",
+            Status.WARN,
+        )
+    return f"Yes, as far as these checks see: {run} matches the posterior on {name} ({numbers}){missed}.", Status.PASS
+
+
+def _unusable(run: str, found: dict[str, Finding], facts: Facts) -> tuple[str, Status] | None:
+    """Answer where the run is no sample of anything: overflowed, collapsed, or on its way to 0."""
+    overflow = found.get("chains.overflow")
+    if overflow is not None and overflow.value == 1:
+        return f"No: every chain of {run} overflowed, so there is nothing to compare with a posterior.", Status.FAIL
+    collapse, heat = found.get("phase.collapse"), found.get("phase.temperature")
+    if collapse is not None and collapse.status is Status.FAIL:
+        at = f" at T = {number(heat.value)} Tc" if heat is not None and heat.value is not None else ""
+        name = collapse.functional
+        return f"No: {run} has collapsed to {name} = 0{at}: a point mass, not a posterior.", Status.FAIL
+    if facts.collapsed:
+        name = facts.functional
+        ratio = f" (T = {number(heat.value)} Tc)" if heat is not None and heat.value is not None else ""
+        return (
+            f"No: at this temperature{ratio} the only stationary law of {run} is the point mass at {name} = 0; "
+            "what the run shows is on its way there.",
+            Status.FAIL,
+        )
+    distinct = found.get("draws.distinct")
+    if distinct is not None and distinct.status is Status.FAIL:
+        return f"No: {run} is no sample. {distinct.meaning}", Status.FAIL
+    return None
+
+
+def _in_parameters(found: dict[str, Finding], facts: Facts) -> str:
+    """Say what is wrong in parameter space, as the end of a sentence; "" where nothing is."""
+    if not any(_status(found, check) is Status.FAIL for check in _IN_PARAMETERS):
+        return ""
+    names = f"({', '.join(facts.factors)})" if facts.factors else "parameter space"
+    if _status(found, "support.balance") is Status.FAIL:
+        line = " = ".join(f"|{name}|" for name in facts.factors)
+        return f"in {names} its draws lie on {line}, a set to which the posterior gives probability 0 (KL = infinity)"
+    if _status(found, "kl.parameters") is Status.FAIL:
+        return f"in {names} its law has a support of lower dimension than the posterior's (KL = infinity)"
+    return f"in {names} it covers only one of the sign patterns that are equally probable"
+
+
+def _missed(found: dict[str, Finding], name: str) -> str:
+    sign = found.get("sign.functional")
+    if sign is None or not sign.value or math.isnan(sign.value):
+        return ""
+    relation = "<" if sign.details.get("covered_side") == 1 else ">"
+    name = sign.functional or name
+    return f", it leaves out the {percent(sign.value)} of the posterior at {name} {relation} 0"
+
+
+def _numbers(found: dict[str, Finding]) -> str:
+    parts = []
+    for check, form in (("distance.w1", "W1 = {} sd"), ("distance.ks", "KS = {}"), ("kl.functional", "KL = {} nats")):
+        finding = found.get(check)
+        if finding is not None and finding.value is not None:
+            parts.append(form.format(number(finding.value, 2)))
+    return ", ".join(parts) or "no distances"
+
+
+def _difference(found: dict[str, Finding]) -> str:
+    """Say whether the law is shifted or has another width, from the details of the distance."""
+    finding = found.get("distance.w1")
+    if finding is None:
+        return ""
+    shift, widening = finding.details.get("shift"), finding.details.get("widening")
+    parts = []
+    if isinstance(widening, float) and math.isfinite(widening) and not 0.95 < widening < 1.05:
+        parts.append(f"its spread is {number(widening, 2)} times the posterior's")
+    if isinstance(shift, float) and abs(shift) >= 0.1:
+        parts.append(f"its median is {number(abs(shift), 2)} sd too {'high' if shift > 0 else 'low'}")
+    return ": " + " and ".join(parts) if parts else ""
+
+
+def _why_not_mixed(found: dict[str, Finding]) -> str:
+    ess, rhat = found["mixing.ess"], found["mixing.rhat"]
+    if rhat.status is Status.FAIL and rhat.value is not None:
+        return f"has chains that disagree (R-hat {number(rhat.value)})"
+    if ess.value is not None:
+        return f"has only {number(ess.value)} effective draws"
+    return "has chains that do not move"
+
+
+def _status(found: dict[str, Finding], check: str) -> Status | None:
+    return found[check].status if check in found else None
+
+
+def _known_values(found: dict[str, Finding]) -> set[str]:
+    return {check for check, finding in found.items() if finding.status is not Status.UNKNOWN}
