@@ -1,0 +1,70 @@
+"""The arguments of a model as a pytree: which leaves have one entry per row of the data, and which are fixed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Rows = tuple[jax.Array, ...]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def leading_sizes(arguments: Any) -> set[int]:
+    """Return the leading sizes of all array leaves that have at least one axis."""
+    return {leaf.shape[0] for leaf in jax.tree.leaves(arguments) if _is_array(leaf)}
+
+
+@dataclass(frozen=True, eq=False)
+class RowSplit:
+    """Split arguments into the leaves with N rows, which minibatches are taken from, and the fixed rest."""
+
+    structure: Any
+    leaves: tuple[Any, ...]  # None where a leaf has rows
+    num_rows: int
+
+    @classmethod
+    def of(cls, arguments: Arguments, num_rows: int) -> "RowSplit":
+        """Find the leaves of `arguments` whose leading axis has `num_rows` entries."""
+        leaves, structure = jax.tree.flatten(arguments)
+        fixed = tuple(None if _is_array(leaf) and leaf.shape[0] == num_rows else leaf for leaf in leaves)
+        return cls(structure, fixed, num_rows)
+
+    def rows(self, arguments: Arguments) -> Rows:
+        """Return the leaves with rows, in the order that `rebuild` expects."""
+        leaves = jax.tree.leaves(arguments)
+        return tuple(jnp.asarray(leaf) for leaf, fixed in zip(leaves, self.leaves, strict=True) if fixed is None)
+
+    def rebuild(self, rows: Rows) -> Arguments:
+        """Put rows (all of them, or a minibatch) and the fixed leaves together again."""
+        supply = iter(rows)
+        return jax.tree.unflatten(self.structure, [next(supply) if leaf is None else leaf for leaf in self.leaves])
+
+    def same_as(self, arguments: Arguments) -> bool:
+        """Whether `arguments` split alike: same structure and equal fixed leaves (rows may differ in value)."""
+        leaves, structure = jax.tree.flatten(arguments)
+        if structure != self.structure:
+            return False
+        return all(
+            _is_array(leaf) and leaf.shape[0] == self.num_rows if fixed is None else _equal(leaf, fixed)
+            for leaf, fixed in zip(leaves, self.leaves, strict=True)
+        )
+
+
+def take(rows: Rows, indices: jax.Array) -> Rows:
+    """Return the rows with these indices, which must be in range."""
+    return tuple(leaf.at[indices].get(mode="promise_in_bounds") for leaf in rows)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray) and leaf.ndim > 0
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, jax.Array | np.ndarray) and isinstance(other, jax.Array | np.ndarray):
+        return one.shape == other.shape and one.dtype == other.dtype and bool(np.array_equal(one, other))
+    # 1 == True == 1.0, but a model can tell them apart
+    return type(one) is type(other) and bool(one == other)

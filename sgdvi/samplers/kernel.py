@@ -1,0 +1,189 @@
+"""SGD as a kernel of `numpyro.infer.MCMC`; `sgdvi.sample` takes the same object."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from numpyro.infer.mcmc import MCMCKernel
+
+from sgdvi._check import InputError, message, positive, require, whole
+from sgdvi._tree import Arguments, Rows, take
+from sgdvi.samplers.sgd import Rate, SGDState, batch_indices, chain_seed, descend, mark_overflow, probe_rate
+from sgdvi.samplers.target import Params, Target, check_minibatches, find_start, make_target, require_finite
+
+_CHECK_SEED = 0
+
+
+class SGD(MCMCKernel):
+    r"""Iterates of stochastic gradient descent as draws: plain SGD, or any optax optimizer.
+
+    Step t draws a minibatch, from the chain's key and t alone, and applies the optimizer to the gradient of
+
+    .. math:: L(z) = -\frac1N \Big[ \frac NS \sum_{i \in batch} \log p(y_i | z) + \log p(z) + \log |\det J(z)| \Big]
+
+    in NumPyro's unconstrained coordinates z (J is the Jacobian of the map to the constrained ones). There is no
+    accept step and no added noise: the minibatch is the only source of randomness.
+
+    Parameters
+    ----------
+    model
+        NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows.
+    optimizer
+        An optax transformation; None is ``optax.sgd(learning_rate)``.
+    batch_size
+        Rows of a minibatch, S.
+    replace
+        Draw rows with replacement. Without it a row comes at most once in a minibatch; minibatches are independent
+        of each other either way.
+    learning_rate
+        The rate eta of plain SGD. With an optimizer of your own it is only needed where none can be found (Adam,
+        schedules), and is used in the temperature only.
+
+    Attributes
+    ----------
+    learning_rate
+        The rate that the temperature is computed with; None where it is not known.
+    rate_note
+        What a reader must know of that rate; empty for plain SGD.
+
+    Raises
+    ------
+    InputError
+        For an optimizer that is none, a rate that is not above 0, a batch size below 1.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        optimizer: optax.GradientTransformation | None = None,
+        batch_size: int = 1,
+        *,
+        replace: bool = True,
+        learning_rate: float | None = None,
+    ) -> None:
+        require(callable(model), "model must be a NumPyro model, a callable", repr(model))
+        self._model = model
+        self.batch_size = whole("batch_size", batch_size, least=1)
+        self.replace = bool(replace)
+        given = None if learning_rate is None else positive("learning_rate", learning_rate)
+        if optimizer is None:
+            rule, advice = "SGD needs an optimizer or a learning rate", "Give learning_rate=0.01 or optax.sgd(0.01)."
+            require(given is not None, rule, "neither", advice)
+            optimizer = optax.sgd(given)
+        kind = "optimizer must be an optax GradientTransformation"
+        require(isinstance(optimizer, optax.GradientTransformation), kind, repr(optimizer), "Try optax.sgd(0.01).")
+        self.optimizer = optimizer
+        found = probe_rate(optimizer)
+        if given is not None and found.value is not None and not found.note:
+            rule = "learning_rate must be the rate of the optimizer, or be left out"
+            require(abs(found.value / given - 1) < 1e-4, rule, f"{given} (the optimizer has {found.value})")
+        rate = found if given is None else Rate(given, found.note and "as given with learning_rate=")
+        self.learning_rate, self.rate_note = rate
+        self._target: Target | None = None
+
+    @property
+    def model(self) -> Callable[..., Any]:
+        """The NumPyro model."""
+        return self._model
+
+    @property
+    def sample_field(self) -> str:
+        """Name of the parameters in `SGDState`."""
+        return "z"
+
+    @property
+    def default_fields(self) -> tuple[str, ...]:
+        """Fields that `numpyro.infer.MCMC` collects."""
+        return ("z",)
+
+    def noise_scale(self, num_data: int) -> float | None:
+        """Temperature of SGD on L: learning_rate / batch_size, times (N-S)/(N-1) without replacement.
+
+        The temperature T of the exact laws is kappa times it, kappa = 1/(2 sigma^2) for a Gaussian likelihood: see
+        `sgdvi.LinearNetwork.temperature`. None where the learning rate is not known.
+        """
+        if self.learning_rate is None:
+            return None
+        share = 1.0 if self.replace else (num_data - self.batch_size) / max(num_data - 1, 1)
+        return self.learning_rate / self.batch_size * share
+
+    def prepare(self, arguments: Arguments) -> Target:
+        """Find rows and plates of the model on these arguments, all rows.
+
+        The target is kept: arguments that differ in the values of their rows alone do not compile again.
+
+        Raises
+        ------
+        InputError
+            See `make_target`; also for a batch size above N without replacement.
+        """
+        if self._target is None or not self._target.split.same_as(arguments):
+            self._target = make_target(self._model, arguments, jax.random.key(_CHECK_SEED))
+        size = self._target.num_data
+        if not self.replace:
+            rule = f"batch_size must be at most N = {size} without replacement"
+            require(self.batch_size <= size, rule, self.batch_size, "Take replace=True or fewer rows.")
+        return self._target
+
+    def check(self, target: Target, z: Params, rows: Rows) -> None:
+        """Check at the parameters `z` that minibatches are what they seem: see `check_minibatches`."""
+        check_minibatches(target, rows, self.batch_size, z, jax.random.key(_CHECK_SEED))
+
+    def init_state(self, target: Target, z: Params, key: jax.Array) -> SGDState:
+        """Return the state of one chain that starts at `z`."""
+        number = jnp.int32
+        return SGDState(z, self.optimizer.init(z), jnp.zeros(()), number(0), number(-1), key)
+
+    def init(
+        self, rng_key: jax.Array, num_warmup: int, init_params: Any, model_args: tuple, model_kwargs: dict[str, Any]
+    ) -> SGDState:
+        """Start a chain, or a batch of chains for a batch of keys; `init_params` are unconstrained."""
+        # numpyro's parallel chains call this inside a transformation; what is checked here is concrete all the same
+        with jax.ensure_compile_time_eval():
+            target = self.prepare((model_args, model_kwargs))
+            rows = target.rows((model_args, model_kwargs))
+            z, found = find_start(target, jax.random.key(_CHECK_SEED), rows)
+            require_finite(found)
+            self.check(target, z, rows)
+
+        def one(key: jax.Array, z: Params | None) -> SGDState:
+            return self.init_state(target, target.start(key, rows)[0] if z is None else z, key)
+
+        batched = rng_key.ndim > (0 if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else 1)
+        if init_params is not None:
+            names = sorted(init_params) if isinstance(init_params, dict) else type(init_params).__name__
+            rule = f"init_params must be a dict with the sites {sorted(target.shapes)}, unconstrained"
+            require(names == sorted(target.shapes), rule, names)
+        start = jax.vmap(one, in_axes=(0, None if init_params is None else 0)) if batched else one
+        return start(rng_key, init_params)
+
+    def sample(self, state: SGDState, model_args: tuple, model_kwargs: dict[str, Any]) -> SGDState:
+        """Take one step of one chain, or of a batch of chains."""
+        if self._target is None:
+            raise InputError(message("a kernel must be initialised before it samples", "no target", "Call init first."))
+        target = self._target
+        rows = target.rows((model_args, model_kwargs))
+
+        def one(state: SGDState) -> SGDState:
+            return self._step(target, state, rows)
+
+        return (jax.vmap(one) if state.step.ndim else one)(state)
+
+    def postprocess_fn(self, model_args: tuple, model_kwargs: dict[str, Any]) -> Callable[[Params], Params]:
+        """Return the map from unconstrained parameters to the sites of the model."""
+        target = self.prepare((model_args, model_kwargs)) if self._target is None else self._target
+        rows = target.rows((model_args, model_kwargs))
+        return lambda z: target.constrain(z, rows)
+
+    def get_diagnostics_str(self, state: SGDState) -> str:
+        """Return what numpyro's progress bar shows."""
+        return f"minibatch loss {float(jnp.mean(state.loss)):.3g}"
+
+    def _step(self, target: Target, state: SGDState, rows: Rows) -> SGDState:
+        seed = chain_seed(state.rng_key)
+        indices = batch_indices(seed, state.step[None], target.num_data, self.batch_size, self.replace)[0]
+        z, opt_state, loss = descend(target, self.optimizer, state.z, state.opt_state, take(rows, indices))
+        z, overflow = mark_overflow(z, state.overflow, state.step + 1)
+        return SGDState(z, opt_state, loss, state.step + 1, overflow, state.rng_key)

@@ -1,0 +1,191 @@
+"""Stochastic gradient descent on a target: which rows a step sees, the step, and the rate of an optimizer."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.extend.random import threefry_2x32
+
+from sgdvi._check import require
+from sgdvi._tree import Rows
+from sgdvi.samplers.target import Params, Target
+
+# Floyd's algorithm compares S^2/2 pairs, the top-k way draws N numbers: the crossover was measured
+_FLOYD_LIMIT = 4.0
+
+
+class SGDState(NamedTuple):
+    """State of one chain.
+
+    Attributes
+    ----------
+    z
+        Parameters in unconstrained coordinates.
+    opt_state
+        State of the optimizer.
+    loss
+        Loss of the minibatch of the last step, at the parameters before it.
+    step
+        Number of steps taken.
+    overflow
+        The step after which a parameter was first not finite; -1 while all are.
+    rng_key
+        Key of the chain. It never changes: the rows of step t follow from the key and t.
+    """
+
+    z: Params
+    opt_state: Any
+    loss: jax.Array
+    step: jax.Array
+    overflow: jax.Array
+    rng_key: jax.Array
+
+
+def chain_seed(key: jax.Array) -> jax.Array:
+    """Return the two words, uint32, that number the minibatches of the chain with this key."""
+    return jax.random.bits(key, (2,), jnp.uint32)
+
+
+def batch_indices(seed: jax.Array, steps: jax.Array, num_data: int, batch_size: int, replace: bool) -> jax.Array:
+    """Return the rows of the minibatches of these steps: a function of the seed and the step only.
+
+    Threefry-2x32 is evaluated at the counter (step, position), so that steps can be drawn in any grouping. The 32
+    random bits b become the row floor(b N / 2^32), which is uniform up to N/2^32.
+
+    Parameters
+    ----------
+    seed
+        Seed of the chain, shape (2,), uint32: see `chain_seed`.
+    steps
+        Numbers of the steps, shape (B,).
+    num_data, batch_size
+        N and S.
+    replace
+        Whether a row can come twice in a batch.
+
+    Returns
+    -------
+    jax.Array
+        int32, shape (B, S).
+    """
+    if replace:
+        return _scaled(_bits(seed, steps, batch_size), jnp.uint32(num_data)).astype(jnp.int32)
+    if batch_size * batch_size > _FLOYD_LIMIT * num_data:
+        return lax.top_k(_bits(seed, steps, num_data), batch_size)[1].astype(jnp.int32)
+    return _floyd(_bits(seed, steps, batch_size), num_data, batch_size)
+
+
+def descend(
+    target: Target, optimizer: optax.GradientTransformation, z: Params, opt_state: Any, rows: Rows
+) -> tuple[Params, Any, jax.Array]:
+    """Take one step on a minibatch; return parameters, optimizer state and the minibatch's loss before the step."""
+    loss, gradient = jax.value_and_grad(target.loss)(z, rows)
+    updates, opt_state = optimizer.update(gradient, opt_state, z)
+    # a carry of the loops: always of the default type
+    return optax.apply_updates(z, updates), opt_state, loss.astype(jnp.result_type(float))
+
+
+def mark_overflow(z: Params, overflow: jax.Array, step: jax.Array) -> tuple[Params, jax.Array]:
+    """Note the first step after which a parameter is not finite, and set a chain that overflowed to NaN."""
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(z)]))
+    overflow = jnp.where((overflow < 0) & ~finite, step, overflow)
+    return jax.tree.map(lambda leaf: jnp.where(overflow < 0, leaf, jnp.nan), z), overflow
+
+
+class Rate(NamedTuple):
+    """Learning rate of an optimizer, as far as it has one.
+
+    Attributes
+    ----------
+    value
+        The constant rate of the plain SGD that moves like the optimizer; None where there is none.
+    note
+        What a reader must know of it; empty for plain SGD.
+    """
+
+    value: float | None
+    note: str
+
+
+def probe_rate(optimizer: optax.GradientTransformation) -> Rate:
+    """Find the learning rate of an optimizer from what it does to a few gradients.
+
+    The state of ``optax.sgd(0.01)`` does not hold the rate. The response to a gradient of 1 followed by zeros is h_0,
+    h_1, ...; plain SGD has h = (eta, 0, 0, ...), momentum mu (also Nesterov's) a geometric tail, and moves like plain
+    SGD with rate sum(h) = eta/(1 - mu) when it is small. An optimizer whose updates are not that linear response, or
+    which counts its steps (schedules, Adam), has no known rate.
+
+    Raises
+    ------
+    InputError
+        If the optimizer is plain SGD or momentum whose rate is not a finite number above 0.
+    """
+    unknown = Rate(None, "no constant learning rate is known for this optimizer: give learning_rate=")
+    inputs = np.random.default_rng(0).normal(size=(24, 3)) * np.geomspace(1e-2, 1e4, 24)[:, None]
+    try:
+        with jax.enable_x64(True):
+            state = optimizer.init(_probe(0.0))
+            if any(not jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in jax.tree.leaves(state)):
+                return unknown
+            response = _responses(optimizer, np.eye(4)[:, :1] * [1.0, -2.0, 1e-3])[:, 0]
+            outputs = _responses(optimizer, inputs)
+    except Exception:
+        # an optimizer may be made for particular parameters (masks, partitions): it cannot be probed on others
+        return unknown
+    momentum = float(response[2] / response[1]) if response[1] else 0.0
+    rate = float(response[0] + response[1] / (1 - momentum)) if momentum != 1 else math.inf
+    rule, advice = "the optimizer's learning rate must be a finite number above 0", "Give for example optax.sgd(0.01)."
+    require(math.isfinite(response[0]) and response.any(), rule, response[0], advice)
+    kernel = np.concatenate([response[:1], response[1] * momentum ** np.arange(len(inputs) - 1)])
+    predicted = np.array([kernel[: t + 1][::-1] @ inputs[: t + 1] for t in range(len(inputs))])
+    if not (abs(momentum) < 1 and np.allclose(outputs, predicted, rtol=1e-4, atol=1e-5 * np.abs(predicted).max())):
+        return unknown
+    require(rate > 0, rule, rate, advice)
+    return Rate(
+        float(f"{rate:.12g}"), f"approximate: eta/(1 - mu) with momentum mu = {momentum:.4g}" if momentum else ""
+    )
+
+
+def _probe(value: Any) -> Params:
+    return {"probe": jnp.broadcast_to(jnp.asarray(value, jnp.result_type(float)), (3,))}
+
+
+def _responses(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> np.ndarray:
+    """Minus the updates for a sequence of gradients, shape (step, 3), at parameters that move all the time."""
+    state, collected = optimizer.init(_probe(0.0)), []
+    for number, gradient in enumerate(gradients):
+        updates, state = optimizer.update(_probe(gradient), state, _probe(10.0 * number))
+        collected.append(-np.asarray(updates["probe"], np.float64))
+    return np.stack(collected)
+
+
+def _bits(seed: jax.Array, steps: jax.Array, count: int) -> jax.Array:
+    shape = (steps.shape[0], count)
+    step = jnp.broadcast_to(steps.astype(jnp.uint32)[:, None], shape)
+    position = jnp.broadcast_to(jnp.arange(count, dtype=jnp.uint32), shape)
+    return threefry_2x32(seed, jnp.stack([step, position]))[0]
+
+
+def _scaled(bits: jax.Array, size: jax.Array) -> jax.Array:
+    """Return floor(bits size / 2^32) in 32-bit arithmetic, which gives the same rows with and without x64."""
+    b1, b0, n1, n0 = bits >> 16, bits & 0xFFFF, size >> 16, size & 0xFFFF
+    low, mid, cross = b0 * n0, b1 * n0, b0 * n1
+    carry = ((low >> 16) + (mid & 0xFFFF) + (cross & 0xFFFF)) >> 16
+    return b1 * n1 + (mid >> 16) + (cross >> 16) + carry
+
+
+def _floyd(bits: jax.Array, num_data: int, batch_size: int) -> jax.Array:
+    """Draw subsets of `batch_size` rows, each equally likely (Floyd's algorithm); their order is not random."""
+    first = num_data - batch_size
+    drawn = _scaled(bits, jnp.arange(first + 1, num_data + 1, dtype=jnp.uint32)).astype(jnp.int32)
+
+    def place(number: jax.Array, chosen: jax.Array) -> jax.Array:
+        candidate = drawn[:, number]
+        taken = jnp.any(chosen == candidate[:, None], axis=1)
+        return chosen.at[:, number].set(jnp.where(taken, first + number, candidate))
+
+    return lax.fori_loop(0, batch_size, place, jnp.full(drawn.shape, -1, jnp.int32))
