@@ -1,0 +1,12 @@
+"""Exact stationary laws of SGD, one file each."""
+
+from sgdvi.laws.discrete import DiscreteThreshold as DiscreteThreshold
+from sgdvi.laws.discrete import discrete_threshold as discrete_threshold
+from sgdvi.laws.discrete import lyapunov_exponent as lyapunov_exponent
+from sgdvi.laws.mixture import StationaryLaw as StationaryLaw
+from sgdvi.laws.mixture import stationary_law as stationary_law
+from sgdvi.laws.phases import Phase as Phase
+from sgdvi.laws.phases import critical_temperature as critical_temperature
+from sgdvi.laws.phases import nonzero_mode as nonzero_mode
+from sgdvi.laws.phases import phase as phase
+from sgdvi.laws.stationary import SGDStationary as SGDStationary

@@ -1,0 +1,64 @@
+"""Between the caller's arrays and the float64 computations: broadcasting, dtypes, concreteness."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def is_traced(*values: Any) -> bool:
+    """Whether any leaf is being traced by a JAX transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for value in values for leaf in jax.tree.leaves(value))
+
+
+def to_float64(value: Any) -> Array:
+    """Convert to float64; the caller holds ``jax.enable_x64(True)``."""
+    if isinstance(value, jax.Array):
+        return jax.lax.convert_element_type(value, jnp.float64)
+    return jnp.asarray(np.asarray(value, dtype=np.float64))
+
+
+def keep(value: Any) -> Any:
+    """Hold a parameter as it came: JAX arrays as they are, Python and NumPy numbers in NumPy at their precision."""
+    if isinstance(value, jax.Array):
+        return value
+    array = np.asarray(value)
+    return array[()] if array.dtype in (np.float32, np.float64) else array.astype(np.float64)[()]
+
+
+def give_back(result: Array, value: Any, parameters: Any) -> Any:
+    """Cast a float64 result to the dtype of the caller.
+
+    That is the dtype of ``value`` where it has a floating one, else that of the parameters. A float64 result under
+    32-bit JAX goes back as a NumPy array: as a JAX array it would turn into float32 at its next use, with a warning.
+    """
+    dtype = _floating(value)
+    if dtype is None:
+        dtype = np.result_type(*(_floating(leaf) or np.float64 for leaf in jax.tree.leaves(parameters)))
+    if dtype == np.float64 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        if not isinstance(result, jax.core.Tracer):
+            return np.asarray(result)[()]
+        dtype = np.dtype(np.float32)
+    return jax.lax.convert_element_type(result, dtype)
+
+
+def flatten_batch(value: Array, batch_shape: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
+    """Arrange values that broadcast against a batch of laws as (B, M); also return the shape to go back to."""
+    shape = jnp.broadcast_shapes(value.shape, batch_shape)
+    split = len(shape) - len(batch_shape)
+    size = int(np.prod(batch_shape, dtype=int))
+    return jnp.broadcast_to(value, shape).reshape(int(np.prod(shape[:split], dtype=int)), size).T, shape
+
+
+def restore_batch(flat: Array, shape: tuple[int, ...]) -> Array:
+    """Undo `flatten_batch`."""
+    return flat.T.reshape(shape)
+
+
+def _floating(value: Any) -> np.dtype | None:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or getattr(value, "weak_type", False) or not jnp.issubdtype(dtype, jnp.floating):
+        return None
+    return np.dtype(dtype)

@@ -1,0 +1,208 @@
+"""Linear networks on one feature: the NumPyro model, and what is known of it in closed form."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+from sgdvi._check import finite_vector, positive, require, whole
+from sgdvi.laws import StationaryLaw, critical_temperature, stationary_law
+from sgdvi.moments import Moments
+from sgdvi.problem import Problem
+
+if TYPE_CHECKING:
+    from jax.typing import ArrayLike
+
+
+@dataclass(frozen=True, eq=False)
+class LinearNetwork:
+    r"""Diagonal linear network v x with Gaussian noise and Gaussian priors, and its scalings.
+
+    v is the sum over ``width`` units of the product of depth + 1 factors;
+    :math:`y_i \sim N(v x_i, \sigma^2)`, every factor :math:`\sim N(0, \tau^2)`.
+
+    Parameters
+    ----------
+    x, y
+        Data, shape (N,).
+    depth, width
+        Depth D >= 0 (D = 0 is linear regression) and width d >= 1.
+    noise_sd
+        Standard deviation sigma of y about v x, fixed.
+    prior_sd
+        Standard deviation tau of every factor; ``inf`` is a flat prior, improper at depth >= 1.
+
+    Notes
+    -----
+    SGD on the negative log joint divided by N with learning rate eta and batch size S is SGD on
+    (v x - y)^2 + gamma |theta|^2 at temperature T = kappa eta / S, where kappa = 1/(2 sigma^2) and
+    gamma = sigma^2/(N tau^2).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    depth: int = 1
+    width: int = 1
+    noise_sd: float = 1.0
+    prior_sd: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y"):
+            object.__setattr__(self, name, finite_vector(name, getattr(self, name)))
+        object.__setattr__(self, "depth", whole("depth", self.depth))
+        object.__setattr__(self, "width", whole("width", self.width, least=1))
+        positive("noise_sd", self.noise_sd)
+        require(self.prior_sd > 0, "prior_sd must be above 0 (inf for a flat prior)", self.prior_sd)
+        self.moments  # noqa: B018  bad data must be refused here, not at first use
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Empirical moments of the data."""
+        return Moments.from_data(self.x, self.y)
+
+    @property
+    def num_data(self) -> int:
+        """Number of rows N."""
+        return len(self.x)
+
+    @property
+    def kappa(self) -> float:
+        """Curvature of the likelihood, 1/(2 sigma^2): the loss of the model is kappa times the squared error."""
+        return 0.5 / self.noise_sd**2
+
+    @property
+    def weight_decay(self) -> float:
+        """The decay gamma = sigma^2/(N tau^2) that the prior amounts to."""
+        return self.noise_sd**2 / (self.num_data * self.prior_sd**2)
+
+    @property
+    def proper_posterior(self) -> bool:
+        """Whether the Bayesian posterior can be normalised: a flat prior is improper beyond depth 0, width 1."""
+        return bool(np.isfinite(self.prior_sd)) or (self.depth == 0 and self.width == 1)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the factors in the NumPyro model."""
+        return {0: ("u",), 1: ("u", "w")}.get(self.depth, tuple(f"u{k}" for k in range(self.depth + 1)))
+
+    def flow_learning_rate(self, learning_rate: float) -> float:
+        """Learning rate in the units of the theory, for the loss (v x - y)^2: kappa times the optimizer's."""
+        return self.kappa * positive("learning_rate", learning_rate)
+
+    def temperature(self, learning_rate: float, batch_size: int, replace: bool = True) -> float:
+        """Temperature of SGD: kappa learning_rate / batch_size, times (N-S)/(N-1) without replacement."""
+        rate = self.flow_learning_rate(learning_rate)
+        return rate * self._noise_share(batch_size, replace)
+
+    def learning_rate(self, temperature: float, batch_size: int, replace: bool = True) -> float:
+        """Learning rate of the optimizer at which SGD has this temperature: the inverse of `temperature`."""
+        share = self._noise_share(batch_size, replace)
+        require(share > 0, "a batch of all the rows without replacement has no noise", f"batch_size {batch_size}")
+        return positive("temperature", temperature) / (self.kappa * share)
+
+    def _noise_share(self, batch_size: int, replace: bool) -> float:
+        size = whole("batch_size", batch_size, least=1)
+        if replace:
+            return 1.0 / size
+        advice = "Draw with replacement or take a smaller batch."
+        require(size <= self.num_data, f"batch_size must be at most N = {self.num_data}", size, advice)
+        return (self.num_data - size) / (self.num_data - 1) / size
+
+    @property
+    def critical_temperature(self) -> float:
+        """Temperature at and above which SGD collapses to v = 0; inf where it never does."""
+        sign = 1 if self.moments.beta2 >= 0 else -1
+        return float(critical_temperature(self.moments, self.depth, self.weight_decay, sign=sign))
+
+    def law(self, temperature: "ArrayLike") -> StationaryLaw:
+        """Exact stationary law of SGD on v at this temperature."""
+        return stationary_law(
+            self.moments, temperature, depth=self.depth, width=self.width, weight_decay=self.weight_decay
+        )
+
+    @property
+    def model(self) -> Callable[..., None]:
+        """NumPyro model of (x, y)."""
+        scale, shape = float(self.prior_sd), () if self.width == 1 else (self.width,)
+        sites, noise_sd = self.sites, float(self.noise_sd)
+        prior: dist.Distribution
+        if np.isfinite(scale):
+            prior = dist.Normal(0.0, scale).expand(shape).to_event(len(shape))
+        else:
+            prior = dist.ImproperUniform(dist.constraints.real_vector if shape else dist.constraints.real, (), shape)
+
+        def linear_network(x: Any, y: Any = None) -> None:
+            product: Any = 1.0
+            for site in sites:
+                product = product * numpyro.sample(site, prior)
+            v = jnp.sum(product)
+            with numpyro.plate("data", len(x)):
+                numpyro.sample("y", dist.Normal(v * x, noise_sd), obs=y)
+
+        return linear_network
+
+
+def linear_problem(
+    name: str,
+    x: Any,
+    y: Any,
+    *,
+    depth: int = 1,
+    width: int = 1,
+    noise_sd: float,
+    prior_sd: float = 1.0,
+    description: str = "",
+    source: str = "",
+) -> Problem:
+    """Make the problem of a diagonal linear network v x on one feature, with everything known about it.
+
+    Parameters
+    ----------
+    name
+        Short name of the problem.
+    x, y
+        Feature and response, shape (N,), N >= 3.
+    depth, width, noise_sd, prior_sd
+        As in `LinearNetwork`.
+    description, source
+        What the problem teaches; where the data come from.
+
+    Returns
+    -------
+    Problem
+        With the functional ``v``, options ``depth``, ``width`` and ``prior_sd``, and ``exact`` set.
+
+    Raises
+    ------
+    InputError
+        For data or options that cannot be used.
+    """
+    network = LinearNetwork(x, y, depth, width, noise_sd, prior_sd)
+    sites = network.sites
+
+    def product(draws: Any) -> Any:
+        value = draws[sites[0]]
+        for site in sites[1:]:
+            value = value * draws[site]
+        return value if network.width == 1 else value.sum("unit")
+
+    def remake(**options: Any) -> Problem:
+        return linear_problem(name, x, y, noise_sd=noise_sd, description=description, source=source, **options)
+
+    return Problem(
+        name=name,
+        model=network.model,
+        data=(network.x, network.y),
+        functionals={"v": product},
+        dims={} if network.width == 1 else {site: ["unit"] for site in sites},
+        exact=network,
+        description=description,
+        source=source,
+        options={"depth": network.depth, "width": network.width, "prior_sd": float(prior_sd)},
+        factory=remake,
+    )
