@@ -1,8 +1,8 @@
 """The checks in their order: which check is made of which run, and the worst functional of each."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,26 @@ from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.words import count
 
 _MOST_LISTED = 20
+
+# The order in which a person reads the checks.
+ORDER = (
+    "draws.finite",
+    "draws.distinct",
+    "chains.overflow",
+    "mixing.rhat",
+    "mixing.ess",
+    "support.balance",
+    "support.dimension",
+    "kl.parameters",
+    "sign.factors",
+    "sign.functional",
+    "kl.functional",
+    "distance.w1",
+    "distance.ks",
+    "law.gap",
+    "phase.temperature",
+    "phase.collapse",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +62,8 @@ class Facts:
         Why there is no posterior; "" where there is one.
     missing
         Why there is no exact law; "" where there is one.
+    roles
+        Name of a law among the runs -> "stationary", "posterior" or "".
     """
 
     functional: str = ""
@@ -56,6 +78,7 @@ class Facts:
     singular: bool = False
     improper: str = ""
     missing: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def collapsed(self) -> bool:
@@ -97,6 +120,22 @@ def away(run: Run | Law, reference: Run | Law, thresholds: Thresholds, note: str
         ]
     results = [worst(column) for column in zip(*pairs, strict=True)]
     return [_survivors(run, result) for result in results] if isinstance(run, Run) else results
+
+
+def no_distances(run: Run, facts: Facts) -> list[Finding]:
+    """Say that there is nothing to measure distances from."""
+    reason = facts.improper or "There is no reference to compare with."
+    return [
+        _nothing("distance.w1", run.name, "Wasserstein distance (W1)", Status.NOT_APPLICABLE, reason),
+        _nothing("distance.ks", run.name, "Kolmogorov distance (KS)", Status.NOT_APPLICABLE, reason),
+    ]
+
+
+def spoil(finding: Finding, trouble: str) -> Finding:
+    """Turn a distance from a reference that cannot be relied on into one that says nothing."""
+    return replace(
+        finding, status=Status.UNKNOWN, meaning=f"{trouble} Measured against it: {finding.meaning}", advice=""
+    )
 
 
 def support_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: Thresholds) -> list[Finding]:

@@ -1,0 +1,345 @@
+"""Comparison of runs with a reference: all checks, the verdict in words, and its record."""
+
+import json
+import math
+import os
+import tempfile
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._check import InputError, message, require
+from sgdvi.diagnostics import suite
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.known import Known, as_line_law, find_facts, law_points
+from sgdvi.diagnostics.reading import read_tree, scalar_functionals, summarise, summarise_law
+from sgdvi.diagnostics.runs import Law, Run
+from sgdvi.diagnostics.suite import Facts
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.verdict import Verdict, judge
+from sgdvi.diagnostics.words import number
+from sgdvi.draws import is_tree
+
+__all__ = ["Comparison", "Known", "Verdict", "compare"]
+
+SCHEMA_VERSION = 1
+_MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.UNKNOWN: "unknown"}
+_WIDTH = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What the checks say of several runs, and the verdict.
+
+    Attributes
+    ----------
+    runs
+        Name -> draws (a DataTree) or law.
+    functionals
+        Name -> function of the draws; one number per draw each.
+    reference
+        Name of the run that stands for the posterior, or None.
+    known
+        What is known in closed form, or None.
+    thresholds
+        What the checks were held against.
+    findings
+        Everything that was found, check by check in the order of the runs.
+    verdict
+        The answer in one sentence, with its reasons.
+    summaries
+        Run -> functional -> mean, sd, q5, q50, q95, ess, rhat, n; nan or None where a number does not exist.
+    """
+
+    runs: Mapping[str, Any]
+    functionals: Mapping[str, Callable[[Any], Any]]
+    reference: str | None
+    known: Known | None
+    thresholds: Thresholds
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+    summaries: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the draws as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": {
+                "status": str(self.verdict.status),
+                "sentence": self.verdict.sentence,
+                "reasons": list(self.verdict.reasons),
+            },
+            "reference": self.reference,
+            "runs": list(self.runs),
+            "functionals": list(self.functionals),
+            "findings": [_plain(asdict(finding)) for finding in self.findings],
+            "summaries": _plain(self.summaries),
+            "thresholds": self.thresholds.to_dict(),
+            "known": None if self.known is None else _plain(self.known.to_dict()),
+        }
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_dict` to `path`, all of it or nothing, and return the path.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        target = Path(path)
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
+                part = Path(folder) / target.name
+                part.write_text(text, encoding="utf-8")
+                os.replace(part, target)
+        except OSError as error:
+            rule = f"{str(target)!r} must be writable"
+            raise InputError(message(rule, error.strerror or str(error), "Give another path.")) from error
+        return target
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report, one self-contained HTML page, to `path` and return the path."""
+        from sgdvi.report import write_html  # the report reads comparisons: importing it at the top would be a cycle
+
+        return write_html(self, path)
+
+    def __str__(self) -> str:
+        lines = textwrap.wrap(self.verdict.sentence, _WIDTH)
+        for name in self.functionals if len(self.functionals) <= 3 else ():
+            rows = [(run, *(_cell(row.get(key)) for key in _COLUMNS)) for run, row in self._rows(name)]
+            lines += ["", *_table([(name, *_COLUMNS.values()), *rows])]
+        rows = [
+            (_MARKS[f.status], f.run, f.title, "" if f.value is None else number(f.value))
+            for run in self.runs
+            for f in self.findings
+            if f.run == run and f.status in _MARKS
+        ]
+        lines += ["", *_table([("status", "run", "check", "value"), *rows])]
+        skipped = sum(f.status is Status.NOT_APPLICABLE for f in self.findings)
+        if skipped:
+            lines.append(f"({skipped} checks do not apply; .findings has them with their reasons.)")
+        return "\n".join(lines)
+
+    def _rows(self, name: str) -> list[tuple[str, Mapping[str, float | None]]]:
+        return [(run, summary[name]) for run, summary in self.summaries.items() if name in summary]
+
+
+_COLUMNS = {"mean": "mean", "sd": "sd", "q5": "5 %", "q50": "median", "q95": "95 %", "ess": "ESS", "rhat": "R-hat"}
+
+
+def compare(
+    runs: Mapping[str, Any],
+    reference: str | None = "NUTS",
+    functionals: Mapping[str, Callable[[Any], Any]] | None = None,
+    *,
+    key: Any = None,
+    known: Known | None = None,
+    thresholds: Thresholds | Mapping[str, float] | None = None,
+) -> Comparison:
+    """Compare runs with a reference, over all checks, and give a verdict on SGD.
+
+    Parameters
+    ----------
+    runs
+        Name -> DataTree with a group ``posterior`` (see `sgdvi.sample`, `sgdvi.draws`), or a law: an object with
+        ``log_prob``, ``cdf`` and ``icdf`` or ``sample``, such as a NumPyro distribution, which stands for the
+        functional "v" (or for the only one). Runs whose trees say kind "sgd" are judged; where none does, all but
+        the reference.
+    reference
+        Name of the run that stands for the posterior. None where there is none; the exact posterior takes its place
+        where it is known.
+    functionals
+        Name -> function of the draws (Dataset -> DataArray over chain and draw), on which laws are compared. A
+        functional with further dimensions is taken apart into one per component. None: the product of the factors
+        where `known` has them, else every coordinate of every site.
+    key
+        JAX key for laws that can only be sampled; None takes a fixed one.
+    known
+        What is known of the model in closed form: for linear networks, the exact laws, temperature and thresholds.
+    thresholds
+        `Thresholds`, or a mapping of single changes.
+
+    Returns
+    -------
+    Comparison
+        With ``.verdict``, ``.findings``, ``.summaries``, ``.to_json(path)``, ``.to_html(path)`` and ``str()``.
+
+    Raises
+    ------
+    InputError
+        If there are no runs, the reference is not among them, a run is neither draws nor law, or a functional cannot
+        be computed.
+    """
+    require(isinstance(runs, Mapping) and runs, "runs must be a mapping of at least one name to a run", repr(runs)[:80])
+    for name, run in runs.items():
+        advice = "Make draws with sgdvi.sample or sgdvi.draws.make_tree."
+        fine = is_tree(run) or hasattr(run, "log_prob")
+        require(fine, f"the run {name!r} must be a DataTree or a law with log_prob", type(run).__name__, advice)
+    if reference is not None:
+        names = f"Runs: {', '.join(runs)}. reference=None compares without one."
+        require(reference in runs, "the reference must be one of the runs", repr(reference), names)
+    return _Work(
+        runs=runs,
+        reference=reference,
+        functionals=scalar_functionals(runs, functionals, known),
+        key=jax.random.key(0) if key is None else key,
+        known=known,
+        thresholds=Thresholds.make(thresholds),
+    ).result()
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One call of `compare`: reads the runs once, makes the checks in order."""
+
+    runs: Mapping[str, Any]
+    reference: str | None
+    functionals: Mapping[str, Callable[[Any], Any]]
+    key: Any
+    known: Known | None
+    thresholds: Thresholds
+
+    @cached_property
+    def read(self) -> dict[str, Run | Law]:
+        """All runs as arrays."""
+        return {
+            name: read_tree(name, run, self.functionals) if is_tree(run) else self._read_law(name, run)
+            for name, run in self.runs.items()
+        }
+
+    def _read_law(self, name: str, law: Any) -> Law:
+        only = next(iter(self.functionals)) if len(self.functionals) == 1 else None
+        target = "v" if "v" in self.functionals else only
+        rule = f"the law {name!r} stands for the functional 'v' or for the only one"
+        if target is None:
+            raise InputError(message(rule, f"functionals {', '.join(self.functionals)}", "Name one of them 'v'."))
+        return Law(name, target, {target: law_points(law, self.key)})
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known in closed form."""
+        laws = {name: (run, self.runs[name]) for name, run in self.read.items() if isinstance(run, Law)}
+        return find_facts(self.known, laws, self.reference)
+
+    @cached_property
+    def judged(self) -> list[str]:
+        """Names of the runs that the verdict is on."""
+        samples = [run for run in self.read.values() if isinstance(run, Run) and run.name != self.reference]
+        sgd = [run.name for run in samples if run.kind == "sgd"]
+        return sgd or [run.name for run in samples]
+
+    def result(self) -> Comparison:
+        findings: list[Finding] = []
+        for run in self.read.values():
+            if isinstance(run, Run):
+                findings += suite.health(run, self.thresholds)
+        trouble = self._reference_trouble(findings)
+        stand_in = self._stand_in(trouble)
+        for run in self.read.values():
+            findings += self._check(run, stand_in, trouble)
+        others = [name for name, run in self.read.items() if isinstance(run, Run) and name not in self.judged]
+        verdict = judge(
+            self.judged,
+            findings,
+            self.facts,
+            None if stand_in is None else stand_in.name,
+            trouble,
+            [name for name in others if name != self.reference],
+        )
+        order = {check: place for place, check in enumerate(suite.ORDER)}
+        findings.sort(key=lambda finding: order[finding.check])
+        return Comparison(
+            self.runs,
+            self.functionals,
+            self.reference,
+            self.known,
+            self.thresholds,
+            tuple(findings),
+            verdict,
+            {name: self._summary(name) for name in self.runs},
+        )
+
+    def _reference_trouble(self, findings: list[Finding]) -> str:
+        """Say why the reference cannot be relied on; "" where it can, or where there is none."""
+        gate = ("draws.finite", "draws.distinct", "mixing.rhat", "mixing.ess")
+        for finding in findings:
+            if finding.run == self.reference and finding.check in gate and finding.status is Status.FAIL:
+                return f"The reference {self.reference} cannot be relied on. {finding.meaning}"
+        return ""
+
+    def _stand_in(self, trouble: str) -> Run | Law | None:
+        """Return what stands for the posterior: the reference, or the exact posterior in its place."""
+        given = self.read[self.reference] if self.reference is not None else None
+        if self.facts.posterior_points is not None and (given is None or trouble):
+            return Law(
+                "the exact posterior", self.facts.functional, {self.facts.functional: self.facts.posterior_points}
+            )
+        return given
+
+    def _check(self, run: Run | Law, stand_in: Run | Law | None, trouble: str) -> list[Finding]:
+        facts, limits = self.facts, self.thresholds
+        if isinstance(run, Law):
+            role = facts.roles.get(run.name)
+            if stand_in is None or run.name in (self.reference, stand_in.name) or role == "posterior":
+                return []
+            return suite.away(run, stand_in, limits)
+        results = []
+        if run.name == self.reference:
+            results = suite.signs_of(run, None, facts, limits)[:1]
+            return [*results, suite.own_law(run, facts, limits)]
+        judged = run.name in self.judged
+        if judged:
+            results += suite.support_of(run, self._sampled_reference(trouble), facts, limits)
+            results += suite.divergences(run, results, facts, limits)
+        if stand_in is None:
+            results += suite.no_distances(run, facts)
+        else:
+            distances = suite.away(run, stand_in, limits)
+            spoiled = bool(trouble) and stand_in.name == self.reference
+            results += [suite.spoil(finding, trouble) for finding in distances] if spoiled else distances
+        results += suite.signs_of(run, stand_in, facts, limits)
+        if judged:
+            results += [suite.own_law(run, facts, limits), *suite.phase_of(run, facts, limits)]
+        return results
+
+    def _sampled_reference(self, trouble: str) -> Run | None:
+        given = self.read.get(self.reference) if self.reference is not None else None
+        return given if isinstance(given, Run) and not trouble else None
+
+    def _summary(self, name: str) -> dict[str, dict[str, float | None]]:
+        run = self.read[name]
+        if isinstance(run, Law):
+            law = as_line_law(self.runs[name])
+            return {run.functional: summarise_law(self.runs[name], law.icdf, run.points[run.functional])}
+        return {functional: summarise(run, functional) for functional in run.values}
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` in JSON types, numbers without a JSON form as texts."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else str(float(value))
+    return value if value is None else str(value)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else number(value, 4)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,215 @@
+"""What is known in closed form of the runs of a linear network, turned into plain numbers and functions."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._check import InputError, positive, whole
+from sgdvi.diagnostics.distances import Points
+from sgdvi.diagnostics.divergence import LineLaw
+from sgdvi.diagnostics.phases import Setting
+from sgdvi.diagnostics.runs import Law
+from sgdvi.diagnostics.suite import Facts
+from sgdvi.laws import SGDStationary, StationaryLaw, discrete_threshold, lyapunov_exponent, phase
+from sgdvi.linear import LinearNetwork
+from sgdvi.samplers.references.exact import LinePosterior, line_posterior
+
+# Quantiles that stand for a law: the Kolmogorov distance to them is off by at most half of one over their number.
+_QUANTILES = 4_000
+_SAMPLES = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A linear network and the settings of the SGD run on it: enough for every exact law.
+
+    Attributes
+    ----------
+    network
+        The network with its data, noise and prior.
+    learning_rate
+        Learning rate of the optimizer, on the negative log joint over N; None where it is unknown (Adam, schedules).
+    batch_size, replace
+        Batch size, and whether rows are drawn with replacement.
+    num_steps
+        Steps per chain, for the record.
+    """
+
+    network: LinearNetwork
+    learning_rate: float | None
+    batch_size: int
+    replace: bool = True
+    num_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.learning_rate is not None:
+            positive("learning_rate", self.learning_rate)
+        whole("batch_size", self.batch_size, least=1)
+
+    @property
+    def temperature(self) -> float | None:
+        """Temperature of SGD in the theory's units; None where the learning rate is unknown."""
+        if self.learning_rate is None:
+            return None
+        return float(self.network.temperature(self.learning_rate, self.batch_size, self.replace))
+
+    def product(self, draws: Any) -> Any:
+        """Return v: the product of the factors, summed over the units."""
+        value = draws[self.network.sites[0]]
+        for site in self.network.sites[1:]:
+            value = value * draws[site]
+        return value.sum([dim for dim in value.dims if dim not in ("chain", "draw")])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings and scalings as JSON types."""
+        network = self.network
+        return {
+            "depth": network.depth,
+            "width": network.width,
+            "num_data": network.num_data,
+            "noise_sd": float(network.noise_sd),
+            "prior_sd": float(network.prior_sd),
+            "weight_decay": float(network.weight_decay),
+            "learning_rate": self.learning_rate,
+            "batch_size": self.batch_size,
+            "replace": self.replace,
+            "num_steps": self.num_steps,
+            "temperature": self.temperature,
+            "critical_temperature": float(network.critical_temperature),
+        }
+
+
+def as_line_law(law: Any) -> LineLaw:
+    """Wrap a law (NumPyro distribution or alike) in functions of float64 arrays."""
+
+    def evaluate(method: str, points: np.ndarray) -> np.ndarray:
+        with jax.enable_x64(True):
+            return np.asarray(getattr(law, method)(np.asarray(points, dtype=np.float64)), dtype=np.float64)
+
+    atom = float(np.max(np.asarray(getattr(law, "zero_mass", 0.0))))
+
+    def icdf(levels: np.ndarray) -> np.ndarray:
+        try:
+            return evaluate("icdf", levels)
+        except (NotImplementedError, AttributeError):
+            return np.quantile(law_points(law, jax.random.key(0)).values, levels)
+
+    return LineLaw(lambda v: evaluate("log_prob", v), icdf, atom)
+
+
+def law_points(law: Any, key: Any) -> Points:
+    """Return quantiles that stand for a law, exactly known; or draws with `key` where it has no quantile function."""
+    levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    with jax.enable_x64(True):
+        try:
+            values = np.asarray(law.icdf(levels), dtype=np.float64)
+            return Points(np.sort(values), math.inf)
+        except (NotImplementedError, AttributeError):
+            values = np.asarray(law.sample(key, (_SAMPLES,)), dtype=np.float64)
+            return Points(np.sort(values), float(_SAMPLES))
+
+
+def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]], reference: str | None) -> Facts:
+    """Collect what is known from the network, or from the laws among the runs: name -> (points, law)."""
+    roles = {name: _role(law) for name, (_, law) in laws.items()}
+    given = {roles[name]: name for name in laws if roles[name]}
+    if known is None and not given:
+        return Facts(missing="No exact law is known for this model.")
+    functional = laws[next(iter(given.values()))][0].functional if given else "v"
+    stationary, posterior, improper, missing = None, None, "", ""
+    if "stationary" in given:
+        stationary = laws[given["stationary"]][1]
+    elif known is not None:
+        stationary, missing = _stationary(known)
+    if "posterior" in given:
+        posterior = laws[given["posterior"]][1]
+    elif known is not None:
+        posterior, improper = _posterior(known)
+    del reference
+    return Facts(
+        functional=functional,
+        factors=known.network.sites if known is not None else (),
+        setting=_setting(known),
+        stationary=None if stationary is None else as_line_law(stationary),
+        stationary_points=None if stationary is None else law_points(stationary, jax.random.key(0)),
+        posterior=None if posterior is None else as_line_law(posterior),
+        posterior_points=None if posterior is None else law_points(posterior, jax.random.key(0)),
+        posterior_negative=math.nan if posterior is None else float(posterior.negative_mass),
+        side=_side(known, stationary),
+        singular=known is not None and (known.network.depth > 0 or known.network.width > 1),
+        improper=improper,
+        missing=missing,
+        roles=roles,
+    )
+
+
+def _role(law: Any) -> str:
+    if isinstance(law, StationaryLaw | SGDStationary):
+        return "stationary"
+    return "posterior" if isinstance(law, LinePosterior) else ""
+
+
+def _side(known: Known | None, stationary: Any) -> int | None:
+    depth = known.network.depth if known is not None else getattr(stationary, "depth", 0)
+    if depth == 0:
+        return None
+    if known is not None:
+        return 1 if float(known.network.moments.beta2) >= 0 else -1
+    return int(np.sign(float(getattr(stationary, "sign", 1))))
+
+
+def _stationary(known: Known) -> tuple[Any, str]:
+    temperature = known.temperature
+    if temperature is None:
+        return None, "The temperature is unknown: this optimizer has no constant learning rate."
+    if temperature == 0:
+        return None, "Batches of all rows without replacement have no noise: there is no law."
+    if known.network.depth > 1:
+        return None, (
+            f"The exact law of SGD is available at depth 0 and 1; this network has depth {known.network.depth}."
+        )
+    try:
+        return known.network.law(temperature), ""
+    except InputError as error:
+        return None, f"No exact law: {error}"
+
+
+def _posterior(known: Known) -> tuple[Any, str]:
+    if not known.network.proper_posterior:
+        return None, (
+            "With a flat prior (no weight decay) the posterior is improper: rescaling u -> a u, w -> w/a does not "
+            "change the likelihood, so its mass is infinite. Give a weight decay above 0."
+        )
+    try:
+        return line_posterior(known.network), ""
+    except InputError:
+        return None, ""
+
+
+def _setting(known: Known | None) -> Setting | None:
+    if known is None or known.learning_rate is None or not known.temperature or known.network.depth > 1:
+        return None
+    network, temperature = known.network, known.temperature
+    critical = float(network.critical_temperature)
+    if network.depth == 0:
+        return Setting(temperature, critical, learning_rate=known.learning_rate)
+    label = str(phase(network.moments, temperature, network.depth, network.weight_decay))
+    if not known.replace:  # the exact threshold is that of batches with replacement
+        return Setting(temperature, critical, label, known.learning_rate)
+    data, decay = (network.x, network.y), network.weight_decay
+    threshold = discrete_threshold(*data, known.batch_size, decay)
+    rate = network.flow_learning_rate(known.learning_rate)
+    return Setting(
+        temperature,
+        critical,
+        label,
+        known.learning_rate,
+        lowest=threshold.lower / network.kappa if math.isfinite(threshold.lower) else math.nan,
+        highest=threshold.upper / network.kappa,
+        # the exponent is that of one factor; v is a product of two
+        exponent=2 * lyapunov_exponent(*data, rate, known.batch_size, decay),
+    )

@@ -1,0 +1,120 @@
+"""From runs with labels to arrays: reads draws, takes functionals apart, summarises."""
+
+import math
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._check import InputError, message, require
+from sgdvi.diagnostics.distances import Points
+from sgdvi.diagnostics.known import Known
+from sgdvi.diagnostics.runs import Run
+from sgdvi.draws import config, functional, is_tree
+
+Functional = Callable[[Any], Any]
+
+_LEVELS = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
+
+
+def summarise(run: Run, name: str) -> dict[str, float | None]:
+    """Return mean, sd, quantiles, ESS, R-hat and number of the draws of a functional, usable chains only."""
+    measured, points = run.mixing[name], run.points.get(name)
+    if points is None:
+        return {**dict.fromkeys(("mean", "sd", *_LEVELS, "ess", "rhat"), math.nan), "n": 0}
+    values = run.values[name][run.keep]
+    quantiles = np.quantile(values, list(_LEVELS.values()))
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std()),
+        **{key: float(value) for key, value in zip(_LEVELS, quantiles, strict=True)},
+        "ess": measured.ess,
+        "rhat": measured.rhat,
+        "n": int(values.size),
+    }
+
+
+def summarise_law(law: Any, icdf: Callable[[np.ndarray], np.ndarray], points: Points) -> dict[str, float | None]:
+    """Return the same of a law, as far as it has them."""
+    quantiles = icdf(np.array(list(_LEVELS.values())))
+    with jax.enable_x64(True):
+        try:
+            mean, variance = float(law.mean), float(law.variance)
+        except (NotImplementedError, AttributeError, TypeError):
+            mean, variance = float(points.values.mean()), float(points.values.var())
+    return {
+        "mean": mean,
+        "sd": math.sqrt(variance) if variance >= 0 else math.nan,
+        **{key: float(value) for key, value in zip(_LEVELS, quantiles, strict=True)},
+        "ess": None,
+        "rhat": None,
+        "n": None,
+    }
+
+
+def scalar_functionals(
+    runs: Mapping[str, Any], given: Mapping[str, Functional] | None, known: Known | None
+) -> dict[str, Functional]:
+    """Return functionals of one number per draw: those given, taken apart, or the coordinates."""
+    trees = [run for run in runs.values() if is_tree(run)]
+    if given is None and known is not None:
+        given = {"v": known.product}
+    if not trees:
+        return dict(given or {"v": itemgetter("v")})
+    posterior = trees[0]["posterior"].to_dataset()
+    if given is None:
+        sites = [name for name in posterior.data_vars if all(name in tree["posterior"] for tree in trees)]
+        given = {str(name): itemgetter(name) for name in sites}
+    require(given, "there must be at least one functional", "none", "Give functionals={'name': lambda draws: ...}.")
+    scalar: dict[str, Functional] = {}
+    for name, fn in given.items():
+        try:
+            value = fn(posterior)
+        except Exception as error:
+            have = f"{type(error).__name__}: {error} (sites: {', '.join(map(str, posterior.data_vars))})"
+            raise InputError(message(f"the functional {name!r} must be computable from the sites", have)) from error
+        extra = [dim for dim in getattr(value, "dims", ()) if dim not in ("chain", "draw")]
+        if not extra:
+            scalar[name] = fn
+            continue
+        for index in np.ndindex(*(value.sizes[dim] for dim in extra)):
+            pick = dict(zip(extra, index, strict=True))
+            label = ", ".join(str(value[dim].values[i]) if dim in value.coords else str(i) for dim, i in pick.items())
+            scalar[f"{name}[{label}]"] = _component(fn, pick)
+    return scalar
+
+
+def _component(fn: Functional, pick: Mapping[str, int]) -> Functional:
+    return lambda draws: fn(draws).isel(pick)
+
+
+def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Run:
+    """Read a DataTree into float64 arrays."""
+    posterior = tree["posterior"]
+    attrs = posterior.attrs
+    sites = {
+        str(site): np.asarray(array.transpose("chain", "draw", ...).values, dtype=np.float64)
+        for site, array in posterior.data_vars.items()
+        if array.dtype.kind in "fiub" and {"chain", "draw"} <= set(array.dims)
+    }
+    require(sites, f"the run {name!r} must have numbers with dimensions chain and draw", list(posterior.data_vars))
+    overflowed = steps = None
+    if "chain_status" in tree.children:
+        record = tree["chain_status"]
+        overflowed = np.asarray(record["status"].values, dtype=str) == "overflowed"
+        steps = np.asarray(record["step"].values) if "step" in record else None
+    kind = str(attrs.get("kind", "")).lower()
+    if not kind and "sgd" in name.lower():
+        kind = "sgd"
+    return Run(
+        name=name,
+        kind=kind,
+        sites=sites,
+        values={label: functional(tree, fn) for label, fn in functionals.items()},
+        overflowed=overflowed,
+        steps=steps,
+        independent=bool(attrs.get("independent", 0)),
+        thinning=int(config(tree).get("thinning", 1) or 1),
+    )
