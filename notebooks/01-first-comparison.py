@@ -38,11 +38,11 @@ key = jax.random.key(0)
 flat = sgdvi.zoo.load("diabetes", depth=0)
 deep = sgdvi.zoo.load("diabetes", depth=1)
 moments = flat.exact.moments
-print(moments)
-print("least squares slope:", float(moments.minimizer))
+for name in ("alpha1", "alpha2", "alpha3", "beta1", "beta2", "minimizer"):
+    print(f"{name:9} {float(getattr(moments, name)):.4f}")
 
 # %% [markdown]
-# The five moments of the data are all that the law of SGD knows of them. The other thing that it depends on is the
+# The five moments of the data are all that the law of SGD knows of them; the minimizer is the least squares slope. The other thing that it depends on is the
 # temperature $T = \kappa \eta / S$, with learning rate $\eta$, batch size $S$ and $\kappa = 1/(2\sigma^2)$.
 #
 # ## Depth 0: SGD can be tuned into a posterior
@@ -86,10 +86,10 @@ run0 = sgdvi.sample(
     sgd0, flat.data, key=key, num_steps=40_000, num_warmup=4_000, num_chains=4, thinning=20, progress=False
 )
 draws0 = run0["posterior"]["u"].values.ravel()
-print(f"mean {draws0.mean():.4f} (law {float(law0.mean):.4f}, posterior {float(posterior0.mean):.4f})")
-print(
-    f"sd   {draws0.std():.4f} (law {float(law0.variance) ** 0.5:.4f}, posterior {float(posterior0.variance) ** 0.5:.4f})"
-)
+sds = (draws0.std(), float(law0.variance) ** 0.5, float(posterior0.variance) ** 0.5)
+print("      SGD     law     posterior")
+print(f"mean  {draws0.mean():.4f}  {float(law0.mean):.4f}  {float(posterior0.mean):.4f}")
+print("sd    {:.4f}  {:.4f}  {:.4f}".format(*sds))
 
 # %% [markdown]
 # ## Depth 1: it cannot
@@ -107,7 +107,7 @@ print(f"temperature {temperature:.4g}, that is {temperature / tc:.2g} Tc, in pha
 
 sgd = sgdvi.SGD(deep.model, optax.sgd(rate), batch_size=batch_size)
 run = sgdvi.sample(
-    sgd, deep.data, key=key, num_steps=40_000, num_warmup=80_000, num_chains=8, thinning=20, progress=False
+    sgd, deep.data, key=key, num_steps=40_000, num_warmup=40_000, num_chains=8, thinning=20, progress=False
 )
 reference = nuts(deep, key, num_warmup=500, num_samples=1_000, num_chains=4)
 
