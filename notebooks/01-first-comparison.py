@@ -42,8 +42,9 @@ for name in ("alpha1", "alpha2", "alpha3", "beta1", "beta2", "minimizer"):
     print(f"{name:9} {float(getattr(moments, name)):.4f}")
 
 # %% [markdown]
-# The five moments of the data are all that the law of SGD knows of them; the minimizer is the least squares slope. The
-# other thing that it depends on is the temperature $T = \kappa \eta / S$, with learning rate $\eta$, batch size $S$ and $\kappa = 1/(2\sigma^2)$.
+# The five moments of the data are all that the law of SGD knows of them; the minimizer is the least squares slope.
+# The other thing that it depends on is the temperature $T = \kappa \eta / S$, with learning rate $\eta$, batch size $S$
+# and $\kappa = 1/(2\sigma^2)$.
 #
 # ## Depth 0: SGD can be tuned into a posterior
 #
