@@ -226,7 +226,7 @@ class _Work:
     def facts(self) -> Facts:
         """What is known in closed form."""
         laws = {name: (run, self.runs[name]) for name, run in self.read.items() if isinstance(run, Law)}
-        return find_facts(self.known, laws, self.reference)
+        return find_facts(self.known, laws)
 
     @cached_property
     def judged(self) -> list[str]:

@@ -152,15 +152,15 @@ def on_functional(
     functional: str,
     forward: float,
     backward: float,
-    covered: float,
+    missed: float,
     forward_covered: float,
     backward_covered: float,
     thresholds: Thresholds,
 ) -> Finding:
     """Check the divergence between the two exact laws of a functional.
 
-    `forward` is KL(SGD || posterior), `backward` the reverse; `covered` is the posterior mass on the sign that SGD
-    covers, and the last two are the divergences from and to the posterior restricted to that sign.
+    `forward` is KL(SGD || posterior), `backward` the reverse; `missed` is the posterior mass on the sign that SGD
+    does not cover, and the last two are the divergences from and to the posterior restricted to that sign.
     """
     if math.isnan(forward):
         status = Status.UNKNOWN
@@ -173,11 +173,10 @@ def on_functional(
             else Status.PASS
         )
     meaning = f"KL(SGD || posterior) on {functional} is {number(forward)} nats, between the exact laws"
-    if math.isinf(backward) and covered < 1:
+    if math.isinf(backward) and missed > 0:
         meaning += (
-            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers {percent(1 - covered)} "
-            "of the posterior; "
-            f"on the sign that SGD covers it is {number(backward_covered)}."
+            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers the {percent(missed)} of the "
+            f"posterior at the other sign; on the sign that SGD covers it is {number(backward_covered)}."
         )
     else:
         meaning += f"; KL(posterior || SGD) is {number(backward)}."
@@ -201,7 +200,7 @@ def on_functional(
         details={
             "direction": "KL(SGD || posterior)",
             "reverse": backward,
-            "covered_mass": covered,
+            "missed_mass": missed,
             "forward_on_covered_sign": forward_covered,
             "reverse_on_covered_sign": backward_covered,
         },

@@ -1,7 +1,8 @@
 """What is known in closed form of the runs of a linear network, turned into plain numbers and functions."""
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from sgdvi.samplers.references.exact import LinePosterior, line_posterior
 # Quantiles that stand for a law: the Kolmogorov distance to them is off by at most half of one over their number.
 _QUANTILES = 4_000
 _SAMPLES = 20_000
+_BLOCK = 4_096
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +89,7 @@ def as_line_law(law: Any) -> LineLaw:
     """Wrap a law (NumPyro distribution or alike) in functions of float64 arrays."""
 
     def evaluate(method: str, points: np.ndarray) -> np.ndarray:
-        with jax.enable_x64(True):
-            return np.asarray(getattr(law, method)(np.asarray(points, dtype=np.float64)), dtype=np.float64)
+        return _in_blocks(getattr(law, method), np.asarray(points, dtype=np.float64))
 
     atom = float(np.max(np.asarray(getattr(law, "zero_mass", 0.0))))
 
@@ -104,16 +105,26 @@ def as_line_law(law: Any) -> LineLaw:
 def law_points(law: Any, key: Any) -> Points:
     """Return quantiles that stand for a law, exactly known; or draws with `key` where it has no quantile function."""
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    with jax.enable_x64(True):
-        try:
-            values = np.asarray(law.icdf(levels), dtype=np.float64)
-            return Points(np.sort(values), math.inf)
-        except (NotImplementedError, AttributeError):
+    try:
+        return Points(np.sort(_in_blocks(law.icdf, levels)), math.inf)
+    except (NotImplementedError, AttributeError):
+        with jax.enable_x64(True):
             values = np.asarray(law.sample(key, (_SAMPLES,)), dtype=np.float64)
-            return Points(np.sort(values), float(_SAMPLES))
+        return Points(np.sort(values), float(_SAMPLES))
 
 
-def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]], reference: str | None) -> Facts:
+def _in_blocks(fn: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:
+    """Evaluate in float64, in blocks of one size, so that a jitted function is compiled once."""
+    blocks = max(1, -(-points.size // _BLOCK))
+    padded = np.pad(points, (0, blocks * _BLOCK - points.size), mode="edge").reshape(blocks, _BLOCK)
+    with jax.enable_x64(True), warnings.catch_warnings():
+        # NumPyro warns of values outside the support; that the density is 0 there is all that is asked for.
+        warnings.simplefilter("ignore", UserWarning)
+        parts = [np.asarray(fn(block), dtype=np.float64) for block in padded]
+    return np.concatenate(parts)[: points.size]
+
+
+def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]]) -> Facts:
     """Collect what is known from the network, or from the laws among the runs: name -> (points, law)."""
     roles = {name: _role(law) for name, (_, law) in laws.items()}
     given = {roles[name]: name for name in laws if roles[name]}
@@ -129,15 +140,14 @@ def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]], referen
         posterior = laws[given["posterior"]][1]
     elif known is not None:
         posterior, improper = _posterior(known)
-    del reference
     return Facts(
         functional=functional,
         factors=known.network.sites if known is not None else (),
         setting=_setting(known),
         stationary=None if stationary is None else as_line_law(stationary),
-        stationary_points=None if stationary is None else law_points(stationary, jax.random.key(0)),
+        stationary_points=_points("stationary", stationary, given, laws),
         posterior=None if posterior is None else as_line_law(posterior),
-        posterior_points=None if posterior is None else law_points(posterior, jax.random.key(0)),
+        posterior_points=_points("posterior", posterior, given, laws),
         posterior_negative=math.nan if posterior is None else float(posterior.negative_mass),
         side=_side(known, stationary),
         singular=known is not None and (known.network.depth > 0 or known.network.width > 1),
@@ -145,6 +155,13 @@ def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]], referen
         missing=missing,
         roles=roles,
     )
+
+
+def _points(role: str, law: Any, given: Mapping[str, str], laws: Mapping[str, tuple[Law, Any]]) -> Points | None:
+    if role in given:
+        run = laws[given[role]][0]
+        return run.points[run.functional]
+    return None if law is None else law_points(law, jax.random.key(0))
 
 
 def _role(law: Any) -> str:

@@ -1,5 +1,6 @@
 """Signs: of the factors (an orbit that changes nothing in the fit) and of the functional (mass that is missed)."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 from sgdvi.diagnostics.words import count, percent
+
+# Fewer draws than this are expected on a sign before its absence means anything.
+_FEWEST_EXPECTED = 5
 
 
 def factor_signs(run: str, factors: Sequence[np.ndarray], names: Sequence[str]) -> Finding:
@@ -75,6 +79,7 @@ def missing_sign(
     against: str,
     thresholds: Thresholds,
     side: int | None = None,
+    effective: float = math.inf,
 ) -> Finding:
     """Check how much posterior mass lies on a sign of the functional that the run does not cover.
 
@@ -92,9 +97,14 @@ def missing_sign(
         The thresholds.
     side
         Sign (1 or -1) that the run's exact law covers, or None to go by the draws.
+    effective
+        Effective draws: a sign that so many draws would hardly have met counts as covered if `side` is None.
     """
+    by_law = side is not None
     if side is None:
         side = 1 if negative_share == 0 else -1 if negative_share == 1 else 0
+        rare = {1: posterior_negative, -1: 1 - posterior_negative, 0: 1.0}[side] * effective < _FEWEST_EXPECTED
+        side = 0 if rare else side
     missing = {1: posterior_negative, -1: 1 - posterior_negative, 0: 0.0}[side]
     if np.isnan(negative_share) or np.isnan(posterior_negative):
         missing = float("nan")
@@ -105,7 +115,7 @@ def missing_sign(
     elif side == 0:
         status = Status.PASS
         meaning = (
-            f"{run} covers both signs of {functional}: {percent(negative_share)} of its draws are below 0, "
+            f"No sign of {functional} is missed: {percent(negative_share)} of the draws of {run} are below 0, "
             f"{percent(posterior_negative)} of {against}."
         )
     else:
@@ -115,7 +125,8 @@ def missing_sign(
             f"{run} only covers {functional} {'>' if side > 0 else '<'} 0; {percent(missing)} of {against} lies "
             f"at {functional} {relation} 0"
         )
-        meaning += " (too little to matter)." if small else ", and no run of any length gets there."
+        forever = "no run of any length gets there" if by_law else "none of its draws does"
+        meaning += " (too little to matter)." if small else f", and {forever}."
         if not small:
             advice = (
                 f"Do not use {run} for the probability that {functional} {relation} 0, nor for intervals that "

@@ -140,7 +140,7 @@ def spoil(finding: Finding, trouble: str) -> Finding:
 
 def support_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: Thresholds) -> list[Finding]:
     """Check on what set a run lives: the balanced set, and the dimension of the draws."""
-    title = "Off the balanced set |u| = |w|"
+    title = "Support: imbalance of |u| and |w|"
     factors = _factors(run, facts)
     if factors is None:
         reason = facts.missing or "The parameters of this run are not the factors of a product."
@@ -150,7 +150,7 @@ def support_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: 
         results = [_nothing("support.balance", run.name, title, Status.NOT_APPLICABLE, reason)]
     else:
         results = [support.balance(run.name, factors, facts.factors, thresholds)]
-    title = "Dimension of the support"
+    title = "Support: dimension"
     if not isinstance(reference, Run) or set(reference.sites) != set(run.sites):
         reason = "Needs a reference with draws of the same parameters."
         return [*results, _nothing("support.dimension", run.name, title, Status.NOT_APPLICABLE, reason)]
@@ -193,14 +193,15 @@ def _on_functional(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
         return _nothing("kl.functional", run.name, title, Status.NOT_APPLICABLE, reason)
     p, q = facts.stationary, facts.posterior
     forward, backward = divergence.kl_divergence(p, q), divergence.kl_divergence(q, p)
-    covered, forward_covered, backward_covered = 1.0, forward, backward
+    missed, forward_covered, backward_covered = 0.0, forward, backward
     if facts.side is not None and not facts.collapsed:
-        covered = 1 - facts.posterior_negative if facts.side > 0 else facts.posterior_negative
-        if covered > 0:
-            forward_covered = forward + math.log(covered)
-            backward_covered = divergence.kl_divergence(divergence.restrict(q, facts.side, covered), p)
+        missed = facts.posterior_negative if facts.side > 0 else 1 - facts.posterior_negative
+        if 0 < missed < 1:
+            # However small the mass that SGD cannot reach: quadrature does not see it, the divergence does.
+            forward_covered, backward = forward + math.log1p(-missed), math.inf
+            backward_covered = divergence.kl_divergence(divergence.restrict(q, facts.side, 1 - missed), p)
     return divergence.on_functional(
-        run.name, facts.functional, forward, backward, covered, forward_covered, backward_covered, thresholds
+        run.name, facts.functional, forward, backward, missed, forward_covered, backward_covered, thresholds
     )
 
 
@@ -223,7 +224,7 @@ def signs_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: Th
         else:
             continue
         share = float((points.values < 0).mean())
-        each.append(signs.missing_sign(run.name, name, share, negative, against, thresholds, side))
+        each.append(signs.missing_sign(run.name, name, share, negative, against, thresholds, side, points.effective))
     if each:
         return [*results, _survivors(run, worst(each))]
     status = Status.NOT_APPLICABLE if run.points else Status.UNKNOWN

@@ -64,7 +64,7 @@ def balance(run: str, factors: Sequence[np.ndarray], names: Sequence[str], thres
     return Finding(
         check="support.balance",
         run=run,
-        title=f"Off the balanced set {line}",
+        title=f"Support: imbalance of {' and '.join(f'|{name}|' for name in names)}",
         value=value,
         threshold=thresholds.balance,
         status=status,
@@ -168,7 +168,7 @@ def support_dimension(run: str, mine: Dimension, against: str, reference: Dimens
     return Finding(
         check="support.dimension",
         run=run,
-        title="Dimension of the support",
+        title="Support: dimension",
         value=mine.value,
         threshold=thresholds.dimension_ratio * reference.value,
         status=status,

@@ -131,10 +131,11 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tupl
     on_functional = [_status(found, check) for check in _ON_FUNCTIONAL]
     numbers = _numbers(found)
     missed = _missed(found, name)
+    extra = f", but {missed}" if missed else ""
     if Status.FAIL in on_functional:
-        how = _difference(found)
-        joined = f", and {aside}" if aside else ""
-        return f"No: on {name}, {run} is not the posterior ({numbers}){how}{missed}{joined}.", Status.FAIL
+        clauses = [clause for clause in (*_differences(found), missed, aside) if clause]
+        how = ": " + "; ".join(clauses) if clauses else ""
+        return f"No: on {name}, {run} is not the posterior ({numbers}){how}.", Status.FAIL
     if Status.UNKNOWN in on_functional:
         also = f" What is certain: {aside}." if aside else ""
         return f"Cannot tell on {name}: too few effective draws ({numbers}).{also}", Status.UNKNOWN
@@ -142,16 +143,19 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tupl
     if aside:
         start = f"Roughly, and only on {name}" if near else f"Only on {name}"
         matches = "is close to the posterior" if near else "matches the posterior"
-        return f"{start}: there {run} {matches} ({numbers}){missed}, but {aside}.", Status.WARN
+        return (
+            f"{start}: there {run} {matches} ({numbers}){extra}{', and ' if extra else ', but '}{aside}.",
+            Status.WARN,
+        )
     if near:
-        return f"Nearly: {run} is close to the posterior on {name} ({numbers}){missed}.", Status.WARN
+        return f"Nearly: {run} is close to the posterior on {name} ({numbers}){extra}.", Status.WARN
     rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
     if rest:
         return (
-            f"Yes, with reservations: {run} matches the posterior on {name} ({numbers}){missed}; see the warnings.",
+            f"Yes, with reservations: {run} matches the posterior on {name} ({numbers}){extra}; see the warnings.",
             Status.WARN,
         )
-    return f"Yes, as far as these checks see: {run} matches the posterior on {name} ({numbers}){missed}.", Status.PASS
+    return f"Yes, as far as these checks see: {run} matches the posterior on {name} ({numbers}){extra}.", Status.PASS
 
 
 def _unusable(run: str, found: dict[str, Finding], facts: Facts) -> tuple[str, Status] | None:
@@ -193,11 +197,11 @@ def _in_parameters(found: dict[str, Finding], facts: Facts) -> str:
 
 def _missed(found: dict[str, Finding], name: str) -> str:
     sign = found.get("sign.functional")
-    if sign is None or not sign.value or math.isnan(sign.value):
+    if sign is None or sign.value is None or sign.status not in (Status.WARN, Status.FAIL):
         return ""
     relation = "<" if sign.details.get("covered_side") == 1 else ">"
     name = sign.functional or name
-    return f", it leaves out the {percent(sign.value)} of the posterior at {name} {relation} 0"
+    return f"it leaves out the {percent(sign.value)} of the posterior at {name} {relation} 0"
 
 
 def _numbers(found: dict[str, Finding]) -> str:
@@ -209,18 +213,18 @@ def _numbers(found: dict[str, Finding]) -> str:
     return ", ".join(parts) or "no distances"
 
 
-def _difference(found: dict[str, Finding]) -> str:
+def _differences(found: dict[str, Finding]) -> list[str]:
     """Say whether the law is shifted or has another width, from the details of the distance."""
     finding = found.get("distance.w1")
     if finding is None:
-        return ""
+        return []
     shift, widening = finding.details.get("shift"), finding.details.get("widening")
     parts = []
     if isinstance(widening, float) and math.isfinite(widening) and not 0.95 < widening < 1.05:
         parts.append(f"its spread is {number(widening, 2)} times the posterior's")
     if isinstance(shift, float) and abs(shift) >= 0.1:
         parts.append(f"its median is {number(abs(shift), 2)} sd too {'high' if shift > 0 else 'low'}")
-    return ": " + " and ".join(parts) if parts else ""
+    return parts
 
 
 def _why_not_mixed(found: dict[str, Finding]) -> str:

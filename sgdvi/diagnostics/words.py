@@ -17,11 +17,13 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage, "0.4 %"; very small ones as a power of ten."""
+    """Return a share as a percentage, "0.4 %"."""
     if math.isnan(share):
         return "an unknown share"
     if share == 0:
         return "0 %"
+    if 0 < share < 1e-6:
+        return "less than 0.0001 %"
     return f"{100 * share:.2g} %" if 1e-5 <= share < 0.995 else f"{100 * share:.3g} %"
 
 
