@@ -1,8 +1,10 @@
 """Sphinx configuration: API pages in a hand-made order, notebooks executed from their text, errors fatal."""
 
+import re
 import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner
 from docutils import nodes
@@ -69,6 +71,17 @@ def block_math(translator: HTML5Translator, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+# Elsewhere than in code and mathematics |v| is an absolute value, which reStructuredText takes for a reference.
+BLOCK = r"^(?P<indent> *)(?:\.\. (?:math|code|code-block)::.*|[^.\n]*::)\n(?:[ ]*\n|(?P=indent) +.*\n)+"
+KEPT_OR_BAR = re.compile(rf"{BLOCK}|``[^`]+``|`[^`]+`|\|", re.MULTILINE)
+
+
+def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    text = "\n".join(lines) + "\n"
+    lines[:] = KEPT_OR_BAR.sub(lambda found: r"\|" if found[0] == "|" else found[0], text).splitlines()
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", escape_bars, priority=900)  # after numpydoc
     # MathML needs no script and no network, so the pages can be read offline.
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
