@@ -35,7 +35,8 @@ templates_path: list[str] = []
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "exclude-members": "tree_flatten, tree_unflatten"}
+default_role = "py:obj"
 numpydoc_show_class_members = False
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
@@ -81,7 +82,18 @@ def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
     lines[:] = KEPT_OR_BAR.sub(lambda found: r"\|" if found[0] == "|" else found[0], text).splitlines()
 
 
+# What Python shows for an argument annotated with ArrayLike
+ARRAY_LIKE = "~jax.Array | ~numpy.ndarray | ~numpy.bool | ~numpy.number | bool | int | float | complex"
+
+
+def shorten_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, arguments: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    return arguments and arguments.replace(ARRAY_LIKE, "~jax.typing.ArrayLike"), returned
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", shorten_signature)
     app.connect("autodoc-process-docstring", escape_bars, priority=900)  # after numpydoc
     # MathML needs no script and no network, so the pages can be read offline.
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
