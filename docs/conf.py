@@ -89,7 +89,8 @@ ARRAY_LIKE = "~jax.Array | ~numpy.ndarray | ~numpy.bool | ~numpy.number | bool |
 def shorten_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, arguments: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
-    return arguments and arguments.replace(ARRAY_LIKE, "~jax.typing.ArrayLike"), returned
+    # the default of a dataclass field made by a function is shown as <factory>, which is no Python
+    return arguments and arguments.replace(ARRAY_LIKE, "~jax.typing.ArrayLike").replace("<factory>", "..."), returned
 
 
 def setup(app: Sphinx) -> None:
