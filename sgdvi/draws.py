@@ -16,7 +16,7 @@ from sgdvi._check import InputError, message, require
 
 # What a run of NUTS must be asked for: NumPyro keeps only `diverging` unless told.
 NUTS_FIELDS = ("diverging", "energy", "num_steps", "accept_prob", "potential_energy")
-_ARVIZ_NAMES = {"potential_energy": "lp", "num_steps": "n_steps", "accept_prob": "acceptance_rate"}
+_ARVIZ_NAMES: dict[str, str] = {"potential_energy": "lp", "num_steps": "n_steps", "accept_prob": "acceptance_rate"}
 _FILE = "draws.nc"
 _SAMPLE_DIMS = ("chain", "draw")
 
@@ -122,7 +122,7 @@ def from_numpyro(
     InputError
         If a run of NUTS lacks the fields: a tree without them would pass checks that were never made.
     """
-    fields = dict(mcmc.get_extra_fields(group_by_chain=True))
+    fields: dict[str, Any] = dict(mcmc.get_extra_fields(group_by_chain=True))
     advice = "Run it with extra_fields=sgdvi.draws.NUTS_FIELDS."
     missing = [name for name in NUTS_FIELDS if name not in fields]
     require(kind != "nuts" or not missing, "a NUTS run must have its statistics", f"none of {missing}", advice)

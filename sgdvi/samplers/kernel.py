@@ -10,8 +10,9 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from sgdvi._check import InputError, message, positive, require, whole
 from sgdvi._tree import Arguments, Rows, take
+from sgdvi.samplers.minibatches import check_minibatches
 from sgdvi.samplers.sgd import Rate, SGDState, batch_indices, chain_seed, descend, mark_overflow, probe_rate
-from sgdvi.samplers.target import Params, Target, check_minibatches, find_start, make_target, require_finite
+from sgdvi.samplers.target import Params, Target, find_start, make_target, require_finite
 
 _CHECK_SEED = 0
 

@@ -206,7 +206,8 @@ def _advance(
     numbers of steps are data, so that one compilation serves all calls.
     """
 
-    def one(z: Params, opt_state: Any, overflow: jax.Array, indices: jax.Array, step: jax.Array) -> Any:
+    def one(state: Any, indices: jax.Array, step: jax.Array) -> Any:
+        z, opt_state, overflow = state
         z, opt_state, loss = descend(target, optimizer, z, opt_state, take(rows, indices))
         z, overflow = mark_overflow(z, overflow, step)
         return (z, opt_state, overflow), loss
@@ -218,7 +219,7 @@ def _advance(
 
         def step(t: jax.Array, carry: Any) -> Any:
             state, buffers = carry
-            state, loss = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(*state, indices[t - origin], t + 1)
+            state, loss = jax.vmap(one, in_axes=(0, 0, None))(state, indices[t - origin], t + 1)
             place = jnp.clip((t - warmup) // thinning - first, 0, capacity - 1)
             return state, jax.tree.map(lambda b, v: b.at[place].set(v), buffers, (state[0], loss))
 

@@ -15,7 +15,7 @@ from sgdvi.samplers.target import Params, Target, require_finite
 
 
 class Starts(NamedTuple):
-    """Unconstrained parameters with a leading axis of chains, and the name of each chain's start, if they have names."""
+    """Unconstrained parameters with a leading axis of chains, and the names of the chains' starts, if any."""
 
     z: Params
     names: tuple[str, ...] | None

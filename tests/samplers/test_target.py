@@ -1,0 +1,276 @@
+"""The minibatch convention: every measured pitfall of minibatches in NumPyro models is a test here."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers
+from numpyro.infer.util import potential_energy
+
+import sgdvi
+from sgdvi._tree import take
+from sgdvi.samplers.target import Target
+
+N = 12
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=N).astype(np.float32)
+Y = (0.5 * X + RNG.normal(size=N)).astype(np.float32)
+
+
+def latents() -> Any:
+    return numpyro.sample("a", dist.Normal(0, 2)) * numpyro.sample("b", dist.Normal(1, 1))
+
+
+def plate_of_length(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(v * x, 0.7), obs=y)
+
+
+def plate_of_fixed_size(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", N):
+        numpyro.sample("y", dist.Normal(v * x, 0.7), obs=y)
+
+
+def indexed(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", N, subsample_size=3) as rows:
+        numpyro.sample("y", dist.Normal(v * x[rows], 0.7), obs=y[rows])
+
+
+def subsampled(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", len(x), subsample_size=3):
+        x, y = numpyro.subsample(x, event_dim=0), numpyro.subsample(y, event_dim=0)
+        numpyro.sample("y", dist.Normal(v * x, 0.7), obs=y)
+
+
+def subsampled_fixed(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", N):
+        x, y = numpyro.subsample(x, event_dim=0), numpyro.subsample(y, event_dim=0)
+        numpyro.sample("y", dist.Normal(v * x, 0.7), obs=y)
+
+
+def by_factor(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", len(x)):
+        numpyro.factor("y", dist.Normal(v * x, 0.7).log_prob(y))
+
+
+WRITINGS = [plate_of_length, plate_of_fixed_size, indexed, subsampled, subsampled_fixed, by_factor]
+Z = {"a": jnp.float32(0.3), "b": jnp.float32(-1.2)}
+
+
+def target_of(model: Callable[..., Any], *args: Any, batch_size: int = 3, **kwargs: Any) -> tuple[Target, Any]:
+    kernel = sgdvi.SGD(model, learning_rate=0.01, batch_size=batch_size)
+    kernel.init(jax.random.key(0), 0, None, args, kwargs)  # checks the minibatches
+    target = kernel.prepare((args, kwargs))
+    return target, target.rows((args, kwargs))
+
+
+def expected_loss(rows: np.ndarray) -> float:
+    a, b = float(Z["a"]), float(Z["b"])
+    fit = dist.Normal(a * b * X[rows], 0.7).log_prob(Y[rows]).sum() * N / len(rows)
+    return -float(fit + dist.Normal(0, 2).log_prob(a) + dist.Normal(1, 1).log_prob(b)) / N
+
+
+@functools.cache
+def written(model: Callable[..., Any]) -> tuple[Target, Any]:
+    return target_of(model, X, Y)
+
+
+@pytest.mark.parametrize("model", WRITINGS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("rows", [[7], [3, 11, 5], list(range(N)), [2] * 5], ids=["one", "three", "all", "repeated"])
+def test_loss_on_a_minibatch_counts_n_over_s_once(model: Callable[..., Any], rows: list[int]) -> None:
+    target, data = written(model)
+    loss = jax.jit(target.loss)(Z, take(data, jnp.array(rows)))
+    np.testing.assert_allclose(loss, expected_loss(np.array(rows)), rtol=2e-6)
+
+
+@pytest.mark.parametrize("model", WRITINGS, ids=lambda model: model.__name__)
+def test_gradient_is_unbiased(model: Callable[..., Any]) -> None:
+    target, data = written(model)
+    gradient = jax.jit(jax.grad(target.loss))
+    full = gradient(Z, data)
+    single = [gradient(Z, take(data, jnp.array([row]))) for row in range(N)]
+    for site, value in full.items():
+        np.testing.assert_allclose(np.mean([one[site] for one in single]), value, rtol=1e-5)
+
+
+def test_scale_and_mask_of_the_user_stay() -> None:
+    def model(x: Any, y: Any) -> None:
+        v = latents()
+        with numpyro.plate("data", len(x)), handlers.scale(scale=0.25), handlers.mask(mask=x > 0):
+            numpyro.sample("y", dist.Normal(v * x, 0.7), obs=y)
+
+    target, data = target_of(model, X, Y)
+    rows = np.array([0, 1, 2, 3])
+    a, b = float(Z["a"]), float(Z["b"])
+    fit = 0.25 * np.sum(np.asarray(dist.Normal(a * b * X[rows], 0.7).log_prob(Y[rows])) * (X[rows] > 0)) * N / 4
+    prior = dist.Normal(0, 2).log_prob(a) + dist.Normal(1, 1).log_prob(b)
+    np.testing.assert_allclose(target.loss(Z, take(data, jnp.array(rows))), -(fit + prior) / N, rtol=1e-5)
+
+
+def test_unconstrained_coordinates_with_the_jacobian() -> None:
+    def model(x: Any, y: Any) -> None:
+        sd = numpyro.sample("sd", dist.HalfNormal(1))
+        weights = numpyro.sample("weights", dist.Dirichlet(jnp.ones(3)))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.Normal(weights[0] * x, sd), obs=y)
+
+    target, data = target_of(model, X, Y)
+    assert target.shapes == {"sd": (), "weights": (2,)}
+    z = {"sd": jnp.float32(-0.4), "weights": jnp.array([0.2, -0.9])}
+    np.testing.assert_allclose(target.loss(z, data), potential_energy(model, (X, Y), {}, z) / N, rtol=1e-6)
+    params = target.constrain(z, data)
+    np.testing.assert_allclose(params["sd"], np.exp(-0.4), rtol=1e-6)
+    np.testing.assert_allclose(target.unconstrain(params, data)["weights"], z["weights"], rtol=1e-5)
+
+
+def test_plates_beside_the_data_plate_and_matrices() -> None:
+    x = RNG.normal(size=(N, 2)).astype(np.float32)
+    y = RNG.normal(size=(N, 3)).astype(np.float32)
+
+    def model(x: Any, *, y: Any, link: str) -> None:
+        assert link == "identity"
+        with numpyro.plate("features", 2, dim=-2), numpyro.plate("outputs", 3, dim=-1):
+            weight = numpyro.sample("weight", dist.Normal(0, 1))
+        with numpyro.plate("data", len(x), dim=-2), numpyro.plate("outputs", 3, dim=-1):
+            numpyro.sample("y", dist.Normal(x @ weight, 1), obs=y)
+
+    target, data = target_of(model, x, y=y, link="identity")
+    z = {"weight": jnp.arange(6.0).reshape(2, 3) / 5}
+    rows = jnp.array([4, 9])
+    fit = dist.Normal(x[rows] @ z["weight"], 1).log_prob(y[rows]).sum() * N / 2
+    wanted = -(fit + dist.Normal(0, 1).log_prob(z["weight"]).sum()) / N
+    np.testing.assert_allclose(target.loss(z, take(data, rows)), wanted, rtol=1e-5)
+
+
+def test_draws_hold_deterministic_sites_without_rows() -> None:
+    def model(x: Any, y: Any) -> None:
+        a = numpyro.sample("a", dist.Normal(0, 1))
+        numpyro.deterministic("double", 2 * a)
+        numpyro.deterministic("fitted", a * x)
+        with numpyro.plate("data", len(x)):
+            numpyro.deterministic("inside", a * x)
+            numpyro.sample("y", dist.Normal(a * x, 1), obs=y)
+
+    target, data = target_of(model, X, Y)
+    assert target.outputs == ("a", "double")
+    assert float(target.constrain({"a": jnp.float32(1.5)}, data)["double"]) == 3.0
+
+
+def test_a_plate_of_as_many_features_as_rows_is_no_data_plate() -> None:
+    x = RNG.normal(size=(N, N)).astype(np.float32)
+
+    def model(x: Any, y: Any) -> None:
+        with numpyro.plate("features", N):
+            weight = numpyro.sample("weight", dist.Normal(0, 1))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.Normal(x @ weight, 1), obs=y)
+
+    target, _ = target_of(model, x, Y)
+    assert target.plates == {"data"}
+
+
+def no_plate(x: Any, y: Any) -> None:
+    numpyro.sample("y", dist.Normal(latents() * x, 1), obs=y)
+
+
+def rows_closed_over(x: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(v * x, 1), obs=Y)
+
+
+def first_rows_closed_over(x: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(v * x, 1), obs=Y[: len(x)])
+
+
+def all_closed_over() -> None:
+    v = latents()
+    with numpyro.plate("data", N):
+        numpyro.sample("y", dist.Normal(v * X, 1), obs=Y)
+
+
+def standardised_inside(x: Any, y: Any) -> None:
+    v = latents()
+    x = (x - x.mean()) / (1e-3 + x.std())
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(v * x, 1), obs=y)
+
+
+def latent_per_row(x: Any, y: Any) -> None:
+    with numpyro.plate("data", len(x)):
+        a = numpyro.sample("a", dist.Normal(0, 1))
+        numpyro.sample("y", dist.Normal(a * x, 1), obs=y)
+
+
+def latent_with_rows(x: Any, y: Any) -> None:
+    a = numpyro.sample("a", dist.Normal(jnp.zeros(len(x)), 1).to_event(1))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(a * x, 1), obs=y)
+
+
+def discrete(x: Any, y: Any) -> None:
+    k = numpyro.sample("k", dist.Bernoulli(0.5))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(k * x, 1), obs=y)
+
+
+def factor_over_all_rows(x: Any, y: Any) -> None:
+    v = latents()
+    numpyro.factor("likelihood", dist.Normal(v * x, 1).log_prob(y).sum())
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(v * x, 1), obs=y)
+
+
+def two_sizes(x: Any, y: Any) -> None:
+    v = latents()
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("x", dist.Normal(v, 1), obs=x)
+    with numpyro.plate("other", len(y)):
+        numpyro.sample("y", dist.Normal(v, 1), obs=y)
+
+
+def nothing_latent(x: Any, y: Any) -> None:
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(x, 1), obs=y)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize(
+    ("model", "data", "text"),
+    [
+        (no_plate, (X, Y), "must have a data plate"),
+        (rows_closed_over, (X,), "Pass all data to the model as arguments"),
+        (first_rows_closed_over, (X,), "every row must weigh the same"),
+        (all_closed_over, (), "must have a data plate"),
+        (standardised_inside, (X, Y), "every row must weigh the same"),
+        (latent_per_row, (X, Y), "'a' must not stand in the data plate"),
+        (latent_with_rows, (X, Y), "'a' must not have rows"),
+        (discrete, (X, Y), "'k' must be continuous"),
+        (factor_over_all_rows, (X, Y), "terms of the model that depend on the rows must stand in the data plate"),
+        (two_sizes, (X, Y[:7]), "data plates must have the same size"),
+        (nothing_latent, (X, Y), "at least one latent site"),
+        (plate_of_length, (X,), "must run on the data; got TypeError"),
+        (plate_of_length, (X, Y[:7]), "must run on the data"),
+        (plate_of_length, (X, np.where(Y > 1, np.nan, Y)), "must be finite at the start of every chain"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_models_that_cannot_be_minibatched_are_refused(
+    model: Callable[..., Any], data: tuple[Any, ...], text: str, batch_size: int
+) -> None:
+    with pytest.raises(sgdvi.InputError, match=text):
+        target_of(model, *data, batch_size=batch_size)
