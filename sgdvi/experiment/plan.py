@@ -81,6 +81,9 @@ def make_plan(
         advice = "Give one of them: the temperature is kappa * learning_rate / batch_size."
         require(temperature is None, "learning_rate and temperature exclude each other", "both", advice)
         rules["learning rate"] = "as given"
+    actual: float | None = None
+    critical: float | None = None
+    phase: str | None = None
     if problem.exact is not None:
         rate, size, warmup = _linear(problem.exact, learning_rate, batch_size, temperature, rules)
         actual = problem.exact.temperature(rate, size)
@@ -89,7 +92,6 @@ def make_plan(
         advice = "Give a learning rate instead."
         require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
         rate, size, warmup = _general(problem, learning_rate, batch_size, seed, rules)
-        actual = critical = phase = None
     return Plan(
         learning_rate=rate,
         batch_size=size,

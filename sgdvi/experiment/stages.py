@@ -27,8 +27,9 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
     yield "SGD", _describe(plan), lambda: _sgd(problem, plan, stream(key, "SGD"), progress)
     if problem.exact is not None:
         network = problem.exact
-        if plan.temperature is not None and network.depth <= 1:
-            yield "exact law", "what SGD ends in, in closed form", lambda: network.law(plan.temperature)
+        temperature = plan.temperature
+        if temperature is not None and network.depth <= 1:
+            yield "exact law", "what SGD ends in, in closed form", lambda: network.law(temperature)
         if network.depth <= 1:
             yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
     if "NUTS" in references:

@@ -40,6 +40,8 @@ def number(value: Any, digits: int = 3) -> str:
         return "0"
     if value.is_integer() and abs(value) < 1e7:
         return _minus(f"{value:,.0f}".replace(",", "\u202f"))
+    if abs(abs(value) - 1) < 0.1:
+        digits = max(digits, 4)  # R-hat and ratios: what matters is the distance from 1
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 6:
         text = f"{value:.{max(digits - 1 - exponent, 0)}f}"
@@ -47,8 +49,13 @@ def number(value: Any, digits: int = 3) -> str:
         fraction = fraction.rstrip("0")
         whole = f"{int(whole):,}".replace(",", "\u202f") if abs(value) >= 1000 else whole
         return _minus(f"{whole}.{fraction}" if fraction else whole)
-    mantissa, power = f"{value:.{digits - 1}e}".split("e")
-    return _minus(f"{mantissa} × 10{str(int(power)).translate(_SUPERSCRIPTS)}")
+    mantissa, exponent_text = f"{value:.{digits - 1}e}".split("e")
+    return _minus(f"{mantissa}\u00a0×\u00a0{_ten_to(int(exponent_text))}")
+
+
+def power(value: float) -> str:
+    """Write a power of ten, for the ticks of a logarithmic axis: 10⁻³."""
+    return _ten_to(round(math.log10(value)))
 
 
 def seconds(value: float) -> str:
@@ -69,6 +76,10 @@ def anchor(finding: Finding) -> str:
 def title(finding: Finding) -> str:
     """Return the name of the check as a person reads it."""
     return finding.title or finding.check.replace(".", ": ").replace("_", " ")
+
+
+def _ten_to(exponent: int) -> str:
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def _minus(text: str) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from sgdvi.report.palette import DARK, LIGHT, Theme
 
+FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, 'DejaVu Sans', sans-serif"
 Draw = Callable[[Theme], Figure]
 
 
@@ -49,7 +50,14 @@ def picture(draw: Draw, alt: str, caption: str) -> Picture:
             figure = draw(theme)
             uris[theme.name] = "data:image/svg+xml;base64," + base64.b64encode(_svg(figure)).decode("ascii")
             inches = figure.get_size_inches()
-    return Picture(uris["light"], uris["dark"], round(inches[0] * 110), round(inches[1] * 110), alt, caption)
+    return Picture(
+        uris["light"],
+        uris["dark"],
+        round(inches[0] * 110),
+        round(inches[1] * 110),
+        alt,
+        caption.replace(" %", "\u00a0%"),
+    )
 
 
 @contextmanager
@@ -81,4 +89,8 @@ def _svg(figure: Figure) -> bytes:
     text = buffer.getvalue().decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    # A tenth of a point is finer than any screen; matplotlib writes millionths.
+    text = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), text)
+    # Text stays text, in the page's own fonts: they are narrower than DejaVu Sans, for which the room was measured.
+    text = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", FONTS, text)
     return re.sub(r">\s+<", "><", text).encode("utf-8")

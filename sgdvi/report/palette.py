@@ -1,6 +1,7 @@
 """Colours and line styles of the runs: colour-blind safe (Okabe and Ito 2008), the exact law always the ink line."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Pen:
     """How one run is drawn."""
 
     color: str
-    linestyle: str = "-"
+    linestyle: Any = "-"
     linewidth: float = 1.6
     zorder: float = 3.0
 
@@ -27,14 +28,18 @@ LIGHT = Theme("light", ink="#16181d", muted="#5b6270", grid="#e4e6ea")
 DARK = Theme("dark", ink="#eceef2", muted="#a4abb8", grid="#33373f")
 
 # Okabe-Ito hues; the second colour is the same hue, lightened until it has contrast 4.5 on the dark page.
-_RUNS = {
+_RUNS: dict[str, tuple[str, str, Any]] = {
     "SGD": ("#0072b2", "#5ab4e6", "-"),
     "exact posterior": ("#c77c00", "#f0b429", "-"),
     "NUTS": ("#d55e00", "#ff8f4d", (0, (4, 1.5))),
     "mean-field VI": ("#00815e", "#2fc79d", (0, (1, 1))),
     "full-rank VI": ("#b0528c", "#e58fc3", (0, (5, 1.5, 1, 1.5))),
 }
-_SPARE = [("#6a51a3", "#a99be0", "-"), ("#7a6a1c", "#d0bd55", "--"), ("#3b7a9e", "#86c3e0", ":")]
+_SPARE: list[tuple[str, str, Any]] = [
+    ("#6a51a3", "#a99be0", "-"),
+    ("#7a6a1c", "#d0bd55", "--"),
+    ("#3b7a9e", "#86c3e0", ":"),
+]
 EXACT_LAW = "exact law"
 
 

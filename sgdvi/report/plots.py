@@ -1,47 +1,47 @@
 """The figures: each a function of a comparison and a theme, with named axes and units."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.special import ndtri
 from scipy.stats import gaussian_kde
 
 from sgdvi.comparison import Comparison
 from sgdvi.report import series
-from sgdvi.report.palette import EXACT_LAW, Theme, pen
+from sgdvi.report._format import power
+from sgdvi.report.palette import EXACT_LAW, Pen, Theme, pen
+from sgdvi.report.series import Curves
 
-GRID_POINTS = 500
 BINS = 70
+TRACE_POINTS = 250
 
 
-def marginals(comparison: Comparison, name: str, theme: Theme, *, log: bool = False) -> Figure:
+def marginals(curves: Curves, names: list[str], theme: Theme, *, log: bool = False) -> Figure:
     """Draw the densities of all runs on one functional; with `log` on a logarithmic axis, where tails show."""
     figure = Figure()
     axes = figure.subplots()
-    names = list(comparison.runs)
-    low, high = series.window(comparison, name)
-    grid = np.linspace(low, high, GRID_POINTS)
-    peak = 0.0
+    grid, peak = curves.grid, 0.0
     for run in names:
         ink = pen(run, names, theme)
-        line = {"color": ink.color, "linestyle": ink.linestyle, "linewidth": ink.linewidth, "zorder": ink.zorder}
-        if run in series.laws(comparison):
-            law = comparison.runs[run]
-            if series.zero_mass(law) > 0:
-                axes.axvline(0.0, label=f"{run}: mass {series.zero_mass(law):.2g} at 0", **line)
-            if series.zero_mass(law) < 1:
-                values = series.density(law, grid)
-                peak = max(peak, _visible_peak(values))
-                axes.plot(grid, np.where(values > 0, values, np.nan), label=run, **line)
+        style = _style(ink)
+        if curves.atoms.get(run, 0.0) > 0:
+            axes.axvline(0.0, label=f"{run}: mass {curves.atoms[run]:.2g} at 0", **style)
+        if run in curves.densities:
+            values = curves.densities[run]
+            peak = max(peak, _visible_peak(values))
+            axes.plot(grid, np.where(values > 0, values, np.nan), label=run, **style)
+        if run not in curves.draws:
             continue
-        values = series.finite(series.draws(comparison, run, name))
-        inside = values[(values >= low) & (values <= high)]
-        if inside.size < 2 or np.ptp(inside) == 0:
-            axes.axvline(float(inside[0]) if inside.size else np.nan, label=f"{run} (no spread)", **line)
+        values = curves.draws[run]
+        inside = values[(values >= grid[0]) & (values <= grid[-1])]
+        if inside.size < 2 or inside[0] == inside[-1]:
+            axes.axvline(float(inside[0]) if inside.size else np.nan, label=f"{run} (no spread)", **style)
         elif run == "SGD":
-            heights, edges = np.histogram(inside, bins=np.linspace(low, high, BINS + 1))
+            heights, edges = np.histogram(inside, bins=np.linspace(grid[0], grid[-1], BINS + 1))
             density = heights / (values.size * np.diff(edges))
             peak = max(peak, _visible_peak(density))
             axes.stairs(density, edges, fill=True, color=ink.color, alpha=0.28, linewidth=0, zorder=1)
@@ -49,42 +49,54 @@ def marginals(comparison: Comparison, name: str, theme: Theme, *, log: bool = Fa
         else:
             curve = gaussian_kde(series.thin(inside))(grid) * inside.size / values.size
             peak = max(peak, float(curve.max()))
-            axes.plot(grid, curve, label=run, **line)
-    axes.set_xlabel(name)
-    axes.set_xlim(low, high)
+            axes.plot(grid, curve, label=run, **style)
+    axes.set_xlabel(curves.name)
+    axes.set_xlim(grid[0], grid[-1])
     peak = peak or 1.0
     if log:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(peak * 1e-5, peak * 3)
-        axes.set_ylabel(f"density of {name} (log scale)")
+        axes.set_ylabel(f"density of {curves.name} (log scale)")
     else:
         axes.set_ylim(0, peak * 1.12)
-        axes.set_ylabel(f"density of {name}")
-    _mark_zero(axes, theme, low, high)
-    if not log:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+        axes.set_ylabel(f"density of {curves.name}")
+    if grid[0] < 0 < grid[-1]:
+        axes.axvline(0.0, color=theme.muted, linewidth=0.8, linestyle=":", zorder=0.5)
+    _legend(figure, axes)
     return figure
 
 
-def gap(comparison: Comparison, name: str, theme: Theme, effective: float) -> Figure:
+def gap(curves: Curves, theme: Theme, effective: float) -> Figure:
     """Draw the distribution function of SGD minus that of its exact law, with the band that sampling explains."""
     figure = Figure()
     axes = figure.subplots()
-    law = comparison.runs[EXACT_LAW]
-    values = np.sort(series.finite(series.draws(comparison, "SGD", name)))
-    probability = np.linspace(0.001, 0.999, 400)
-    points = series.quantiles(law, list(probability))
-    points = points[np.isfinite(points)]
-    exact = np.asarray(law.cdf(points), dtype=np.float64)
-    empirical = np.searchsorted(values, points, side="right") / values.size
-    band = float(ndtri(0.975)) * np.sqrt(exact * (1 - exact) / max(effective, 1.0))
+    grid, exact = curves.grid, curves.distributions[EXACT_LAW]
+    band = float(ndtri(0.975)) * np.sqrt(np.clip(exact * (1 - exact), 0, None) / max(effective, 1.0))
     ink = pen("SGD", ["SGD"], theme).color
-    axes.fill_between(points, -band, band, color=theme.muted, alpha=0.25, linewidth=0, label="95 % of sampling error")
+    axes.fill_between(grid, -band, band, color=theme.muted, alpha=0.25, linewidth=0, label="95 % of sampling error")
     axes.axhline(0.0, color=theme.ink, linewidth=2.0, label=EXACT_LAW)
-    axes.plot(points, empirical - exact, color=ink, label="SGD − exact law")
-    axes.set_xlabel(name)
-    axes.set_ylabel(f"difference of P({name} ≤ x)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    axes.plot(grid, curves.distributions["SGD"] - exact, color=ink, label="SGD − exact law")
+    axes.set_xlabel(curves.name)
+    axes.set_ylabel(f"difference of P({curves.name} ≤ x)")
+    _legend(figure, axes)
+    return figure
+
+
+def distances(curves: Curves, names: list[str], reference: str, theme: Theme) -> Figure:
+    """Draw the distribution function of every run minus the reference's: the extremes are Kolmogorov distances."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.axhline(0.0, color=theme.muted, linewidth=0.9, zorder=1)
+    for run in names:
+        if run != reference and run in curves.distributions:
+            difference = curves.distributions[run] - curves.distributions[reference]
+            axes.plot(curves.grid, difference, label=run, **_style(pen(run, names, theme)))
+    axes.set_xlim(curves.grid[0], curves.grid[-1])
+    axes.set_xlabel(curves.name)
+    axes.set_ylabel(f"P({curves.name} ≤ x) minus that of {reference}")
+    _legend(figure, axes)
     return figure
 
 
@@ -122,7 +134,7 @@ def plane(comparison: Comparison, theme: Theme, minimizer: float | None) -> Figu
         axes.plot(line, valley, color=theme.muted, linewidth=1.1, label="least squares: u w = v*", zorder=1.5)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="u (first factor)", ylabel="w (second factor)")
     axes.set_aspect("equal")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    _legend(figure, axes)
     return figure
 
 
@@ -140,18 +152,20 @@ def plane_points(comparison: Comparison, run: str) -> tuple[np.ndarray, np.ndarr
     return pairs[:, 0], pairs[:, 1]
 
 
-def trace(values: np.ndarray, label: str, theme: Theme, band: Sequence[float] | None = None) -> Figure:
+def trace(
+    values: np.ndarray, label: str, theme: Theme, band: Sequence[float] | None = None, run: str = "SGD"
+) -> Figure:
     """Draw one line per chain over the kept draws; `band` is the exact 5 % to 95 % range."""
     figure = Figure(figsize=(5.2, 3.0))
     axes = figure.subplots()
-    where = np.unique(np.linspace(0, values.shape[1] - 1, 400).astype(int))
-    ink = pen("SGD", ["SGD"], theme).color
+    where = np.unique(np.linspace(0, values.shape[1] - 1, TRACE_POINTS).astype(int))
+    ink = pen(run, [run], theme).color
     if band is not None and np.all(np.isfinite(band)):
         axes.axhspan(band[0], band[1], color=theme.muted, alpha=0.18, linewidth=0, zorder=0)
         for edge in band:
             axes.axhline(edge, color=theme.ink, linewidth=0.8, linestyle=(0, (5, 3)), zorder=4)
     for chain in values[:8]:
-        axes.plot(where, chain[where], color=ink, alpha=0.45, linewidth=0.6, rasterized=True)
+        axes.plot(where, chain[where], color=ink, alpha=0.45, linewidth=0.6)
     axes.set(xlabel="kept draw", ylabel=label)
     return figure
 
@@ -175,7 +189,7 @@ def forest(comparison: Comparison, names: Sequence[str], theme: Theme) -> Figure
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("mean and 5 % to 95 % range, units of the functional")
     axes.grid(axis="y", visible=False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    _legend(figure, axes)
     return figure
 
 
@@ -185,6 +199,9 @@ def _visible_peak(values: np.ndarray) -> float:
     return float(np.quantile(positive, 0.99)) if positive.size else 0.0
 
 
-def _mark_zero(axes: Axes, theme: Theme, low: float, high: float) -> None:
-    if low < 0 < high:
-        axes.axvline(0.0, color=theme.muted, linewidth=0.8, linestyle=":", zorder=0.5)
+def _style(ink: Pen) -> dict[str, Any]:
+    return {"color": ink.color, "linestyle": ink.linestyle, "linewidth": ink.linewidth, "zorder": ink.zorder}
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)

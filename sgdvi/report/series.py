@@ -1,47 +1,74 @@
 """From a comparison to plain arrays: what the figures and tables of the report draw."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xarray import DataTree
 
 from sgdvi.comparison import Comparison
-from sgdvi.draws import functional
+from sgdvi.draws import functional, is_tree
 
 FIGURE_DRAWS = 4000
+GRID_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One functional under all runs, on one grid, evaluated once for all figures.
+
+    Attributes
+    ----------
+    name, grid
+        The functional; points on its axis, shape (GRID_POINTS,).
+    draws
+        Run -> its finite draws, sorted.
+    densities, distributions
+        Run -> density (laws only, without an atom) and distribution function (all runs) on the grid.
+    atoms
+        Law -> its mass at 0.
+    """
+
+    name: str
+    grid: np.ndarray
+    draws: Mapping[str, np.ndarray]
+    densities: Mapping[str, np.ndarray]
+    distributions: Mapping[str, np.ndarray]
+    atoms: Mapping[str, float]
+
+
+def gather(comparison: Comparison, name: str) -> Curves:
+    """Evaluate a functional under all runs."""
+    sorted_draws = {run: np.sort(finite(draws(comparison, run, name))) for run in sampled(comparison)}
+    lines = {run: law for run, law in laws(comparison).items() if name in comparison.summaries[run]}
+    atoms = {run: zero_mass(law) for run, law in lines.items()}
+    grid = np.linspace(*_window(comparison, name, sorted_draws, atoms), GRID_POINTS)
+    distributions = {
+        run: np.searchsorted(values, grid, side="right") / max(values.size, 1) for run, values in sorted_draws.items()
+    }
+    distributions |= {run: np.asarray(law.cdf(grid), dtype=np.float64) for run, law in lines.items()}
+    densities = {run: _density(law, grid) for run, law in lines.items() if atoms[run] < 1}
+    return Curves(name, grid, sorted_draws, densities, distributions, atoms)
 
 
 def draws(comparison: Comparison, run: str, name: str) -> np.ndarray:
     """Return the draws of a functional, shape (chain, draw), float64."""
-    return np.asarray(functional(comparison.runs[run], comparison.functionals[name]), dtype=np.float64)
+    return functional(comparison.runs[run], comparison.functionals[name])
 
 
 def sampled(comparison: Comparison) -> list[str]:
     """Names of the runs that have draws."""
-    return [name for name, run in comparison.runs.items() if isinstance(run, DataTree)]
+    return [name for name, run in comparison.runs.items() if is_tree(run)]
 
 
-def laws(comparison: Comparison) -> list[str]:
-    """Names of the runs that are laws with a density."""
-    return [name for name, run in comparison.runs.items() if not isinstance(run, DataTree)]
+def laws(comparison: Comparison) -> dict[str, Any]:
+    """Return the runs that are laws with a density."""
+    return {name: run for name, run in comparison.runs.items() if not is_tree(run)}
 
 
 def zero_mass(law: Any) -> float:
     """Mass of the law's atom at 0; 0 where it has none."""
     return float(np.max(np.asarray(getattr(law, "zero_mass", 0.0))))
-
-
-def density(law: Any, grid: np.ndarray) -> np.ndarray:
-    """Density of a law on a grid; 0 where it is not defined, and without its atom at 0."""
-    grid = np.where(grid == 0, np.finfo(float).tiny, grid)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.exp(np.asarray(law.log_prob(grid), dtype=np.float64))
-    return np.where(np.isfinite(values), values, 0.0)
-
-
-def quantiles(law: Any, probabilities: list[float]) -> np.ndarray:
-    """Quantiles of a law."""
-    return np.asarray(law.icdf(np.asarray(probabilities)), dtype=np.float64)
 
 
 def thin(values: np.ndarray, limit: int = FIGURE_DRAWS) -> np.ndarray:
@@ -57,19 +84,27 @@ def finite(values: np.ndarray) -> np.ndarray:
     return flat[np.isfinite(flat)]
 
 
-def window(comparison: Comparison, name: str) -> tuple[float, float]:
-    """Return the stretch of the axis that holds all runs of a functional but 1 in 500 on each side."""
-    edges = []
-    for run in sampled(comparison):
-        values = finite(draws(comparison, run, name))
-        if values.size:
-            edges.append(np.quantile(values, [0.002, 0.998]))
-    for run in laws(comparison):
-        law = comparison.runs[run]
-        if zero_mass(law) < 1:
-            edges.append(quantiles(law, [0.002, 0.998]))
-    ends = np.asarray(edges)
-    ends = ends[np.all(np.isfinite(ends), axis=-1)] if ends.size else np.array([[-1.0, 1.0]])
+def _density(law: Any, grid: np.ndarray) -> np.ndarray:
+    support = getattr(law, "support", None)
+    # 0 itself is where a density may be infinite and where an atom sits: it is left out
+    inside = (grid != 0) & (np.ones(grid.shape, dtype=bool) if support is None else np.asarray(support(grid)))
+    if not inside.any():
+        return np.zeros(grid.shape)
+    safe = np.where(inside, grid, grid[inside][0])
+    values = np.where(inside, np.exp(np.asarray(law.log_prob(safe), dtype=np.float64)), 0.0)
+    return np.where(np.isfinite(values), values, 0.0)
+
+
+def _window(
+    comparison: Comparison, name: str, sorted_draws: Mapping[str, np.ndarray], atoms: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return the stretch that holds all runs but 1 in 500 on each side; for laws about as much."""
+    edges = [np.quantile(values, [0.002, 0.998]) for values in sorted_draws.values() if values.size]
+    for run in atoms:
+        low, middle, high = (comparison.summaries[run][name].get(column) for column in ("q5", "q50", "q95"))
+        if atoms[run] < 1 and low is not None and middle is not None and high is not None:
+            edges.append(np.array([middle - 1.8 * (middle - low), middle + 1.8 * (high - middle)]))
+    ends = np.array([edge for edge in edges if np.all(np.isfinite(edge))] or [[-1.0, 1.0]])
     low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
     pad = 0.05 * (high - low) or 0.5 * abs(low) or 1.0
     return low - pad, high + pad

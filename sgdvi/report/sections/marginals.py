@@ -60,31 +60,41 @@ def _lead(names: list[str], several: bool) -> str:
 
 
 def _densities(comparison: Comparison, name: str) -> list[Picture]:
-    runs = ", ".join(comparison.runs)
-    alt = f"Densities of {name} under {runs}. {_in_words(comparison, name)}"
-    first = picture(
-        lambda theme: plots.marginals(comparison, name, theme),
-        alt,
-        f"The density of {name}: the shaded steps are SGD's draws; lines are laws and smoothed draws.",
-    )
-    second = picture(
-        lambda theme: plots.marginals(comparison, name, theme, log=True),
-        f"The same densities of {name} on a logarithmic axis.",
-        "The same on a logarithmic axis, where tails and missing mass show. Colours as in the figure before.",
-    )
-    pictures = [first, second]
-    law = comparison.runs.get(EXACT_LAW)
-    if law is not None and "SGD" in comparison.runs and series.zero_mass(law) == 0:
-        effective = float(comparison.summaries["SGD"][name].get("ess") or np.nan)
-        if np.isfinite(effective):
-            pictures.append(_gap(comparison, name, effective))
+    runs, curves = list(comparison.runs), series.gather(comparison, name)
+    alt = f"Densities of {name} under {', '.join(runs)}. {_in_words(comparison, name)}"
+    pictures = [
+        picture(
+            lambda theme: plots.marginals(curves, runs, theme),
+            alt,
+            f"The density of {name}: the shaded steps are SGD's draws; lines are laws and smoothed draws.",
+        ),
+        picture(
+            lambda theme: plots.marginals(curves, runs, theme, log=True),
+            f"The same densities of {name} on a logarithmic axis.",
+            "The same on a logarithmic axis, where tails and missing mass show.",
+        ),
+    ]
+    reference = next((run for run in ("exact posterior", "NUTS") if run in curves.distributions), None)
+    if reference is not None:
+        pictures.append(
+            picture(
+                lambda theme: plots.distances(curves, runs, reference, theme),
+                f"Distribution functions of {name} of all runs minus that of {reference}.",
+                f"How far every run is from the posterior ({reference}): the largest height of a line is its "
+                "Kolmogorov distance.",
+            )
+        )
+    if curves.atoms.get(EXACT_LAW) == 0 and "SGD" in curves.draws:
+        effective = comparison.summaries["SGD"][name].get("ess")
+        if effective is not None and np.isfinite(effective):
+            pictures.append(_gap(curves, effective))
     return pictures
 
 
-def _gap(comparison: Comparison, name: str, effective: float) -> Picture:
+def _gap(curves: series.Curves, effective: float) -> Picture:
     return picture(
-        lambda theme: plots.gap(comparison, name, theme, effective),
-        f"Distribution function of SGD's {name} minus that of the exact law, with the band of sampling error.",
+        lambda theme: plots.gap(curves, theme, effective),
+        f"Distribution function of SGD's {curves.name} minus that of the exact law, with the band of sampling error.",
         f"SGD against its own exact law. Outside the band ({number(effective, 2)} effective draws) the difference is "
         "the step size, not chance.",
     )
@@ -111,5 +121,9 @@ def _table(comparison: Comparison, name: str) -> dict[str, Any]:
     rows = []
     for run, summary in comparison.summaries.items():
         if name in summary:
-            rows.append({"name": run, "values": [summary[name].get(column) for column in _COLUMNS]})
+            rows.append({"name": run, "values": [_entry(summary[name].get(column)) for column in _COLUMNS]})
     return {"name": name, "caption": f"Summary of {name}", "columns": _HEADS, "rows": rows}
+
+
+def _entry(value: float | None) -> Any:
+    return "–" if value is None or np.isnan(value) else value

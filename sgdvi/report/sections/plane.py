@@ -1,10 +1,12 @@
 """The (u, w) plane of a two-factor network: a line against a cloud."""
 
+import numpy as np
+
 from sgdvi.comparison import Comparison
 from sgdvi.report import plots
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
-from sgdvi.report.figure import picture
+from sgdvi.report.figure import Picture, picture
 from sgdvi.report.section import Section
 
 
@@ -20,9 +22,25 @@ def section(comparison: Comparison, context: Context) -> Section | None:
         f"Scatter of u against w for {', '.join(runs)}. The balanced lines are the two diagonals.",
         "Up to 1 500 draws of each run. At stationarity SGD lies on the dashed balanced lines.",
     )
+    pictures = [drawn, _balance(comparison)] if "SGD" in runs else [drawn]
     lead = (
         "Noise balance drives |u| and |w| of SGD together: its law lives on a line, which has no area, while a "
         "posterior fills the plane along the valley u w = v*. No reweighting turns one into the other. What both can "
         "be asked about is the product v = u w."
     )
-    return Section("plane", "The two factors", render("figures", lead=lead, pictures=[drawn]))
+    return Section("plane", "The two factors", render("figures", lead=lead, pictures=pictures))
+
+
+def _balance(comparison: Comparison) -> Picture:
+    tree = comparison.runs["SGD"]["posterior"]
+    u, w = (np.asarray(tree[site], dtype=np.float64) for site in ("u", "w"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residual = np.abs(u**2 - w**2) / (u**2 + w**2)
+        if residual.ndim > 2:
+            residual = residual.max(axis=tuple(range(2, residual.ndim)))
+        logs = np.log10(np.maximum(residual, 1e-17))
+    return picture(
+        lambda theme: plots.trace(logs, "log10 of |u² − w²| / (u² + w²)", theme),
+        "Trace of the relative imbalance of the two factors for each chain of SGD, logarithmic.",
+        "The imbalance of SGD's two factors: at 0 one of them is all there is, −16 is the rounding error of float64.",
+    )

@@ -6,11 +6,11 @@ from sgdvi.report.context import Context
 from sgdvi.report.section import Section
 
 _METHODS = (
-    "SGD is run on the negative log joint divided by the number of rows, minibatches drawn at every step; its iterates "
-    "are taken as draws [2]. Exact stationary laws of SGD are those of the stochastic gradient flow [1]. NUTS and "
-    "variational inference are those of NumPyro [3], in unconstrained coordinates. R-hat and effective sample sizes are "
-    "rank-normalised [4], computed by ArviZ. Laws are compared by quadrature where both are known, else by draws with "
-    "the null level of the distance beside it."
+    "SGD is run on the negative log joint divided by the number of rows, minibatches drawn at every step; its "
+    "iterates are taken as draws [2]. Exact stationary laws of SGD are those of the stochastic gradient flow [1]. "
+    "NUTS and variational inference are those of NumPyro [3], in unconstrained coordinates. R-hat and effective "
+    "sample sizes are rank-normalised [4], computed by ArviZ. Laws are compared by quadrature where both are known, "
+    "else by draws with the null level of the distance beside it."
 )
 _REFERENCES = (
     "L. Ziyin, H. Li, M. Ueda. Noise balance and stationary distribution of stochastic gradient descent. "

@@ -1,4 +1,4 @@
-"""SGD over time: is it stationary, is it balanced, does it collapse?"""
+"""SGD over time: is it stationary, does it collapse?"""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from sgdvi.report.section import Section
 
 
 def section(comparison: Comparison, context: Context) -> Section | None:
-    """Return traces of the first functional, of its size where it falls, and of the balance of the factors."""
+    """Return traces of the first functional, and of its size where it falls."""
     if "SGD" not in series.sampled(comparison):
         return None
     name = next(iter(comparison.functionals))
@@ -20,14 +20,16 @@ def section(comparison: Comparison, context: Context) -> Section | None:
     pictures = [_values(comparison, values, name)]
     if _falls(values):
         pictures.append(_fall(values, name))
-    if "SGD" in plots.plane_runs(comparison):
-        pictures.append(_balance(comparison))
+    elif "NUTS" in series.sampled(comparison):
+        pictures.append(_reference(comparison, name))
     return Section("traces", "SGD over time", render("figures", lead="", pictures=pictures))
 
 
 def _values(comparison: Comparison, values: np.ndarray, name: str) -> Picture:
-    law = comparison.runs.get(EXACT_LAW)
-    band = None if law is None or series.zero_mass(law) > 0 else list(series.quantiles(law, [0.05, 0.95]))
+    exact = comparison.summaries.get(EXACT_LAW, {}).get(name, {})
+    atom = series.zero_mass(comparison.runs.get(EXACT_LAW)) > 0
+    edges = [exact.get(column) for column in ("q5", "q95")]
+    band = None if atom else [edge for edge in edges if edge is not None] or None
     note = "" if band is None else " The grey band is the 5 % to 95 % range of the exact law."
     return picture(
         lambda theme: plots.trace(values, name, theme, band),
@@ -53,16 +55,10 @@ def _fall(values: np.ndarray, name: str) -> Picture:
     )
 
 
-def _balance(comparison: Comparison) -> Picture:
-    tree = comparison.runs["SGD"]["posterior"]
-    u, w = (np.asarray(tree[site], dtype=np.float64) for site in ("u", "w"))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        residual = np.abs(u**2 - w**2) / (u**2 + w**2)
-        if residual.ndim > 2:
-            residual = residual.max(axis=tuple(range(2, residual.ndim)))
-        logs = np.log10(np.maximum(residual, 1e-17))
+def _reference(comparison: Comparison, name: str) -> Picture:
+    values = series.draws(comparison, "NUTS", name)
     return picture(
-        lambda theme: plots.trace(logs, "log10 of |u² − w²| / (u² + w²)", theme),
-        "Trace of the relative imbalance of the two factors for each chain of SGD, logarithmic.",
-        "The imbalance of the two factors: 0 is none left of it at all, −16 is the rounding error of float64.",
+        lambda theme: plots.trace(values, name, theme, run="NUTS"),
+        f"Trace of {name} for {len(values)} chains of NUTS over {values.shape[1]} draws.",
+        f"{name} in each chain of NUTS, for comparison.",
     )
