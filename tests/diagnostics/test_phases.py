@@ -1,0 +1,83 @@
+"""Temperature and collapse: judged by the trend of log|v| and the exact threshold, never by the size of v."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sgdvi.diagnostics import Status, Thresholds, phases
+from sgdvi.diagnostics.phases import Setting
+
+LIMITS = Thresholds()
+ABOVE = Setting(1.2, 1.0, "Ia", 1.2, 0.95, math.inf, -0.01)
+BELOW = Setting(0.5, 1.0, "IIa", 0.5, 0.95, math.inf, 0.01)
+
+
+def walk(rng: np.random.Generator, drift: float, pull: float = 0.0, steps: int = 3000, chains: int = 8) -> np.ndarray:
+    """log|v| as a random walk with drift, pulled back to 0 with strength `pull`."""
+    logs = np.zeros((chains, steps))
+    for step in range(1, steps):
+        before = logs[:, step - 1]
+        logs[:, step] = before + drift - pull * before + 0.1 * rng.normal(size=chains)
+    return logs
+
+
+@pytest.mark.parametrize(
+    ("setting", "status"),
+    [
+        (Setting(0.2, 1.0, "IIIb", 0.2, 0.95, math.nan, 0.1), Status.PASS),
+        (BELOW, Status.WARN),
+        (ABOVE, Status.FAIL),
+        (Setting(0.97, 1.0, "IIa", 0.97, 0.95, math.inf, -0.001), Status.FAIL),
+        (Setting(0.2, math.inf), Status.NOT_APPLICABLE),
+        (Setting(0.2, 0.0, "Ia"), Status.FAIL),
+    ],
+)
+def test_temperature(setting: Setting, status: Status) -> None:
+    assert phases.temperature("SGD", setting).status is status
+
+
+def test_both_thresholds_are_shown() -> None:
+    found = phases.temperature("SGD", ABOVE)
+    assert "0.95" in found.meaning
+    assert "Tc = 1" in found.meaning
+    never = phases.temperature("SGD", Setting(1.2, 1.0, "Ia", 1.2, math.nan, math.nan, 0.2))
+    assert "collapses at no learning rate" in never.meaning
+
+
+def test_collapse_needs_a_fall_and_the_threshold() -> None:
+    rng = np.random.default_rng(0)
+    falling, resting = walk(rng, -0.02), walk(rng, -0.02, pull=0.05)
+    assert phases.collapse("SGD", falling, LIMITS, ABOVE).status is Status.FAIL
+    assert phases.collapse("SGD", falling, LIMITS, BELOW).status is Status.WARN
+    assert phases.collapse("SGD", falling, LIMITS).status is Status.WARN
+    assert phases.collapse("SGD", resting, LIMITS, BELOW).status is Status.PASS
+    assert phases.collapse("SGD", resting, LIMITS, ABOVE).status is Status.WARN
+
+
+def test_the_size_of_v_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    tiny = walk(rng, 0.0, pull=0.05) - 300
+    assert phases.collapse("SGD", tiny, LIMITS, BELOW).status is Status.PASS
+    found = phases.collapse("SGD", walk(rng, -0.02) + 300, LIMITS, ABOVE, thinning=10)
+    assert found.status is Status.FAIL
+    assert found.details["slope_per_step"] == pytest.approx(-0.002, rel=0.3)
+
+
+def test_walks_without_drift_rarely_look_like_collapse() -> None:
+    alarms = 0
+    for seed in range(40):
+        logs = np.cumsum(0.1 * np.random.default_rng(seed).normal(size=(8, 2000)), axis=1)
+        alarms += bool(phases.collapse("SGD", logs, LIMITS).details["falling"])
+    assert alarms <= 2
+
+
+def test_exact_zeros_and_underflow() -> None:
+    u = np.full((4, 50), 1e-200)
+    np.testing.assert_allclose(phases.log_magnitude(u * u, [u, u]), 2 * np.log(1e-200))
+    units = np.full((4, 50, 3), 1e-200)
+    np.testing.assert_allclose(phases.log_magnitude(u, [units, units]), 2 * np.log(1e-200) + np.log(3))
+    zeros = np.full((4, 50), -np.inf)
+    found = phases.collapse("SGD", zeros, LIMITS, ABOVE)
+    assert found.status is Status.FAIL
+    assert found.details["chains_at_zero"] == 4

@@ -1,0 +1,68 @@
+"""The support gate: lines against planes, thin clouds against singular ones."""
+
+import numpy as np
+import pytest
+
+from sgdvi.diagnostics import Status, Thresholds, support
+
+LIMITS = Thresholds()
+
+
+def gate(points: np.ndarray, reference: np.ndarray) -> Status:
+    transform, size = support.whitening(reference), len(points)
+    mine, other = (support.dimension(each, transform, size) for each in (points, reference))
+    return support.support_dimension("SGD", mine, "NUTS", other, LIMITS).status
+
+
+@pytest.mark.parametrize("size", [200, 2000])
+def test_line_against_plane(size: int) -> None:
+    rng = np.random.default_rng(size)
+    u, signs = rng.normal(size=size), rng.choice([-1, 1], size)
+    plane, other = rng.normal(size=(2, size, 2))
+    assert gate(np.c_[u, u], plane) is Status.FAIL
+    assert gate(np.c_[u, signs * u], plane) is Status.FAIL
+    assert gate(np.c_[u, u + 1e-3 * rng.normal(size=size)], plane) is Status.FAIL
+    assert gate(np.zeros((size, 2)), plane) is Status.FAIL
+    assert gate(3 * other, plane) is Status.PASS
+    assert gate(np.c_[u, u + 0.05 * rng.normal(size=size)], plane) is Status.PASS  # thin, but a plane
+
+
+def test_ten_dimensions() -> None:
+    rng = np.random.default_rng(0)
+    reference, sample, mix = rng.normal(size=(1000, 10)), rng.normal(size=(1000, 10)), rng.normal(size=(10, 10))
+    assert gate(sample @ mix, reference @ mix) is Status.PASS
+    assert gate(1.5 * sample, reference) is Status.PASS
+    sample[:, 9] = sample[:, 8]
+    assert gate(sample, reference) is Status.FAIL  # a linear subspace
+
+
+def test_few_points_are_unknown() -> None:
+    rng = np.random.default_rng(0)
+    assert gate(rng.normal(size=(20, 2)), rng.normal(size=(20, 2))) is Status.UNKNOWN
+
+
+def test_two_nn_on_known_dimensions() -> None:
+    rng = np.random.default_rng(2)
+    for dimension in (1, 2, 3):
+        assert support.two_nn(rng.normal(size=(2000, dimension))) == pytest.approx(dimension, rel=0.1)
+    assert support.two_nn(np.ones((50, 2))) == 0.0
+
+
+@pytest.mark.parametrize("shape", [(4, 200), (4, 200, 3)])
+def test_balance(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    u, w = rng.normal(size=(2, *shape))
+    names = ("u", "w")
+    assert support.balance("SGD", [u, -u], names, LIMITS).status is Status.FAIL
+    assert support.balance("SGD", [u, u * (1 + 1e-4)], names, LIMITS).status is Status.FAIL
+    assert support.balance("SGD", [u, 1.1 * u], names, LIMITS).status is Status.WARN
+    assert support.balance("NUTS", [u, w], names, LIMITS).status is Status.PASS
+
+
+def test_balance_survives_collapse_and_depth() -> None:
+    rng = np.random.default_rng(0)
+    u = rng.normal(size=(2, 100)) * 1e-200
+    np.testing.assert_allclose(support.balance_residual([u, u]), 0.0)
+    np.testing.assert_allclose(support.balance_residual([u, 2 * u]), 0.6)
+    np.testing.assert_allclose(support.balance_residual([u, -u, 3 * u]), 0.8)
+    assert support.balance("SGD", [0 * u, 0 * u], ("u", "w"), LIMITS).status is Status.UNKNOWN
