@@ -1,0 +1,295 @@
+"""The exact Bayesian posterior of v in a linear network of depth 0 or 1, in NumPy float64."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import special
+
+from sgdvi._check import require
+from sgdvi.linear import LinearNetwork
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
+# Mass that a panel may be wrong by, as a share of the whole: below the rounding of the sum.
+_PANEL_ERROR = 1e-16
+# Beyond this many standard deviations a Gaussian has no mass in float64.
+_REACH = 40.0
+
+
+def line_posterior(network: LinearNetwork) -> "LinePosterior":
+    r"""Return the exact posterior of v = sum over units of the product of the factors.
+
+    Parameters
+    ----------
+    network
+        Linear network of depth 0 or 1, any width, with its data, noise and priors.
+
+    Returns
+    -------
+    LinePosterior
+        `GaussianPosterior` at depth 0, `BesselPosterior` at depth 1.
+
+    Raises
+    ------
+    InputError
+        At depth 2 or more (no closed form), or for a flat prior where it leaves the posterior improper.
+
+    Notes
+    -----
+    The likelihood is a Gaussian in v with mean beta2/beta1 and variance 1/(2 kappa N beta1). At depth 0 the prior of v
+    is N(0, d tau^2); at depth 1 it is
+    :math:`(|v|/2\tau^2)^\nu K_\nu(|v|/\tau^2)/(\sqrt\pi\,\Gamma(d/2)\,\tau^2)` with :math:`\nu = (d-1)/2`, the law of
+    a sum of d products of two normals.
+    """
+    advice = "Use NUTS as the reference on v."
+    require(network.depth <= 1, "the exact posterior on v is known at depth 0 and 1", f"depth {network.depth}", advice)
+    require_proper(network)
+    mean = float(network.moments.beta2 / network.moments.beta1)
+    sd = float((2 * network.kappa * network.num_data * network.moments.beta1) ** -0.5)
+    if network.depth == 0:
+        return GaussianPosterior(mean, sd, network.width**0.5 * network.prior_sd)
+    return BesselPosterior(mean, sd, network.prior_sd, network.width)
+
+
+def require_proper(network: LinearNetwork | None) -> None:
+    """Raise `InputError` where the posterior is known to be improper; None (nothing known) is let through."""
+    if network is not None:
+        rule = "the prior must be proper: on the scaling orbits u -> a u, w -> w/a a flat one has infinite mass"
+        got = f"prior_sd {network.prior_sd} at depth {network.depth}, width {network.width}"
+        require(
+            network.proper_posterior, rule, got, "Give prior_sd (a weight decay above 0), or take depth 0, width 1."
+        )
+
+
+class LinePosterior(ABC):
+    """Posterior law of the scalar v. All arrays are NumPy float64; v in units of [y]/[x]."""
+
+    name = "exact posterior"
+
+    @abstractmethod
+    def log_prob(self, value: Any) -> np.ndarray:
+        """Log density at v, of the shape of `value`."""
+
+    @abstractmethod
+    def cdf(self, value: Any) -> np.ndarray:
+        """P(V <= v), of the shape of `value`."""
+
+    @abstractmethod
+    def icdf(self, q: Any) -> np.ndarray:
+        """Quantiles at q, of the shape of `q`; NaN outside [0, 1]."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> float:
+        """Posterior mean of v."""
+
+    @property
+    @abstractmethod
+    def variance(self) -> float:
+        """Posterior variance of v."""
+
+    @property
+    def negative_mass(self) -> float:
+        """Posterior mass on v < 0."""
+        return float(self.cdf(0.0))
+
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> np.ndarray:
+        """Independent draws by inversion, of shape `sample_shape`; the same key gives the same draws."""
+        with jax.enable_x64(True):
+            uniform = jax.random.uniform(key, sample_shape, dtype="float64")
+        return self.icdf(np.asarray(uniform))
+
+
+class GaussianPosterior(LinePosterior):
+    """Posterior at depth 0: the product of the likelihood N(v; mean, sd^2) and the prior N(v; 0, prior_sd^2)."""
+
+    def __init__(self, mean: float, sd: float, prior_sd: float) -> None:
+        precision = sd**-2 + prior_sd**-2
+        self._mean, self._sd = mean * sd**-2 / precision, precision**-0.5
+
+    def log_prob(self, value: Any) -> np.ndarray:
+        """Log density at v, of the shape of `value`."""
+        z = (np.asarray(value, dtype=np.float64) - self._mean) / self._sd
+        return -0.5 * z * z - np.log(self._sd) - 0.5 * np.log(2 * np.pi)
+
+    def cdf(self, value: Any) -> np.ndarray:
+        """P(V <= v), of the shape of `value`."""
+        return special.ndtr((np.asarray(value, dtype=np.float64) - self._mean) / self._sd)
+
+    def icdf(self, q: Any) -> np.ndarray:
+        """Quantiles at q, of the shape of `q`; NaN outside [0, 1]."""
+        return self._mean + self._sd * special.ndtri(np.asarray(q, dtype=np.float64))
+
+    @property
+    def mean(self) -> float:
+        """Posterior mean of v."""
+        return self._mean
+
+    @property
+    def variance(self) -> float:
+        """Posterior variance of v."""
+        return self._sd**2
+
+
+class BesselPosterior(LinePosterior):
+    """Posterior at depth 1: the likelihood N(v; mean, sd^2) times the Bessel prior of a sum of products of normals.
+
+    At width 1 the density diverges at v = 0 like log(1/|v|). The integrals are Gauss-Legendre sums over panels that
+    shrink geometrically towards 0, each so short that halving it changes nothing.
+    """
+
+    def __init__(self, mean: float, sd: float, prior_sd: float, width: int) -> None:
+        self._centre, self._sd, self._scale, self._width = mean, sd, prior_sd**2, width
+
+    def log_prob(self, value: Any) -> np.ndarray:
+        """Log density at v, of the shape of `value`; inf at v = 0 for width 1."""
+        value = np.asarray(value, dtype=np.float64)
+        finite = np.where(np.isinf(value), 0.0, value)
+        return np.where(np.isinf(value), -np.inf, self._shape(finite) - self._log_mass)
+
+    def cdf(self, value: Any) -> np.ndarray:
+        """P(V <= v), of the shape of `value`."""
+        value = np.asarray(value, dtype=np.float64)
+        edges, cumulative = self._panels
+        inside = np.clip(np.where(np.isnan(value), 0.0, value), edges[0], edges[-1])
+        panel = np.clip(np.searchsorted(edges, inside, side="right") - 1, 0, len(edges) - 2)
+        result = cumulative[panel] + self._mass(edges[panel], inside)
+        return np.where(np.isnan(value), np.nan, np.clip(result, 0.0, 1.0))
+
+    def icdf(self, q: Any) -> np.ndarray:
+        """Quantiles at q, of the shape of `q`; NaN outside [0, 1]."""
+        q = np.asarray(q, dtype=np.float64)
+        result = np.full(q.shape, np.nan)
+        result[q == 0], result[q == 1] = -np.inf, np.inf
+        inside = (q > 0) & (q < 1)
+        result[inside] = self._invert(q[inside])
+        return result[()]
+
+    def _invert(self, q: np.ndarray) -> np.ndarray:
+        """Newton steps inside a bracket, with bisection wherever a step would leave it; q in (0, 1), shape (K,)."""
+        edges, cumulative = self._panels
+        panel = np.clip(np.searchsorted(cumulative, q, side="right") - 1, 0, len(edges) - 2)
+        start, reached, low, high = edges[panel], cumulative[panel], edges[panel], edges[panel + 1]
+        with np.errstate(invalid="ignore"):
+            share = np.nan_to_num((q - reached) / (cumulative[panel + 1] - reached), nan=0.5)
+        value = low + np.clip(share, 0.0, 1.0) * (high - low)
+        todo = np.arange(len(q))
+        for _ in range(80):
+            gap = reached[todo] + self._mass(start[todo], value[todo]) - q[todo]
+            open_ = np.abs(gap) > 4 * np.finfo(float).eps * q[todo]
+            todo, gap = todo[open_], gap[open_]
+            if not todo.size:
+                break
+            v = value[todo]
+            low[todo], high[todo] = np.where(gap < 0, v, low[todo]), np.where(gap < 0, high[todo], v)
+            with np.errstate(over="ignore", invalid="ignore"):
+                step = v - gap * np.exp(-self.log_prob(v))
+            good = (step > low[todo]) & (step < high[todo])
+            value[todo] = np.where(good, step, 0.5 * (low[todo] + high[todo]))
+        return value
+
+    @cached_property
+    def mean(self) -> float:
+        """Posterior mean of v."""
+        nodes, mass = self._quadrature
+        return float(np.sum(mass * nodes))
+
+    @cached_property
+    def variance(self) -> float:
+        """Posterior variance of v."""
+        nodes, mass = self._quadrature
+        return float(np.sum(mass * (nodes - self.mean) ** 2))
+
+    @property
+    def negative_mass(self) -> float:
+        """Posterior mass on v < 0, to full relative accuracy."""
+        edges, cumulative = self._panels
+        return float(cumulative[np.searchsorted(edges, 0.0)])
+
+    def _shape(self, value: np.ndarray) -> np.ndarray:
+        """Log density up to a constant."""
+        z = (value - self._centre) / self._sd
+        return log_bessel_prior(value, self._scale, self._width) - 0.5 * z * z
+
+    def _mass(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Mass of the intervals [low, high], each inside one panel."""
+        half = 0.5 * (high - low)
+        # An empty interval at the singularity would be 0 times infinity.
+        nodes = low[..., None] + np.maximum(half, 1e-300)[..., None] * (1 + _NODES)
+        return half * (np.exp(self._shape(nodes) - self._log_mass) @ _WEIGHTS)
+
+    @cached_property
+    def _log_mass(self) -> float:
+        return self._grid[0]
+
+    @cached_property
+    def _panels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Edges of the panels and the cdf there."""
+        log_mass, edges = self._grid
+        cumulative = np.concatenate([[0.0], np.cumsum(self._mass(edges[:-1], edges[1:]))])
+        return edges, cumulative
+
+    @cached_property
+    def _quadrature(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and their masses, which add up to 1."""
+        _, edges = self._grid
+        half = 0.5 * np.diff(edges)[:, None]
+        nodes = edges[:-1, None] + half * (1 + _NODES)
+        return nodes, half * _WEIGHTS * np.exp(self._shape(nodes) - self._log_mass)
+
+    @cached_property
+    def _grid(self) -> tuple[float, np.ndarray]:
+        """Log of the normalising integral, and the edges of the panels."""
+        # The prior falls away from 0 on both sides, so the Gaussian alone bounds the tails.
+        low = min(0.0, self._centre) - _REACH * self._sd
+        high = max(0.0, self._centre) + _REACH * self._sd
+        graded = max(-low, high) * 2.0 ** -np.arange(0.0, 120.0)
+        peak = self._centre + self._sd * np.arange(-_REACH, _REACH + 1)
+        edges = np.unique(np.concatenate([-graded, [0.0], graded, peak, [low, high]]))
+        edges = edges[(edges >= low) & (edges <= high)]
+
+        def log_masses(edges: np.ndarray) -> np.ndarray:
+            half = 0.5 * np.diff(edges)
+            logs = self._shape(edges[:-1, None] + half[:, None] * (1 + _NODES))
+            return special.logsumexp(logs, b=half[:, None] * _WEIGHTS, axis=-1)
+
+        for _ in range(60):
+            whole = log_masses(edges)
+            total = special.logsumexp(whole)
+            finer = np.sort(np.concatenate([edges, 0.5 * (edges[:-1] + edges[1:])]))
+            halves = np.logaddexp.reduce(log_masses(finer).reshape(-1, 2), axis=-1)
+            wrong = np.abs(np.exp(whole - total) - np.exp(halves - total)) > _PANEL_ERROR
+            if not wrong.any():
+                break
+            edges = np.sort(np.concatenate([edges, 0.5 * (edges[:-1] + edges[1:])[wrong]]))
+        return float(total), edges
+
+
+def log_bessel_prior(value: np.ndarray, scale: float, width: int) -> np.ndarray:
+    r"""Log density at v of a sum of `width` products of two independent N(0, `scale`) variables.
+
+    Notes
+    -----
+    With z = |v|/scale and nu = (d-1)/2 it is log of (z/2)^nu K_nu(z)/(sqrt(pi) Gamma(d/2) scale). z^nu K_nu(z) goes up
+    from nu = 0, 1/2 or 1 by the (stable) recurrence of :math:`q_\nu = z K_{\nu+1}/K_\nu = 2\nu + z^2/q_{\nu-1}`,
+    which neither overflows at small z nor at large nu.
+    """
+    z = np.abs(value) / scale
+    half_d = 0.5 * width
+    constant = (half_d - 0.5) * np.log(2.0) + 0.5 * np.log(np.pi) + special.gammaln(half_d) + np.log(scale)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        if width == 1:
+            return np.log(special.k0e(z)) - z - constant
+        if width % 2 == 0:
+            order, log_value, ratio = 0.5, np.full_like(z, 0.5 * np.log(0.5 * np.pi)), 1.0 + z
+        else:
+            # z K_1(z) e^z, with its limit where K_1 overflows.
+            base = np.where(z > 1e-300, z * special.k1e(z), 1.0)
+            order, log_value, ratio = 1.0, np.log(base), 2.0 + np.where(z > 1e-300, z * z * special.k0e(z) / base, 0.0)
+    while order < half_d - 0.5:
+        log_value = log_value + np.log(ratio)
+        order += 1.0
+        ratio = 2.0 * order + z * z / ratio
+    return log_value - z - constant
