@@ -1,5 +1,6 @@
 """One run as the checks see it: arrays by name, the chains that are usable, and how well they mixed."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,7 +71,10 @@ class Run:
 
     def parameters(self) -> np.ndarray:
         """Return all sites of the usable chains side by side, shape (n, d)."""
-        parts = [site[self.keep].reshape(int(self.keep.sum()) * site.shape[1], -1) for site in self.sites.values()]
+        rows = int(self.keep.sum())
+        parts = [
+            site[self.keep].reshape(rows * site.shape[1], math.prod(site.shape[2:])) for site in self.sites.values()
+        ]
         return np.concatenate(parts, axis=1)
 
     @property

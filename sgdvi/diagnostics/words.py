@@ -9,6 +9,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return "not a number"
     if math.isinf(value):
         return "infinity" if value > 0 else "minus infinity"
+    if 0 < abs(abs(value) - 1) < 0.1:
+        digits = max(digits, 4)  # R-hat and ratios: what matters is the distance from 1
     if value != 0 and (abs(value) >= 1e5 or abs(value) < 1e-3):
         return f"{value:.{digits - 1}e}"
     if abs(value) >= 10 ** (digits - 1):
