@@ -193,7 +193,8 @@ def _shares(weights: Any, count: int) -> np.ndarray:
 
 def _product(a: Any, b: Any) -> tuple[Any, Any]:
     """a b and its rounding error (Dekker 1971): the cancellation in Delta then loses nothing."""
-    factor = 134217729.0 if np.result_type(a, b) == np.float64 else 4097.0
+    dtypes = [getattr(value, "dtype", np.float64) for value in (a, b)]
+    factor = 134217729.0 if np.result_type(*dtypes) == np.float64 else 4097.0
     a_high = factor * a - (factor * a - a)
     b_high = factor * b - (factor * b - b)
     a_low, b_low = a - a_high, b - b_high
