@@ -8,6 +8,7 @@ import numpy as np
 
 from sgdvi._check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
+from sgdvi.laws import phase
 from sgdvi.linear import LinearNetwork
 from sgdvi.problem import Problem
 from sgdvi.samplers.warmup import suggest_warmup
@@ -83,11 +84,11 @@ def make_plan(
         rules["learning rate"] = "as given"
     actual: float | None = None
     critical: float | None = None
-    phase: str | None = None
+    label: str | None = None
     if problem.exact is not None:
         rate, size, warmup = _linear(problem.exact, learning_rate, batch_size, temperature, rules)
         actual = problem.exact.temperature(rate, size)
-        critical, phase = problem.exact.critical_temperature, _phase(problem.exact, actual)
+        critical, label = problem.exact.critical_temperature, _phase(problem.exact, actual)
     else:
         advice = "Give a learning rate instead."
         require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
@@ -102,7 +103,7 @@ def make_plan(
         seed=whole("seed", seed),
         temperature=actual,
         critical_temperature=critical,
-        phase=phase,
+        phase=label,
         rules=rules,
     )
 
@@ -201,10 +202,7 @@ def _linear_warmup(network: LinearNetwork, learning_rate: float, batch_size: int
 def _phase(network: LinearNetwork, temperature: float) -> str | None:
     if network.depth != 1:
         return None
-    from sgdvi.laws import phase
-
-    moments = network.moments if float(network.moments.beta2) >= 0 else network.moments.mirror()
-    return str(phase(moments, temperature, depth=network.depth, weight_decay=network.weight_decay))
+    return str(phase(network.moments, temperature, depth=network.depth, weight_decay=network.weight_decay))
 
 
 def _general(

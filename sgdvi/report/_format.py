@@ -40,7 +40,7 @@ def number(value: Any, digits: int = 3) -> str:
         return "0"
     if value.is_integer() and abs(value) < 1e7:
         return _minus(f"{value:,.0f}".replace(",", "\u202f"))
-    if abs(abs(value) - 1) < 0.1:
+    if 1 < abs(value) < 1.1:
         digits = max(digits, 4)  # R-hat and ratios: what matters is the distance from 1
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 6:

@@ -1,5 +1,6 @@
 """The figures: each a function of a comparison and a theme, with named axes and units."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ def marginals(curves: Curves, names: list[str], theme: Theme, *, log: bool = Fal
         elif run == "SGD":
             heights, edges = np.histogram(inside, bins=np.linspace(grid[0], grid[-1], BINS + 1))
             density = heights / (values.size * np.diff(edges))
-            peak = max(peak, _visible_peak(density))
+            # a run that collapses onto an atom would flatten every other law: it may leave the frame
+            peak = max(peak, 0.0 if any(curves.atoms.values()) else _visible_peak(density))
             axes.stairs(density, edges, fill=True, color=ink.color, alpha=0.28, linewidth=0, zorder=1)
             axes.stairs(density, edges, color=ink.color, linewidth=0.9, label=f"{run} (draws)", zorder=2)
         else:
@@ -105,7 +107,7 @@ def plane(comparison: Comparison, theme: Theme, minimizer: float | None) -> Figu
     figure = Figure(figsize=(5.2, 4.9))
     axes = figure.subplots()
     names = list(comparison.runs)
-    reach = 0.0
+    reach = 1.5 * math.sqrt(abs(minimizer)) if minimizer else 0.0
     order = [run for run in reversed(plane_runs(comparison))]
     for run in order:
         u, w = plane_points(comparison, run)

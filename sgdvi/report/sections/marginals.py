@@ -30,7 +30,7 @@ def section(comparison: Comparison, context: Context) -> Section | None:
     if several:
         pictures.append(_forest(comparison, names[:MOST_ROWS]))
     for name in names[:MOST_FIGURES] if several else names:
-        pictures += _densities(comparison, name)
+        pictures += _densities(comparison, name, tails=not several)
     html = render(
         "marginals",
         lead=_lead(names, several),
@@ -59,7 +59,7 @@ def _lead(names: list[str], several: bool) -> str:
     return ""
 
 
-def _densities(comparison: Comparison, name: str) -> list[Picture]:
+def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
     runs, curves = list(comparison.runs), series.gather(comparison, name)
     alt = f"Densities of {name} under {', '.join(runs)}. {_in_words(comparison, name)}"
     pictures = [
@@ -68,12 +68,15 @@ def _densities(comparison: Comparison, name: str) -> list[Picture]:
             alt,
             f"The density of {name}: the shaded steps are SGD's draws; lines are laws and smoothed draws.",
         ),
-        picture(
-            lambda theme: plots.marginals(curves, runs, theme, log=True),
-            f"The same densities of {name} on a logarithmic axis.",
-            "The same on a logarithmic axis, where tails and missing mass show.",
-        ),
     ]
+    if tails:
+        pictures.append(
+            picture(
+                lambda theme: plots.marginals(curves, runs, theme, log=True),
+                f"The same densities of {name} on a logarithmic axis.",
+                "The same on a logarithmic axis, where tails and missing mass show.",
+            )
+        )
     reference = next((run for run in ("exact posterior", "NUTS") if run in curves.distributions), None)
     if reference is not None:
         pictures.append(

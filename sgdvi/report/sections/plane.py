@@ -3,7 +3,7 @@
 import numpy as np
 
 from sgdvi.comparison import Comparison
-from sgdvi.report import plots
+from sgdvi.report import plots, series
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
 from sgdvi.report.figure import Picture, picture
@@ -22,7 +22,10 @@ def section(comparison: Comparison, context: Context) -> Section | None:
         f"Scatter of u against w for {', '.join(runs)}. The balanced lines are the two diagonals.",
         "Up to 1 500 draws of each run. At stationarity SGD lies on the dashed balanced lines.",
     )
-    pictures = [drawn, _balance(comparison)] if "SGD" in runs else [drawn]
+    pictures = [drawn]
+    logs = _imbalance(comparison) if "SGD" in runs else np.zeros(0)
+    if series.finite(logs).size and np.ptp(series.finite(logs)) > 0:
+        pictures.append(_balance(logs))
     lead = (
         "Noise balance drives |u| and |w| of SGD together: its law lives on a line, which has no area, while a "
         "posterior fills the plane along the valley u w = v*. No reweighting turns one into the other. What both can "
@@ -31,14 +34,17 @@ def section(comparison: Comparison, context: Context) -> Section | None:
     return Section("plane", "The two factors", render("figures", lead=lead, pictures=pictures))
 
 
-def _balance(comparison: Comparison) -> Picture:
+def _imbalance(comparison: Comparison) -> np.ndarray:
     tree = comparison.runs["SGD"]["posterior"]
     u, w = (np.asarray(tree[site], dtype=np.float64) for site in ("u", "w"))
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = np.abs(u**2 - w**2) / (u**2 + w**2)
         if residual.ndim > 2:
             residual = residual.max(axis=tuple(range(2, residual.ndim)))
-        logs = np.log10(np.maximum(residual, 1e-17))
+        return np.log10(np.maximum(residual, 1e-17))
+
+
+def _balance(logs: np.ndarray) -> Picture:
     return picture(
         lambda theme: plots.trace(logs, "log10 of |u² − w²| / (u² + w²)", theme),
         "Trace of the relative imbalance of the two factors for each chain of SGD, logarithmic.",

@@ -2,6 +2,7 @@
 
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.draws import is_tree
 from sgdvi.report._format import anchor, title
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
@@ -9,7 +10,7 @@ from sgdvi.report.section import Section
 
 _LABELS = {
     Status.PASS: "the checks pass",
-    Status.WARN: "with reservations",
+    Status.WARN: "in part, or with reservations",
     Status.FAIL: "not the posterior",
     Status.NOT_APPLICABLE: "cannot be decided here",
     Status.UNKNOWN: "not known",
@@ -63,7 +64,8 @@ def _advice(comparison: Comparison) -> list[dict]:
     # The same advice for several runs is given once, for the worst of them.
     items: dict[str, dict] = {}
     for finding in sorted(comparison.findings, key=_severity, reverse=True):
-        if finding.advice and finding.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
+        drawn = is_tree(comparison.runs.get(finding.run))
+        if drawn and finding.advice and finding.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
             entry = {"text": finding.advice, "anchor": anchor(finding), "title": title(finding), "run": finding.run}
             items.setdefault(finding.advice, entry)
     return list(items.values())[:MOST_ADVICE]

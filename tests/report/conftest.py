@@ -1,0 +1,94 @@
+"""Comparisons for the report: synthetic draws, so that nothing has to run."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from sgdvi import compare
+from sgdvi.comparison import Comparison
+from sgdvi.draws import from_samples, make_tree
+from sgdvi.problem import Problem
+from sgdvi.report import Context, Setting, Stage
+
+
+def balanced(rng: np.random.Generator, chains: int = 4, draws: int = 500):
+    v = rng.gamma(60, 0.01, (chains, draws))
+    sign = np.where(np.arange(chains) % 2, 1.0, -1.0)[:, None]
+    return make_tree({"u": sign * np.sqrt(v), "w": sign * np.sqrt(v)}, kind="sgd", chain_status=ok(chains))
+
+
+def ok(chains: int) -> dict:
+    return {"status": np.full(chains, "ok"), "step": np.full(chains, -1)}
+
+
+def spread(rng: np.random.Generator):
+    u = rng.normal(0, 1, (4, 500))
+    u = np.where(np.abs(u) < 0.3, 0.3, u)
+    return make_tree({"u": u, "w": rng.normal(0.6, 0.05, (4, 500)) / u}, kind="nuts")
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    """Two factors: SGD on the balanced line, NUTS on the valley, VI beside it, and two laws."""
+    rng = np.random.default_rng(1)
+    runs = {
+        "SGD": balanced(rng),
+        "exact law": dist.LogNormal(-0.52, 0.13),
+        "exact posterior": dist.Normal(0.6, 0.05),
+        "NUTS": spread(rng),
+        "mean-field VI": from_samples({"u": rng.normal(0.77, 0.05, 900), "w": rng.normal(0.77, 0.05, 900)}),
+    }
+    return compare(runs, functionals={"v": lambda ds: ds.u * ds.w})
+
+
+@pytest.fixture(scope="session")
+def many() -> Comparison:
+    """Twelve functionals and no law."""
+    rng = np.random.default_rng(2)
+    names = [f"b{k}" for k in range(12)]
+    shifts = np.linspace(0, 0.6, 12)
+    sgd = {name: rng.normal(shift, 1, (4, 400)) for name, shift in zip(names, shifts, strict=True)}
+    nuts = {name: rng.normal(0, 1, (4, 400)) for name in names}
+    runs = {
+        "SGD": make_tree(sgd, kind="sgd", chain_status=ok(4)),
+        "NUTS": make_tree(nuts, kind="nuts"),
+    }
+    return compare(runs, functionals={name: lambda ds, name=name: ds[name] for name in names})
+
+
+@pytest.fixture(scope="session")
+def collapsed() -> Comparison:
+    """SGD falling to 0 with a few NaN draws, against a posterior away from 0."""
+    rng = np.random.default_rng(3)
+    fall = np.exp(-0.05 * np.arange(400) + rng.normal(0, 1, (4, 400)))
+    fall[3, 300:] = np.nan
+    status = {"status": np.array(["ok", "ok", "ok", "overflowed"]), "step": np.array([-1, -1, -1, 300])}
+    runs = {
+        "SGD": make_tree({"u": np.sqrt(fall), "w": np.sqrt(fall)}, kind="sgd", chain_status=status),
+        "NUTS": spread(rng),
+    }
+    return compare(runs, functionals={"v": lambda ds: ds.u * ds.w})
+
+
+@pytest.fixture(scope="session")
+def context() -> Context:
+    """A context whose texts try to be markup."""
+    problem = Problem(
+        name="<script>alert(1)</script>",
+        model=lambda x: None,
+        data=(np.zeros(3),),
+        functionals={},
+        exact=SimpleNamespace(moments=SimpleNamespace(minimizer=0.6)),  # type: ignore[arg-type]
+        description='A "quoted" description with <b>markup</b>.',
+        source="Somewhere & elsewhere",
+    )
+    return Context(
+        problem=problem,
+        settings=(Setting("learning rate", "0.02", "as <i>given</i>"),),
+        stages=(Stage("SGD", 1.5), Stage("full-rank VI", skipped="the prior is improper")),
+        command="sgdvi compare '<x>'",
+        call="sgdvi.run(...)",
+        environment={"jax": "0.12"},
+    )

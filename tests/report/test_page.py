@@ -1,0 +1,169 @@
+"""The page as a whole: self-contained, linked, safe, the same bytes twice."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from sgdvi.report import page, render_page, write_html
+from sgdvi.report._render import stylesheet
+
+MEGABYTE = 1_000_000
+VOID = {"meta", "img", "source", "link", "br"}
+
+
+class Reader(HTMLParser):
+    """Collects what the tests ask about, and checks that tags close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+    def values(self, name: str, tag: str | None = None) -> list[str]:
+        return [attrs[name] or "" for found, attrs in self.tags if name in attrs and tag in (None, found)]
+
+
+@pytest.fixture(scope="module")
+def text(comparison, context) -> str:
+    return render_page(comparison, context)
+
+
+@pytest.fixture(scope="module")
+def reader(text) -> Reader:
+    return Reader(text)
+
+
+def test_the_page_needs_no_script_and_nothing_from_outside(text, reader):
+    assert not [tag for tag, _ in reader.tags if tag in ("script", "link", "iframe", "object")]
+    assert not [name for _, attrs in reader.tags for name in attrs if name.startswith("on")]
+    for name in ("src", "srcset"):
+        assert all(value.startswith("data:image/") for value in reader.values(name))
+    assert "url(" not in stylesheet()
+    assert "@import" not in stylesheet()
+    assert len(text) < MEGABYTE
+
+
+def test_every_link_leads_to_a_place_on_the_page_and_ids_are_unique(reader):
+    ids = reader.values("id")
+    assert len(ids) == len(set(ids))
+    links = reader.values("href", "a")
+    assert links
+    assert {link.removeprefix("#") for link in links} <= set(ids)
+
+
+def test_every_cell_of_the_status_table_leads_to_its_check(comparison, reader):
+    cells = [attrs for tag, attrs in reader.tags if tag == "a" and "cell" in (attrs.get("class") or "")]
+    pairs = {(finding.check, finding.run) for finding in comparison.findings}
+    assert len([cell for cell in cells if cell["href"] != "#setup"]) == len(pairs)
+
+
+def test_every_figure_has_a_light_and_a_dark_variant_words_and_a_size(reader):
+    images = [attrs for tag, attrs in reader.tags if tag == "img"]
+    sources = [attrs for tag, attrs in reader.tags if tag == "source"]
+    assert len(images) == len(sources) >= 7
+    for image, source in zip(images, sources, strict=True):
+        assert len(image["alt"] or "") > 30
+        assert int(image["width"] or 0) > 300
+        assert image["src"] != source["srcset"]
+
+
+def test_text_of_the_user_never_becomes_markup(text):
+    assert "<script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<b>markup" not in text
+    assert "<i>given" not in text
+
+
+def test_verdict_reasons_and_settings_are_on_the_page(comparison, reader):
+    words = " ".join(reader.text.split())
+    assert comparison.verdict.sentence in words
+    for finding in comparison.findings:
+        assert " ".join(finding.meaning.split()) in words
+    for part in ("learning rate", "the prior is improper", "sgdvi compare '<x>'", "Glossary", "arXiv:2308.06671"):
+        assert part in words
+
+
+def test_the_same_input_gives_the_same_bytes(comparison, context, text):
+    assert render_page(comparison, context) == text
+
+
+def test_a_comparison_alone_makes_a_page(many, tmp_path):
+    path = write_html(many, tmp_path / "page.html")
+    reader = Reader(path.read_text(encoding="utf-8"))
+    assert path.stat().st_size < MEGABYTE
+    assert "What was run" not in reader.text
+    assert "12 functionals" in reader.text
+    assert "The two factors" not in reader.text
+
+
+def test_nan_draws_and_collapse_are_drawn(collapsed):
+    reader = Reader(render_page(collapsed))
+    assert "a steady fall is collapse" in reader.text
+    assert "nan" not in [value.lower() for value in reader.values("alt")]
+
+
+def test_a_page_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
+    monkeypatch.setattr(page.os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(page, "SECTIONS", ())
+    with pytest.raises(OSError, match="full"):
+        write_html(comparison, tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_user_s_matplotlib_settings_neither_matter_nor_change(comparison, tmp_path):
+    import matplotlib
+
+    from sgdvi.report.figure import picture
+    from sgdvi.report.plots import trace
+    from sgdvi.report.series import draws
+
+    values = draws(comparison, "SGD", "v")
+    plain = picture(lambda theme: trace(values, "v", theme), "", "")
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+        assert picture(lambda theme: trace(values, "v", theme), "", "") == plain
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_colours_of_text_have_contrast_on_both_pages():
+    sheet = stylesheet()
+    light, dark = re.findall(r":root \{(.*?)\}", sheet, flags=re.DOTALL)
+    for block in (light, dark):
+        colors = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
+        for name in ("ink", "muted", "link", "pass", "warn", "fail", "unknown"):
+            background = colors.get(f"{name}-bg", colors["page"])
+            assert contrast(colors[name], background) >= 4.5, (name, colors[name], background)
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(color: str) -> float:
+    channels = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_assets_and_templates_are_in_the_package():
+    folder = Path(page.__file__).parent
+    assert (folder / "assets/page.css").is_file()
+    assert (folder / "assets/sgdvi.mplstyle").is_file()
+    assert len(list((folder / "templates").glob("*.html"))) >= 8

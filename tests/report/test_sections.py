@@ -1,0 +1,90 @@
+"""Sections alone: a pure function from a comparison and its context to a fragment."""
+
+from dataclasses import replace
+
+import pytest
+
+from sgdvi.comparison import Verdict
+from sgdvi.diagnostics import Finding, Status
+from sgdvi.report import Context, _format
+from sgdvi.report.sections import checks, glossary, plane, setup, traces, verdict
+
+
+def finding(status: Status = Status.FAIL, run: str = "SGD", **changes) -> Finding:
+    fields = {"check": "mixing.rhat", "value": 1.2, "threshold": 1.01, "meaning": "The chains disagree."}
+    fields |= {"advice": "Run longer.", "source": "Somewhere.", "title": "R-hat"} | changes
+    return Finding(run=run, status=status, **fields)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.012345, "0.0123"),
+        (12345, "12\u202f345"),
+        (-0.5, "−0.5"),
+        (1.00234, "1.002"),
+        (0.998, "0.998"),
+        (3.2e-7, "3.20\u00a0×\u00a010⁻⁷"),
+        (1.5e9, "1.50\u00a0×\u00a010⁹"),
+        (1234.5, "1\u202f234"),
+        (float("inf"), "∞"),
+        (float("-inf"), "−∞"),
+        (float("nan"), "NaN"),
+        (0.0, "0"),
+        (None, ""),
+        (True, "yes"),
+        ("IIIb", "IIIb"),
+    ],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert _format.number(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.44, "0.4 s"), (12.3, "12 s"), (185.2, "3 min 5 s")])
+def test_durations_are_written_for_people(value, text):
+    assert _format.seconds(value) == text
+
+
+def test_a_cell_shows_the_worst_of_several_functionals(comparison):
+    found = (finding(Status.PASS, functional="a", value=1.0), finding(Status.FAIL, functional="b", value=1.7))
+    html = verdict.section(replace(comparison, findings=found), Context()).html
+    assert "worst of 2" in html
+    assert "1.7" in html
+    assert 'href="#check-mixing-rhat-sgd-b"' in html
+    rest = checks.section(replace(comparison, findings=found), Context()).html
+    assert rest.index("check-mixing-rhat-sgd-b") < rest.index("<details>") < rest.index("check-mixing-rhat-sgd-a")
+
+
+def test_advice_is_given_once_and_only_where_something_is_wrong(comparison):
+    found = (finding(), finding(run="NUTS"), finding(Status.PASS, advice="Nothing to do."))
+    html = verdict.section(replace(comparison, findings=found), Context()).html
+    assert html.count("Run longer.") == 1
+    assert "Nothing to do." not in html
+
+
+def test_a_run_that_did_not_take_place_has_a_column(comparison, context):
+    html = verdict.section(comparison, context).html
+    assert "full-rank VI" in html
+    assert "not run" in html
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_a_word_a_glyph_and_a_label(comparison, status):
+    answer = replace(comparison, verdict=Verdict("It is so.", status), findings=(finding(status),))
+    html = verdict.section(answer, Context()).html
+    assert _format.WORDS[status] in html
+    assert _format.GLYPHS[status] in html
+    assert f'class="verdict {status}"' in html
+
+
+def test_sections_without_content_are_left_out(many):
+    assert setup.section(many, Context()) is None
+    assert plane.section(many, Context()) is None
+    assert checks.section(replace(many, findings=()), Context()) is None
+    without = replace(many, runs={name: run for name, run in many.runs.items() if name != "SGD"})
+    assert traces.section(without, Context()) is None
+
+
+def test_the_glossary_explains_temperatures_only_for_linear_networks(many, comparison, context):
+    assert "Critical temperature" not in glossary.section(many, Context()).html
+    assert "Critical temperature" in glossary.section(comparison, context).html
