@@ -1,5 +1,6 @@
 """Sphinx configuration: API pages in a hand-made order, notebooks executed from their text, errors fatal."""
 
+import os
 import re
 import shutil
 from importlib.metadata import version as installed
@@ -45,6 +46,9 @@ nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
+
+# Without widgets tqdm warns on every page that it draws its bar as text.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 # Notebooks live at the top of the repository, Sphinx wants its sources in one folder.
 notebooks = HERE / "notebooks"

@@ -49,6 +49,6 @@ def test_citation_and_version_agree_with_the_package() -> None:
 
 
 def test_notebooks_are_text_in_percent_format() -> None:
-    for notebook in (ROOT / "notebooks").glob("*"):
-        assert notebook.suffix == ".py", f"{notebook.name}: store notebooks as jupytext text"
+    assert not [*ROOT.glob("notebooks/*.ipynb")], "store notebooks as jupytext text"
+    for notebook in ROOT.glob("notebooks/*.py"):
         assert "# %% [markdown]" in notebook.read_text(encoding="utf-8")
