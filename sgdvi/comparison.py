@@ -292,8 +292,7 @@ class _Work:
             return suite.away(run, stand_in, limits)
         results = []
         if run.name == self.reference:
-            results = suite.signs_of(run, None, facts, limits)[:1]
-            return [*results, suite.own_law(run, facts, limits)]
+            return [suite.reference_signs(run, facts, limits), suite.own_law(run, facts, limits)]
         judged = run.name in self.judged
         if judged:
             results += suite.support_of(run, self._sampled_reference(trouble), facts, limits)

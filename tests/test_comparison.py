@@ -252,7 +252,7 @@ def test_the_verdict_names_everything(exact: Comparison) -> None:
         "(u, w) and (-u, -w)",
         "of the posterior lies at v < 0",
         "KL(SGD || posterior) on v is",
-        "sd away from NUTS",
+        "sd away from NUTS (W1)",
         "exact stationary law of SGD",
         "critical Tc",
     ):

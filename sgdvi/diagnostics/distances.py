@@ -178,7 +178,14 @@ def findings(
         ("ks", distance.ks, distance.ks_null, (thresholds.ks_warn, thresholds.ks_fail, thresholds.ks_blind), ""),
     ):
         status = grade(value, null, *limits)
-        subject = f"On {functional}, {run} is {number(value)}{unit} away from {against}"
+        subject = (
+            f"On {functional}, {run} is {number(value)} sd away from {against} (W1)"
+            if name == "w1"
+            else (
+                f"The distribution functions of {functional} under {run} and {against} differ by up to "
+                f"{number(value)} (KS)"
+            )
+        )
         chance = f"by chance it would be up to {number(null)}{unit}"
         advice = ""
         if status is Status.UNKNOWN:

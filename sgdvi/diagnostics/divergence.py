@@ -172,11 +172,12 @@ def on_functional(
             if forward > thresholds.kl_warn
             else Status.PASS
         )
-    meaning = f"KL(SGD || posterior) on {functional} is {number(forward)} nats, between the exact laws"
+    size = "infinite" if math.isinf(forward) else f"{number(forward)} nats"
+    meaning = f"KL(SGD || posterior) on {functional} is {size}, between the exact laws"
     if math.isinf(backward) and missed > 0:
         meaning += (
-            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers the {percent(missed)} of the "
-            f"posterior at the other sign; on the sign that SGD covers it is {number(backward_covered)}."
+            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers the other sign "
+            f"({percent(missed)} of the posterior); on the sign that it covers it is {number(backward_covered)}."
         )
     else:
         meaning += f"; KL(posterior || SGD) is {number(backward)}."

@@ -232,6 +232,12 @@ def signs_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: Th
     return [*results, _nothing("sign.functional", run.name, "Posterior mass missed at the other sign", status, reason)]
 
 
+def reference_signs(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
+    """Check the signs of the factors of the reference: at most a warning, as it is used on functionals only."""
+    finding = signs_of(run, None, facts, thresholds)[0]
+    return replace(finding, status=Status.WARN) if finding.status is Status.FAIL else finding
+
+
 def own_law(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
     """Check how far a run of SGD is from its exact law, or another run from the exact posterior."""
     sgd = run.kind == "sgd"
@@ -285,6 +291,8 @@ def worst(each: Sequence[Finding], *, lowest: bool = False) -> Finding:
 
     chosen = max(each, key=rank)
     listed = {f"value of {f.functional}": f.value for f in each[:_MOST_LISTED]}
+    if chosen.status is Status.NOT_APPLICABLE:
+        return chosen
     tail = f" This is the worst of {count(len(each), 'functional')}."
     details = {**chosen.details, **listed, "functionals": len(each)}
     return replace(chosen, meaning=chosen.meaning + tail, details=details)

@@ -162,8 +162,8 @@ def support_dimension(run: str, mine: Dimension, against: str, reference: Dimens
     else:
         status = Status.PASS
         meaning = (
-            f"The draws fill about as many dimensions ({number(mine.value, 2)}) as those of {against} "
-            f"({number(reference.value, 2)})."
+            f"No sign of a lower dimension: the draws fill about {number(mine.value, 2)} dimensions, those of "
+            f"{against} about {number(reference.value, 2)}."
         )
     return Finding(
         check="support.dimension",
