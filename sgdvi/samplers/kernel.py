@@ -130,7 +130,7 @@ class SGD(MCMCKernel):
 
     def check(self, target: Target, z: Params, rows: Rows) -> None:
         """Check at the parameters `z` that minibatches are what they seem: see `check_minibatches`."""
-        check_minibatches(target, rows, self.batch_size, z, jax.random.key(_CHECK_SEED))
+        check_minibatches(target, rows, self.batch_size, z)
 
     def init_state(self, target: Target, z: Params, key: jax.Array) -> SGDState:
         """Return the state of one chain that starts at `z`."""
@@ -150,7 +150,7 @@ class SGD(MCMCKernel):
             self.check(target, z, rows)
 
         def one(key: jax.Array, z: Params | None) -> SGDState:
-            return self.init_state(target, target.start(key, rows)[0] if z is None else z, key)
+            return self.init_state(target, find_start(target, key, rows)[0] if z is None else z, key)
 
         batched = rng_key.ndim > (0 if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else 1)
         if init_params is not None:

@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from sgdvi._check import InputError, message, require
@@ -20,7 +21,7 @@ _CLOSED_OVER = (
 )
 
 
-def check_minibatches(target: Target, rows: Rows, batch_size: int, z: Params, key: jax.Array) -> None:
+def check_minibatches(target: Target, rows: Rows, batch_size: int, z: Params) -> None:
     """Check that minibatches are what they seem: each row weighs in a block what it weighs in the full data.
 
     A random permutation of the rows is cut into blocks of `batch_size` (up to 256 of them), and the log-likelihoods
@@ -36,11 +37,13 @@ def check_minibatches(target: Target, rows: Rows, batch_size: int, z: Params, ke
     try:
         count = max(1, min(target.num_data // batch_size, CHECKED_BLOCKS))
         block = take(rows, jnp.arange(batch_size) % target.num_data)
-        sites, _ = describe(target.model, target.split.rebuild(block), key, target.plates, batch_size)
+        sites, _ = describe(target.model, target.split.rebuild(block), jax.random.key(0), target.plates, batch_size)
         for name, shape in target.shapes.items():
             got = f"unconstrained shape {sites[name].free_shape} on {batch_size} rows, {shape} on all"
             require(sites[name].free_shape == shape, f"the latent site {name!r} must not have rows", got, PER_ROW)
-        compared = _compare_blocks(target, z, key, rows, (count, batch_size))
+        # a batch beyond N holds rows twice
+        order = np.resize(np.random.default_rng(0).permutation(target.num_data), (count, batch_size))
+        compared = _compare_blocks(target, z, rows, order)
     except InputError:
         raise
     except Exception as error:
@@ -55,17 +58,13 @@ def check_minibatches(target: Target, rows: Rows, batch_size: int, z: Params, ke
     require(found["rest_error"] <= CHECK_TOLERANCE, rule, got, advice)
 
 
-@partial(jax.jit, static_argnames=("target", "shape"))
-def _compare_blocks(
-    target: Target, z: Params, key: jax.Array, rows: Rows, shape: tuple[int, int]
-) -> dict[str, jax.Array]:
+@partial(jax.jit, static_argnames="target")
+def _compare_blocks(target: Target, z: Params, rows: Rows, blocks: jax.Array) -> dict[str, jax.Array]:
     params = {name: value for name, value in target.constrain(z, rows).items() if name in target.shapes}
-    # a batch beyond N holds rows twice
-    blocks = jnp.resize(jax.random.permutation(key, target.num_data), shape)
     full, rest = target.row_terms(params, rows)
     terms, rests = lax.map(lambda block: target.row_terms(params, take(rows, block)), blocks)
-    if terms.shape != shape or full.shape != (target.num_data,):
-        raise ValueError(f"{terms.shape[1:]} log-likelihoods of {shape[1]} rows")
+    if terms.shape != blocks.shape or full.shape != (target.num_data,):
+        raise ValueError(f"{terms.shape[1:]} log-likelihoods of {blocks.shape[1]} rows")
     return {
         "whole": full[blocks].sum(),
         "parts": terms.sum(),

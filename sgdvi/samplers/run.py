@@ -28,6 +28,7 @@ _MOST_BLOCK = 256
 _BUFFER_BYTES = 16 << 20
 # Long enough that the loop, not its calls, takes the time; short enough for Ctrl-C and a lively bar.
 _CALL_SECONDS = 0.25
+_FIRST_STEPS = 1000
 
 
 def sample(
@@ -159,7 +160,7 @@ def _run(
 
     kept: dict[str, np.ndarray] = {}
     losses = np.empty((chains, draws))
-    done, total, pace = 0, warmup + draws * thinning, 1000
+    done, total, pace = 0, warmup + draws * thinning, _FIRST_STEPS
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to
         stop = min(done + pace, total, warmup + (first + capacity) * thinning)

@@ -248,24 +248,26 @@ def nothing_latent(x: Any, y: Any) -> None:
         numpyro.sample("y", dist.Normal(x, 1), obs=y)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize(
-    ("model", "data", "text"),
+    ("model", "data", "text", "batch_size"),
     [
-        (no_plate, (X, Y), "must have a data plate"),
-        (rows_closed_over, (X,), "Pass all data to the model as arguments"),
-        (first_rows_closed_over, (X,), "every row must weigh the same"),
-        (all_closed_over, (), "must have a data plate"),
-        (standardised_inside, (X, Y), "every row must weigh the same"),
-        (latent_per_row, (X, Y), "'a' must not stand in the data plate"),
-        (latent_with_rows, (X, Y), "'a' must not have rows"),
-        (discrete, (X, Y), "'k' must be continuous"),
-        (factor_over_all_rows, (X, Y), "terms of the model that depend on the rows must stand in the data plate"),
-        (two_sizes, (X, Y[:7]), "data plates must have the same size"),
-        (nothing_latent, (X, Y), "at least one latent site"),
-        (plate_of_length, (X,), "must run on the data; got TypeError"),
-        (plate_of_length, (X, Y[:7]), "must run on the data"),
-        (plate_of_length, (X, np.where(Y > 1, np.nan, Y)), "must be finite at the start of every chain"),
+        (no_plate, (X, Y), "must have a data plate", 3),
+        (rows_closed_over, (X,), "Pass all data to the model as arguments", 3),
+        # a batch of one row broadcasts against the full data without an error
+        (rows_closed_over, (X,), "Pass all data to the model as arguments", 1),
+        (first_rows_closed_over, (X,), "every row must weigh the same", 3),
+        (first_rows_closed_over, (X,), "every row must weigh the same", 1),
+        (all_closed_over, (), "must have a data plate", 3),
+        (standardised_inside, (X, Y), "every row must weigh the same", 3),
+        (latent_per_row, (X, Y), "'a' must not stand in the data plate", 3),
+        (latent_with_rows, (X, Y), "'a' must not have rows", 3),
+        (discrete, (X, Y), "'k' must be continuous", 3),
+        (factor_over_all_rows, (X, Y), "terms of the model that depend on the rows must stand in the data plate", 3),
+        (two_sizes, (X, Y[:7]), "data plates must have the same size", 3),
+        (nothing_latent, (X, Y), "at least one latent site", 3),
+        (plate_of_length, (X,), "must run on the data; got TypeError", 3),
+        (plate_of_length, (X, Y[:7]), "must run on the data", 3),
+        (plate_of_length, (X, np.where(Y > 1, np.nan, Y)), "must be finite at the start of every chain", 3),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

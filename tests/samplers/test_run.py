@@ -1,0 +1,299 @@
+"""The driver: what it computes, that nothing but the key decides it, what it refuses."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import optax
+import pytest
+
+import sgdvi
+from sgdvi.samplers import run
+from sgdvi.samplers.sgd import batch_indices, chain_seed
+
+N = 30
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=N)
+Y = 0.5 * X + RNG.normal(size=N)
+NETWORK = sgdvi.LinearNetwork(X, Y, depth=1, noise_sd=1.0, prior_sd=2.0)
+MODEL = NETWORK.model
+START = {"u": 0.9, "w": -0.3}
+
+
+@pytest.fixture(scope="module")
+def kernel() -> sgdvi.SGD:
+    return sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=2)
+
+
+def sample(sampler: Any, **options: Any) -> Any:
+    settings = {"key": jax.random.key(5), "num_steps": 60, "num_chains": 2, "init": START, "progress": False}
+    return sgdvi.sample(sampler, (X, Y), **(settings | options))
+
+
+def values(tree: Any, site: str = "u") -> np.ndarray:
+    return tree["posterior"][site].values
+
+
+def rows_of(chain: int, steps: int, batch_size: int = 2, replace: bool = True) -> np.ndarray:
+    seed = chain_seed(jax.random.fold_in(jax.random.key(5), chain))
+    return np.asarray(batch_indices(seed, jnp.arange(steps), N, batch_size, replace))
+
+
+def test_depth_one_obeys_the_exact_identity_at_every_step(x64: None, kernel: sgdvi.SGD) -> None:
+    tree = sample(kernel)
+    eta, gamma = NETWORK.flow_learning_rate(0.05), NETWORK.weight_decay
+    for chain in range(2):
+        u, w = values(tree)[chain], values(tree, "w")[chain]
+        assert u.dtype == np.float64
+        before_u, before_w = np.append(START["u"], u[:-1]), np.append(START["w"], w[:-1])
+        rows = rows_of(chain, 60)
+        xi = np.mean(2 * (before_u[:, None] * before_w[:, None] * X[rows] - Y[rows]) * X[rows], axis=1)
+        np.testing.assert_allclose(u + w, (before_u + before_w) * (1 - 2 * eta * gamma - eta * xi), atol=1e-13)
+        np.testing.assert_allclose(u - w, (before_u - before_w) * (1 - 2 * eta * gamma + eta * xi), atol=1e-13)
+
+
+def test_loss_is_the_minibatch_loss_before_the_step(x64: None, kernel: sgdvi.SGD) -> None:
+    tree = sample(kernel)
+    u, w = values(tree)[0], values(tree, "w")[0]
+    rows = rows_of(0, 60)[7]
+    fit = np.mean((u[6] * w[6] * X[rows] - Y[rows]) ** 2) / 2 + np.log(2 * np.pi) / 2
+    prior = (u[6] ** 2 + w[6] ** 2) / 8 + np.log(2 * np.pi * 4)
+    assert tree["sample_stats"]["loss"].values[0, 7] == pytest.approx(fit + prior / N, rel=1e-12)
+
+
+def test_momentum_keeps_its_state(x64: None) -> None:
+    tree = sample(sgdvi.SGD(MODEL, optax.sgd(0.02, momentum=0.8), batch_size=2), num_chains=1)
+    u, w, mu, mw = START["u"], START["w"], 0.0, 0.0
+    for step, rows in enumerate(rows_of(0, 60)):
+        slope = np.mean((u * w * X[rows] - Y[rows]) * X[rows])
+        mu, mw = 0.8 * mu + slope * w + u / 4 / N, 0.8 * mw + slope * u + w / 4 / N
+        u, w = u - 0.02 * mu, w - 0.02 * mw
+        assert values(tree)[0, step] == pytest.approx(u, rel=1e-11)
+    assert "approximate" in json.loads(tree["posterior"].attrs["config_json"])["rate_note"]
+
+
+def test_adam_runs_and_has_no_temperature() -> None:
+    tree = sample(sgdvi.SGD(MODEL, optax.adam(0.01), batch_size=2), num_steps=5)
+    assert np.isfinite(values(tree)).all()
+    config = json.loads(tree["posterior"].attrs["config_json"])
+    assert config["learning_rate"] is None
+    assert config["noise_scale"] is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_chains": 5},
+        {"num_steps": 90},
+        {"progress": lambda done, total: None},
+        {"init": {"u": [0.9, 0.9], "w": [-0.3, -0.3]}},
+    ],
+    ids=["chains", "steps", "progress", "init"],
+)
+def test_same_key_same_draws_whatever_else(kernel: sgdvi.SGD, change: dict[str, Any]) -> None:
+    draws = values(sample(kernel))
+    np.testing.assert_array_equal(values(sample(kernel, **change))[:2, :60], draws)
+
+
+def test_thinning_and_warmup_choose_among_the_same_iterates(kernel: sgdvi.SGD) -> None:
+    draws = values(sample(kernel))
+    np.testing.assert_array_equal(values(sample(kernel, thinning=7)), draws[:, 6:56:7])
+    np.testing.assert_array_equal(values(sample(kernel, num_warmup=11, num_steps=49)), draws[:, 11:])
+    np.testing.assert_array_equal(values(sample(kernel, num_warmup=11, num_steps=40, thinning=5)), draws[:, 15:51:5])
+
+
+@pytest.mark.parametrize("thinning", [1, 4])
+def test_same_draws_in_any_chunks(kernel: sgdvi.SGD, monkeypatch: pytest.MonkeyPatch, thinning: int) -> None:
+    whole = sample(kernel, thinning=thinning, num_warmup=10)
+    monkeypatch.setattr(run, "_FIRST_STEPS", 3)
+    monkeypatch.setattr(run, "_CALL_SECONDS", 1e-9)
+    monkeypatch.setattr(run, "_BUFFER_BYTES", 100)
+    monkeypatch.setattr(run, "_MOST_BLOCK", 5)
+    calls: list[tuple[int, int]] = []
+    parts = sample(kernel, thinning=thinning, num_warmup=10, progress=lambda *done: calls.append(done))
+    assert len(calls) > 20
+    assert calls[-1] == (70, 70)
+    np.testing.assert_array_equal(values(parts), values(whole))
+    np.testing.assert_array_equal(parts["sample_stats"]["loss"], whole["sample_stats"]["loss"])
+
+
+def test_other_keys_and_chains_differ(kernel: sgdvi.SGD) -> None:
+    draws = values(sample(kernel))
+    assert not np.array_equal(draws[0], draws[1])
+    assert not np.array_equal(values(sample(kernel, key=jax.random.key(6))), draws)
+    raw = jax.random.PRNGKey(5)
+    np.testing.assert_array_equal(values(sample(kernel, key=raw)), draws)
+
+
+def test_all_rows_without_replacement_is_gradient_descent() -> None:
+    tree = sample(sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=N, replace=False))
+    np.testing.assert_allclose(values(tree)[0], values(tree)[1], rtol=1e-5)
+
+
+def test_without_replacement_rows(x64: None) -> None:
+    tree = sample(sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=4, replace=False), num_chains=1)
+    eta, gamma, v = NETWORK.flow_learning_rate(0.05), NETWORK.weight_decay, START["u"] * START["w"]
+    rows = rows_of(0, 1, 4, False)[0]
+    xi = np.mean(2 * (v * X[rows] - Y[rows]) * X[rows])
+    total = (START["u"] + START["w"]) * (1 - 2 * eta * gamma - eta * xi)
+    assert float(values(tree)[0, 0] + values(tree, "w")[0, 0]) == pytest.approx(total, rel=1e-12)
+
+
+def test_starts(kernel: sgdvi.SGD) -> None:
+    drawn = sample(kernel, init=None, num_chains=40, num_steps=1)
+    assert values(drawn).std() > 0.7
+    assert np.abs(values(drawn)).max() < 2.6
+    np.testing.assert_array_equal(values(sample(kernel, init=None, num_chains=3, num_steps=1)), values(drawn)[:3])
+
+    starts = {"balanced": {"u": 0.5, "w": 0.5}, "wrong side": {"u": 1.0, "w": -1.0}}
+    named = sample(kernel, init=starts, num_chains=5, num_steps=1)
+    names = ["balanced", "wrong side", "balanced", "wrong side", "balanced"]
+    assert list(named["posterior"]["start"].values) == names
+    assert named["posterior"]["start"].dims == ("chain",)
+    np.testing.assert_array_equal(np.sign(values(named, "w")[:, 0]), [1, -1, 1, -1, 1])
+
+
+def test_starts_are_constrained_values() -> None:
+    def model(x: Any) -> None:
+        sd = numpyro.sample("sd", dist.HalfNormal(2))
+        weights = numpyro.sample("weights", dist.Normal(jnp.zeros(3), 1).to_event(1))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("x", dist.Normal(weights.sum(), sd), obs=x)
+
+    kernel = sgdvi.SGD(model, learning_rate=1e-6)
+    options: dict[str, Any] = {"key": jax.random.key(0), "num_steps": 1, "num_chains": 3, "progress": False}
+    weights = np.arange(9.0).reshape(3, 3) / 10
+    tree = sgdvi.sample(kernel, X, init={"sd": 1.7, "weights": weights}, dims={"weights": ["feature"]}, **options)
+    np.testing.assert_allclose(tree["posterior"]["sd"].values[:, 0], 1.7, rtol=1e-4)
+    np.testing.assert_allclose(tree["posterior"]["weights"].values[:, 0], weights, atol=1e-3)
+    assert tree["posterior"]["weights"].dims == ("chain", "draw", "feature")
+    with pytest.raises(sgdvi.InputError, match="'sd' must lie in the support"):
+        sgdvi.sample(kernel, X, init={"sd": -1.0, "weights": weights}, **options)
+    with pytest.raises(sgdvi.InputError, match=r"'weights' must have shape \(3,\) or \(3, 3\); got \(2,\)"):
+        sgdvi.sample(kernel, X, init={"sd": 1.0, "weights": np.zeros(2)}, **options)
+
+
+@pytest.mark.parametrize("data", [[X, Y], {"x": X, "y": Y}], ids=["list", "dict"])
+def test_forms_of_data(kernel: sgdvi.SGD, data: Any) -> None:
+    tree = sgdvi.sample(kernel, data, key=jax.random.key(5), num_steps=60, num_chains=2, init=START, progress=False)
+    np.testing.assert_array_equal(values(tree), values(sample(kernel)))
+
+
+def test_new_rows_with_the_same_kernel(kernel: sgdvi.SGD) -> None:
+    first = values(sample(kernel))
+    other = sgdvi.sample(kernel, (X, -Y), key=jax.random.key(5), num_steps=60, num_chains=2, init=START, progress=False)
+    assert not np.array_equal(values(other), first)
+    np.testing.assert_array_equal(values(sample(kernel)), first)
+
+
+def test_overflow_is_recorded_and_not_hidden() -> None:
+    kernel = sgdvi.SGD(MODEL, learning_rate=0.2, batch_size=2)
+    starts = {"far": {"u": 60.0, "w": 60.0}, "near": {"u": 0.5, "w": 0.5}}
+    tree = sample(kernel, init=starts, num_chains=4)
+    status = tree["chain_status"]
+    assert list(status["status"].values) == ["overflowed", "ok", "overflowed", "ok"]
+    assert list(status["step"].values[1::2]) == [-1, -1]
+    for chain in (0, 2):
+        step = int(status["step"].values[chain])
+        assert 2 <= step < 30
+        finite = np.isfinite(values(tree)[chain]) & np.isfinite(values(tree, "w")[chain])
+        np.testing.assert_array_equal(finite, np.arange(1, 61) < step)
+        assert np.isnan(values(tree)[chain, step - 1 :]).all()
+    assert np.isfinite(values(tree)[1::2]).all()
+
+
+def test_settings_are_stored(kernel: sgdvi.SGD) -> None:
+    tree = sample(kernel, num_warmup=3, thinning=2)
+    assert tree["posterior"].attrs["kind"] == "sgd"
+    assert tree["posterior"].attrs["inference_library"] == "sgdvi"
+    config = json.loads(tree["posterior"].attrs["config_json"])
+    assert config.pop("seconds") > 0
+    assert config == {
+        "learning_rate": 0.05,
+        "rate_note": "",
+        "noise_scale": 0.025,
+        "batch_size": 2,
+        "replace": True,
+        "num_data": N,
+        "num_steps": 60,
+        "num_warmup": 3,
+        "num_chains": 2,
+        "thinning": 2,
+    }
+
+
+def test_draws_have_the_type_of_the_caller(kernel: sgdvi.SGD) -> None:
+    assert values(sample(kernel)).dtype == np.float32
+    with jax.enable_x64(True):
+        assert values(sample(kernel)).dtype == np.float64
+    assert not jax.config.jax_enable_x64
+
+
+def test_interruption_passes_through(kernel: sgdvi.SGD) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(kernel, progress=stop)
+    assert np.isfinite(values(sample(kernel))).all()
+
+
+def test_bar(kernel: sgdvi.SGD, capsys: pytest.CaptureFixture[str]) -> None:
+    sample(kernel, progress=True)
+    assert "60.0/60.0" in capsys.readouterr().err
+    sample(kernel, progress=False)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"num_steps": 0}, "num_steps must be a whole number of at least 1"),
+        ({"num_warmup": -1}, "num_warmup must be"),
+        ({"num_chains": 0}, "num_chains must be"),
+        ({"thinning": 61}, "num_steps must be at least thinning"),
+        ({"key": 0}, "key must be one JAX key"),
+        ({"key": jnp.zeros((3, 2), jnp.uint32)}, "key must be one JAX key"),
+        ({"init": {"u": 1.0}}, r"must give a value to each of the sites \['u', 'w'\]; got \['u'\]"),
+        ({"init": {"u": 1.0, "w": np.nan}}, "'w' must be finite"),
+        ({"init": {"u": 1.0, "w": [1.0, 2.0, 3.0]}}, r"'w' must have shape \(\) or \(2,\); got \(3,\)"),
+        ({"init": 3.0}, "init must be a dict"),
+        ({"init": {}}, "init must be a dict"),
+        ({"init": {"far": {"u": 1e30, "w": 1e30}}}, "loss and gradient must be finite at the start of every chain"),
+        ({"init": {"a": {"u": 1.0}}}, "start 'a' must give a value to each of the sites"),
+        ({"dims": {"u": ["unit"]}}, "dims of 'u' must name its 0 axes"),
+    ],
+)
+def test_bad_settings(kernel: sgdvi.SGD, change: dict[str, Any], text: str) -> None:
+    with pytest.raises(sgdvi.InputError, match=text):
+        sample(kernel, **change)
+
+
+def test_bad_sampler_and_batch() -> None:
+    with pytest.raises(sgdvi.InputError, match=r"sampler must be an sgdvi.SGD"):
+        sample(MODEL)
+    with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 30 without replacement"):
+        sample(sgdvi.SGD(MODEL, learning_rate=0.1, batch_size=31, replace=False))
+
+
+def test_a_batch_beyond_n_with_replacement() -> None:
+    assert np.isfinite(values(sample(sgdvi.SGD(MODEL, learning_rate=0.1, batch_size=50)))).all()
+
+
+def test_params_of_flax_like_models_stay_fixed() -> None:
+    def model(x: Any) -> None:
+        shift = numpyro.param("shift", lambda key: jax.random.normal(key))
+        a = numpyro.sample("a", dist.Normal(shift, 1))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("x", dist.Normal(a, 1), obs=x)
+
+    kernel = sgdvi.SGD(model, learning_rate=0.01)
+    fn: Callable[[], Any] = lambda: sgdvi.sample(kernel, X, key=jax.random.key(0), num_steps=3, progress=False)  # noqa: E731
+    tree = fn()
+    assert list(tree["posterior"].data_vars) == ["a"]
+    np.testing.assert_array_equal(tree["posterior"]["a"], fn()["posterior"]["a"])
