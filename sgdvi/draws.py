@@ -72,9 +72,13 @@ def make_tree(
     advice = "A single chain is array[None]."
     require(len(shape) == 2, f"{first!r} must have axes (chain, draw, ...)", f"shape {arrays[first].shape}", advice)
     rule = "there must be at most as many chains as draws: axes are (chain, draw, ...)"
-    # (500, 3) is far more likely three values of 500 draws than 500 chains of 3 draws
-    few = shape[0] > 2 * shape[1] and kind not in ("sgd",) and arrays[first].ndim == 2
-    require(not few, rule, f"shape {arrays[first].shape} of {first!r}", "Give array[None], or more draws per chain.")
+    # (500, 3) is far more likely 500 draws of three values than 500 chains; only SGD runs that many chains
+    require(
+        kind == "sgd" or shape[0] <= shape[1],
+        rule,
+        f"shape {arrays[first].shape} of {first!r}",
+        "Give array[None], or more draws per chain.",
+    )
     stats = {name: np.asarray(values) for name, values in (sample_stats or {}).items()}
     for name, values in (arrays | stats).items():
         rule = f"{name!r} must have axes (chain, draw, ...) = {shape} like {first!r}"
