@@ -1,0 +1,274 @@
+"""The command line: exit statuses, one-line messages, what is printed and what is left on disk."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sgdvi import experiment, zoo
+from sgdvi.cli import main
+from sgdvi.comparison import Verdict
+from sgdvi.diagnostics import Status
+from sgdvi.draws import load, make_tree
+
+MEAN = """
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from sgdvi import Problem
+
+def model(y):
+    mu = numpyro.sample("mu", dist.Normal(0, 1))
+    with numpyro.plate("data", len(y)):
+        numpyro.sample("y", dist.Normal(mu, 1), obs=y)
+
+def problem():
+    return Problem(name="mean", model=model, data=(np.arange(9.0) - 3,), functionals={"mu": lambda ds: ds.mu})
+"""
+
+MODEL = """
+import numpy as np
+from sgdvi import linear_problem
+
+def problem(depth=1):
+    x = {x}
+    y = {y}
+    return linear_problem("mine", x, y, depth=depth, noise_sd=1.0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SGDVI_CACHE", "off")
+
+
+def refused(capsys, *arguments: str) -> str:
+    """Return the one line that bad input gets, after checking its form and the exit status."""
+    assert main(["compare", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.strip().splitlines()
+    message = lines[-1]
+    assert len([line for line in lines if line.startswith("sgdvi: ")]) == 1
+    assert message.startswith("sgdvi: ")
+    assert "Traceback" not in err
+    return message
+
+
+def model_file(tmp_path, x: str, y: str) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(MODEL.format(x=x, y=y))
+    return str(path)
+
+
+def test_an_unknown_model_gets_the_closest_names(capsys):
+    assert "diabetes" in refused(capsys, "diabtes")
+
+
+def test_a_missing_model_is_asked_for(capsys):
+    assert "MODEL" in refused(capsys)
+
+
+def test_an_unknown_option_is_named(capsys):
+    assert "--batchsize" in refused(capsys, "diabetes", "--batchsize", "3")
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "part"),
+    [
+        ("[1.0, np.nan, 2.0, 3.0]", "[1.0, 2.0, 3.0, 4.0]", "finite"),
+        ("[1.0, 2.0, 3.0, 4.0]", "[1.0, 2.0, np.inf, 4.0]", "finite"),
+        ("[1.0, 2.0]", "[1.0, 2.0]", "3 rows"),
+        ("[1.0, 2.0, 3.0]", "[1.0, 2.0, 3.0, 4.0]", "3"),
+        ("[2.0, 2.0, 2.0, 2.0]", "[1.0, 2.0, 3.0, 4.0]", "constant"),
+    ],
+    ids=["nan", "inf", "two rows", "lengths", "constant x"],
+)
+def test_bad_data_are_refused(capsys, tmp_path, x, y, part):
+    assert part in refused(capsys, model_file(tmp_path, x, y))
+
+
+def test_a_model_file_that_does_not_import_is_named_with_its_error(capsys, tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("import nothing_of_this_name\n")
+    line = refused(capsys, str(path))
+    assert "ModuleNotFoundError" in line
+    assert "broken.py" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--learning-rate", "0"], "learning_rate must be a finite number above 0"),
+        (["--learning-rate", "nan"], "learning_rate must be a finite number above 0"),
+        (["--learning-rate", "-0.1"], "learning_rate"),
+        (["--learning-rate", "fast"], "--learning-rate"),
+        (["--batch-size", "0"], "batch_size must be a whole number of at least 1"),
+        (["--weight-decay", "-1"], "weight_decay must be a finite number of at least 0"),
+        (["--temperature", "warm"], "temperature"),
+        (["--temperature", "-0.5Tc"], "temperature"),
+        (["--temperature", "0.1", "--learning-rate", "0.1"], "exclude each other"),
+        (["--chains", "0"], "chains"),
+        (["--steps", "0"], "steps"),
+        (["--seed", "-1"], "seed"),
+        (["--depth", "-1"], "depth"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_settings_out_of_range_are_refused(capsys, arguments, part):
+    assert part in refused(capsys, "small-n", *arguments)
+
+
+def test_options_that_a_model_does_not_have_are_refused(capsys):
+    assert "depth" in refused(capsys, "logistic", "--depth", "1")
+    assert "no exact law" in refused(capsys, "logistic", "--temperature", "0.1")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "writable" in refused(capsys, "small-n", "--out", str(tmp_path / "file" / "folder"))
+
+
+def test_a_second_report_needs_overwrite(capsys, tmp_path):
+    folder = tmp_path / "sgdvi-small-n-depth1"
+    folder.mkdir()
+    (folder / "report.html").write_text("old")
+    assert "--overwrite" in refused(capsys, "small-n")
+    assert (folder / "report.html").read_text() == "old"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave the references out: they are tested on their own, and take most of the time."""
+    whole = experiment.run
+    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: whole(*args, **kwargs, references=()))
+
+
+def test_compare_ends_with_the_path_of_a_report(capsys, tmp_path, quick, monkeypatch):
+    (tmp_path / "mean.py").write_text(MEAN)
+    arguments = ["compare", "mean.py", "--steps", "400", "--chains", "2", "--out", "here"]
+    monkeypatch.setattr(sys, "argv", ["sgdvi", *arguments])
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out.strip().splitlines()[-1] == os.path.join("here", "report.html")
+    assert "SGD: 2 chains" in err
+    folder = tmp_path / "here"
+    assert sorted(path.name for path in folder.iterdir()) == ["draws.nc", "report.html", "report.json"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "sgdvi compare mean.py --steps 400 --chains 2 --out here" in page
+    assert load(folder)["SGD"]["posterior"].sizes["chain"] == 2
+
+
+class Answer:
+    """A result without a run."""
+
+    def __init__(self, status: Status) -> None:
+        self.verdict = Verdict("It is so.", status)
+
+    def __str__(self) -> str:
+        return "a summary"
+
+    def save(self, folder: str, overwrite: bool) -> str:
+        return f"{folder}/report.html"
+
+
+@pytest.mark.parametrize(
+    ("status", "fail_on", "code"),
+    [
+        (Status.FAIL, None, 0),
+        (Status.FAIL, "fail", 3),
+        (Status.FAIL, "warn", 3),
+        (Status.WARN, "fail", 0),
+        (Status.WARN, "warn", 3),
+        (Status.PASS, "warn", 0),
+    ],
+)
+def test_fail_on_turns_a_verdict_into_status_3(monkeypatch, capsys, status, fail_on, code):
+    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: Answer(status))
+    assert main(["compare", "small-n", *(["--fail-on", fail_on] if fail_on else [])]) == code
+    assert capsys.readouterr().out.endswith("report.html\n")
+
+
+def test_quiet_prints_only_the_path(monkeypatch, capsys):
+    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: Answer(Status.PASS))
+    assert main(["compare", "small-n", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("sgdvi-small-n-depth1/report.html\n", "")
+
+
+def test_a_fault_of_ours_is_status_1_and_shows_where(monkeypatch, capsys):
+    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: 1 / 0)
+    assert main(["compare", "small-n"]) == 1
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError" in err
+    assert "please report" in err
+
+
+def test_an_interruption_keeps_what_ran_and_is_status_130(monkeypatch, capsys, tmp_path):
+    tree = make_tree({"u": np.zeros((2, 8))}, kind="sgd")
+
+    def interrupted(*args, **kwargs):
+        raise experiment.Interrupted({"SGD": tree, "exact law": SimpleNamespace(log_prob=None)})
+
+    monkeypatch.setattr(experiment, "run", interrupted)
+    assert main(["compare", "small-n", "--out", "here"]) == 130
+    assert "the draws of SGD are in" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["draws.nc"]
+    monkeypatch.setattr(experiment, "run", lambda *a, **k: (_ for _ in ()).throw(experiment.Interrupted({})))
+    assert main(["compare", "small-n", "--out", "there"]) == 130
+    assert "nothing was written" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_real_run_leaves_no_half_report(tmp_path):
+    command = [sys.executable, "-m", "sgdvi.cli", "compare", "small-n", "--steps", "400", "--chains", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.strip().startswith("NUTS"):
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert [path.name for path in (tmp_path / "sgdvi-small-n-depth1").iterdir()] == ["draws.nc"]
+
+
+def test_models_lists_the_zoo_and_prints_a_template(capsys):
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^{name} ", out, flags=re.MULTILINE) for name in zoo.list())
+    assert main(["models", "--template"]) == 0
+    assert capsys.readouterr().out == zoo.template()
+
+
+def test_doctor_says_what_works(capsys, monkeypatch):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("jax", "numpyro", "devices", "cache"))
+    assert out.count("\nok ") == 3
+    monkeypatch.setattr(sys.modules["sgdvi.cli.doctor"], "_figures", lambda: 1 / 0)
+    assert main(["doctor"]) == 1
+    assert "FAILS       figures: ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_version_and_bare_call(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sgdvi ")
+    assert main([]) == 2
+    assert "compare" in capsys.readouterr().err
+
+
+def test_help_needs_no_heavy_import():
+    code = "import sys, sgdvi.cli; sgdvi.cli.main(['compare', '--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "MODEL" in done.stdout
+    loaded = set(done.stderr.split())
+    assert loaded.isdisjoint({"jax", "numpyro", "arviz", "matplotlib", "xarray", "scipy"})

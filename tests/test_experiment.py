@@ -1,0 +1,160 @@
+"""The whole way: settings by rule, runs, what is skipped with a reason, what is written."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import sgdvi
+from sgdvi import experiment
+from sgdvi._check import InputError
+from sgdvi.diagnostics import Status
+from sgdvi.draws import load
+from sgdvi.experiment import Interrupted, run
+from sgdvi.experiment.environment import fingerprint
+from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
+from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.zoo import load as problem_of
+
+SMALL = {"num_steps": 400, "num_chains": 3, "references": ()}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [(0.3, 0.3), ("0.3", 0.3), ("1e-3", 1e-3), ("0.5Tc", 1.0), ("0.5 tc", 1.0), ("1.5*Tc", 3.0), ("Tc", 2.0)],
+)
+def test_temperatures_are_numbers_or_multiples_of_tc(text, value):
+    assert parse_temperature(text, 2.0) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "hot", "Tc0.5", "nan", "-1", "0Tc", "1..2", 0.0, -1.0, math.nan])
+def test_other_temperatures_are_refused(text):
+    with pytest.raises(InputError, match="temperature"):
+        parse_temperature(text, 2.0)
+
+
+def test_multiples_of_an_infinite_tc_are_refused():
+    with pytest.raises(InputError, match="critical temperature"):
+        parse_temperature("0.5Tc", math.inf)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_at_the_matching_temperature_sgd_is_as_wide_as_the_posterior(depth):
+    network = problem_of("diabetes", depth=depth).exact
+    law = network.law(matching_temperature(network))
+    assert float(law.variance) == pytest.approx(float(line_posterior(network).variance), rel=0.1)
+
+
+def test_defaults_follow_their_rules():
+    strong = make_plan(problem_of("diabetes"))
+    assert strong.temperature == pytest.approx(matching_temperature(problem_of("diabetes").exact), rel=0.06)
+    assert strong.phase == "IIIb"
+    assert strong.num_warmup > 1000
+    few = make_plan(problem_of("small-n"))
+    assert few.temperature <= 0.21 * few.critical_temperature
+    assert "Tc" in few.rules["learning rate"]
+
+
+def test_what_is_given_is_taken():
+    plan = make_plan(problem_of("small-n"), learning_rate=0.03, batch_size=4, num_chains=5, num_steps=700, seed=3)
+    assert (plan.learning_rate, plan.batch_size, plan.num_chains, plan.num_steps, plan.seed) == (0.03, 4, 5, 700, 3)
+    warm = make_plan(problem_of("weak-signal"), temperature="0.9Tc", batch_size=1)
+    assert warm.temperature == pytest.approx(0.9 * warm.critical_temperature)
+    assert warm.phase.startswith("II")
+
+
+def test_a_model_without_a_law_gets_the_rate_of_mandt_hoffman_and_blei():
+    plan = make_plan(problem_of("logistic"))
+    assert plan.temperature is None
+    assert 0.1 < plan.learning_rate < 100
+    assert "Mandt" in plan.rules["learning rate"]
+    double = make_plan(problem_of("logistic"), batch_size=32)
+    assert double.learning_rate == pytest.approx(2 * plan.learning_rate, rel=0.1)
+
+
+def test_weight_decay_sets_the_prior():
+    problem = problem_of("diabetes")
+    changed = with_weight_decay(problem, 0.01)
+    assert changed.exact.weight_decay == pytest.approx(0.01)
+    assert not with_weight_decay(problem, 0.0).exact.proper_posterior
+    with pytest.raises(InputError, match="linear network"):
+        with_weight_decay(problem_of("logistic"), 0.1)
+
+
+def test_collapse_is_a_result_and_the_verdict_says_so():
+    result = run("weak-signal", temperature="1.2Tc", batch_size=1, num_steps=20_000, references=())
+    assert result.plan.phase.startswith("I")
+    assert not result.plan.phase.startswith("II")
+    assert result.verdict.status is Status.FAIL
+    assert "collapse" in result.verdict.sentence
+    page = result.context
+    assert page.problem.name == "weak-signal"
+
+
+def test_a_flat_prior_skips_what_needs_a_posterior_and_the_rest_goes_on(monkeypatch):
+    result = run("small-n", weight_decay=0.0, num_steps=400, num_chains=3, references=("NUTS",))
+    assert set(result.runs) == {"SGD", "exact law"}
+    assert set(result.context.skipped) == {"exact posterior", "NUTS"}
+    assert "proper" in result.context.skipped["NUTS"]
+
+
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others():
+    one, two, other = (run("small-n", seed=seed, **SMALL).runs["SGD"]["posterior"]["u"] for seed in (1, 1, 2))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+    assert one.dtype == np.float64
+
+
+def test_an_interruption_carries_what_had_been_finished(monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "compare", stop)
+    with pytest.raises(Interrupted) as caught:
+        run("small-n", **SMALL)
+    assert set(caught.value.runs) == {"SGD", "exact law", "exact posterior"}
+
+
+def test_an_unknown_reference_is_refused():
+    with pytest.raises(InputError, match="NUTS"):
+        run("small-n", num_steps=400, references=("HMC",))
+
+
+@pytest.fixture(scope="module")
+def result() -> sgdvi.Result:
+    told: list[str] = []
+    result = run("small-n", on_stage=lambda name, text: told.append(name), command="sgdvi compare small-n", **SMALL)
+    assert told == ["SGD", "exact law", "exact posterior", "checks"]
+    return result
+
+
+def test_a_saved_result_has_page_record_and_draws(result, tmp_path):
+    page = result.save(tmp_path / "out")
+    assert sorted(path.name for path in page.parent.iterdir()) == ["draws.nc", "report.html", "report.json"]
+    record = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert record["schema_version"] >= 1
+    assert record["verdict"]["sentence"] == result.verdict.sentence
+    assert record["experiment"]["command"] == "sgdvi compare small-n"
+    assert record["experiment"]["environment"]["data (SHA-256)"] == fingerprint(result.problem.data)
+    drawn = load(tmp_path / "out")
+    assert np.array_equal(drawn["SGD"]["posterior"]["u"], result.runs["SGD"]["posterior"]["u"])
+    with pytest.raises(InputError, match="overwrite"):
+        result.save(tmp_path / "out")
+    assert result.save(tmp_path / "out", overwrite=True) == page
+
+
+def test_a_save_that_fails_leaves_the_old_report(result, tmp_path, monkeypatch):
+    (tmp_path / "report.html").write_text("old")
+    monkeypatch.setattr("sgdvi.experiment.result.write_html", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        result.save(tmp_path, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_the_call_in_the_report_gives_the_same_draws(result):
+    scope: dict = {}
+    text = result.context.call.split("\nprint")[0].replace("sgdvi.run(", "sgdvi.run(references=(), problem=")
+    exec(text, scope)
+    assert np.array_equal(scope["result"].runs["SGD"]["posterior"]["u"], result.runs["SGD"]["posterior"]["u"])
