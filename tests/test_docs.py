@@ -25,6 +25,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert found.exists() or ("notebooks/" in target and copied.exists()), f"{page.name}: {target}"
 
 
+def test_paths_in_the_guides_exist() -> None:
+    for page in (ROOT / "docs/extending.md", ROOT / "CONTRIBUTING.md"):
+        for path in re.findall(r"`((?:sgdvi|tests|models|docs)/[\w./]+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
 @pytest.mark.parametrize("name", [name for name in sgdvi.__all__ if name in sgdvi._CONTENTS])
 def test_every_public_name_has_its_place_in_the_api_pages(name: str) -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/api/*.md"))
