@@ -23,7 +23,8 @@ def section(comparison: Comparison, context: Context) -> Section:
     verdict = comparison.verdict
     status = Status(verdict.status)
     found = {finding.run for finding in comparison.findings}
-    runs = [run for run in comparison.runs if run in found]
+    # runs with draws first: on a narrow screen the last columns are off to the right
+    runs = sorted((run for run in comparison.runs if run in found), key=lambda run: not is_tree(comparison.runs[run]))
     runs += sorted(found - set(runs)) + [run for run in context.skipped if run not in runs]
     checks = list(dict.fromkeys(finding.check for finding in comparison.findings))
     html = render(
