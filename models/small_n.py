@@ -1,12 +1,13 @@
-"""The first dozen diabetes patients: the posterior has 10 % of its mass on the sign that SGD never visits.
+"""The first dozen diabetes patients: a fifth of the posterior has the sign that SGD never visits.
 
 The problem ``diabetes`` with only the first twelve patients of the file, chosen by that rule and no other; body mass
 index and progression are standardised within the twelve. The least-squares slope is 0.32 and the standard deviation of
 the noise is fixed at 0.95, that of the residuals.
 
-What it teaches. Twelve patients do not settle the sign of the slope: the posterior gives about a tenth of its mass to
-v < 0. SGD at depth 1 ends on v > 0 from every start that is not exactly balanced on the wrong side, so that tenth is
-lost whatever the learning rate and however long the run; its draws look perfectly mixed all the same.
+What it teaches. Twelve patients do not settle the sign of the slope: the posterior gives v < 0 a fifth of its mass at
+depth 1 (an eighth at depth 0). SGD at depth 1 ends on v > 0 from every start that is not exactly balanced on the wrong
+side, so that fifth is lost whatever the learning rate and however long the run; its draws look perfectly mixed all the
+same.
 """
 
 from sgdvi.linear import linear_problem

@@ -52,6 +52,15 @@ class RowSplit:
         )
 
 
+def to_jax(arguments: Any) -> Any:
+    """Return the arguments with NumPy arrays as JAX arrays, of the precision that is in force now.
+
+    JAX 0.12 takes a float64 NumPy array for what it was when the same operation was first compiled: after a change of
+    the precision (``jax.enable_x64``) an operation on it can fail.
+    """
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, arguments)
+
+
 def take(rows: Rows, indices: jax.Array) -> Rows:
     """Return the rows with these indices, which must be in range."""
     return tuple(leaf.at[indices].get(mode="promise_in_bounds") for leaf in rows)

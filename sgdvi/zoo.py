@@ -63,6 +63,7 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Problem:
     if name in known:
         made = importlib.import_module(f"sgdvi.models.{name.replace('-', '_')}").problem
         problem = _call(made, options, f"the problem {name!r}")
+        _check_data(problem)
     elif text.endswith(".py") or os.sep in text or "/" in text:
         problem = _from_file(Path(text).expanduser(), options)
     else:
@@ -70,7 +71,6 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Problem:
         advice = f"Closest: {', '.join(close)}." if close else f"There are: {', '.join(known)}."
         rule = "a model is a name of the zoo or the path of a .py file"
         raise InputError(message(rule, repr(text), f"{advice} `sgdvi models` lists them all."))
-    _check_data(problem)
     return problem
 
 
@@ -93,6 +93,7 @@ def _from_file(path: Path, options: dict[str, Any]) -> Problem:
     if not callable(made):
         raise InputError(message(f"{path} must have a function problem()", type(made).__name__, _TEMPLATE_HINT))
     problem = _call(made, options, str(path), path)
+    _check_data(problem)
     _trial(problem, path)
     return problem
 
@@ -132,33 +133,37 @@ def _call(made: Callable[..., Any], options: dict[str, Any], what: str, path: Pa
 
 
 def _check_data(problem: Problem) -> None:
+    import jax
+
     where = f"the data of {problem.name!r}"
     require(problem.data, f"{where} must have at least one array", "no arrays", _TEMPLATE_HINT)
     require(problem.functionals, f"{problem.name!r} must have at least one functional", "none", _TEMPLATE_HINT)
-    lengths = set()
-    for position, values in enumerate(problem.data):
-        array = np.asarray(values)
-        if array.dtype.kind not in "biufc":
-            raise InputError(message(f"argument {position} of {where} must be numeric", f"dtype {array.dtype}"))
-        if array.ndim:
-            lengths.add(len(array))
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            got = f"{array[tuple(bad[0])]} in row {bad[0][0] if array.ndim else 0} ({len(bad)} such values)"
-            rule = f"argument {position} of {where} must be finite"
-            raise InputError(message(rule, got, "Remove or impute these rows."))
-    require(lengths and max(lengths) >= 3, f"{where} must have at least 3 rows", max(lengths, default=0))
+    rows = 0
+    for position, argument in enumerate(problem.data):
+        for array in map(np.asarray, jax.tree.leaves(argument)):
+            if array.dtype.kind not in "biuf":
+                raise InputError(message(f"argument {position} of {where} must be numeric", f"dtype {array.dtype}"))
+            rows = max(rows, len(array) if array.ndim else 0)
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                got = f"{array[tuple(bad[0])]} in row {bad[0][0] if array.ndim else 0} ({len(bad)} such values)"
+                rule = f"argument {position} of {where} must be finite"
+                raise InputError(message(rule, got, "Remove or impute these rows."))
+    require(rows >= 3, f"{where} must have at least 3 rows", rows)
 
 
 def _trial(problem: Problem, path: Path) -> None:
     """Run the model once with its data: what fails here would fail in every run, with a longer message."""
+    import jax
     from numpyro import handlers
+    from numpyro.infer.util import log_density
 
-    _check_data(problem)
+    from sgdvi._tree import to_jax
+
     try:
-        handlers.trace(handlers.seed(problem.model, 0)).get_trace(*problem.data)
+        log_density(handlers.seed(problem.model, 0), to_jax(problem.data), {}, {})
     except Exception as error:
-        shapes = ", ".join(str(np.shape(values)) for values in problem.data)
+        shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves(problem.data))
         rule = f"the model of {path} must run with its data (shapes {shapes})"
         raise InputError(message(rule, _one_line(error, path))) from error
 

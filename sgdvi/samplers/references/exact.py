@@ -156,7 +156,8 @@ class BesselPosterior(LinePosterior):
         inside = np.clip(np.where(np.isnan(value), 0.0, value), edges[0], edges[-1])
         panel = np.clip(np.searchsorted(edges, inside, side="right") - 1, 0, len(edges) - 2)
         result = cumulative[panel] + self._mass(edges[panel], inside)
-        return np.where(np.isnan(value), np.nan, np.clip(result, 0.0, 1.0))
+        result = np.where(value >= edges[-1], 1.0, np.clip(result, 0.0, 1.0))
+        return np.where(np.isnan(value), np.nan, result)
 
     def icdf(self, q: Any) -> np.ndarray:
         """Quantiles at q, of the shape of `q`; NaN outside [0, 1]."""
