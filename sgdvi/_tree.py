@@ -55,8 +55,8 @@ class RowSplit:
 def to_jax(arguments: Any) -> Any:
     """Return the arguments with NumPy arrays as JAX arrays, of the precision that is in force now.
 
-    JAX 0.12 takes a float64 NumPy array for what it was when the same operation was first compiled: after a change of
-    the precision (``jax.enable_x64``) an operation on it can fail.
+    In JAX 0.12 an operation on a float64 NumPy array that was compiled under one precision can fail under the other:
+    NUTS inside ``jax.enable_x64(True)`` and then variational inference outside it, on the same arrays, does.
     """
     return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, arguments)
 
