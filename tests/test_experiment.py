@@ -99,11 +99,19 @@ def test_a_flat_prior_skips_what_needs_a_posterior_and_the_rest_goes_on(monkeypa
     assert "proper" in result.context.skipped["NUTS"]
 
 
-def test_the_same_seed_gives_the_same_draws_and_another_seed_others():
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others(monkeypatch):
+    monkeypatch.setattr(experiment, "compare", lambda *args, **kwargs: None)  # only the draws matter here
     one, two, other = (run("small-n", seed=seed, **SMALL).runs["SGD"]["posterior"]["u"] for seed in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
     assert one.dtype == np.float64
+
+
+def test_a_depth_without_an_exact_law_is_compared_without_one():
+    result = run("small-n", depth=2, num_steps=400, num_chains=3, references=())
+    assert set(result.runs) == {"SGD"}
+    assert result.plan.phase is None
+    assert {finding.status for finding in result.findings if finding.check == "law.gap"} == {Status.NOT_APPLICABLE}
 
 
 def test_an_interruption_carries_what_had_been_finished(monkeypatch):

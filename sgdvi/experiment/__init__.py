@@ -1,5 +1,6 @@
 """The whole way, as ``sgdvi compare`` does it: a problem, its runs, the comparison, the report."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -156,14 +157,11 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
         Setting("batch size", number(plan.batch_size), rules["batch size"]),
     ]
     if problem.exact is not None and plan.temperature is not None and plan.critical_temperature is not None:
-        share = plan.temperature / plan.critical_temperature
-        of_critical = f", {number(share)} of the critical temperature {number(plan.critical_temperature)}"
+        rule, critical = "κ × learning rate / batch size", plan.critical_temperature
+        if critical > 0 and math.isfinite(critical):
+            rule += f", {number(plan.temperature / critical)} of the critical temperature {number(critical)}"
         rows += [
-            Setting(
-                "temperature T",
-                number(plan.temperature),
-                "κ × learning rate / batch size" + (of_critical if share > 0 else ""),
-            ),
+            Setting("temperature T", number(plan.temperature), rule),
             Setting("noise sd σ", number(problem.exact.noise_sd), f"κ = 1/(2σ²) = {number(problem.exact.kappa)}"),
             Setting("weight decay γ", number(problem.exact.weight_decay), "what the prior amounts to: σ²/(N τ²)"),
         ]

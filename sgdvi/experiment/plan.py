@@ -172,7 +172,7 @@ def _linear(
 
 def _default_temperature(network: LinearNetwork) -> tuple[float, str]:
     matched, critical = matching_temperature(network), network.critical_temperature
-    if matched <= MOST_OF_TC * critical:
+    if math.isfinite(matched) and not 0 < MOST_OF_TC * critical < matched:
         return matched, "SGD as wide as the posterior: its best chance to be one"
     if math.isfinite(critical) and critical > 0:
         return MOST_OF_TC * critical, f"{MOST_OF_TC:g} Tc, as a wider law would be near collapse"
@@ -195,6 +195,7 @@ def _linear_warmup(network: LinearNetwork, learning_rate: float, batch_size: int
         learning_rate=network.flow_learning_rate(learning_rate),
         temperature=network.temperature(learning_rate, batch_size),
         depth=network.depth,
+        width=network.width,
         weight_decay=network.weight_decay,
     )
 
