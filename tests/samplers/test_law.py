@@ -57,9 +57,8 @@ def test_sgd_has_the_exact_law(x64: None, depth: int) -> None:
     assert kolmogorov(draws, law) < 0.025
 
 
-@pytest.mark.parametrize("depth", [0, 1])
-def test_a_doubled_learning_rate_would_be_seen(x64: None, depth: int) -> None:
-    draws, law = draws_of(depth, rate_factor=2.0)
+def test_a_doubled_learning_rate_would_be_seen(x64: None) -> None:
+    draws, law = draws_of(1, rate_factor=2.0)
     assert kolmogorov(draws, law) > 0.05
 
 
