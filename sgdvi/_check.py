@@ -57,6 +57,7 @@ def finite_vector(name: str, values: Any) -> np.ndarray:
 
 
 def _number(name: str, value: Any, advice: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | np.ndarray) or np.ndim(value) != 0:
+    scalar = isinstance(value, numbers.Real) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    if isinstance(value, bool) or not scalar:
         raise InputError(message(f"{name} must be a number", repr(value), advice))
     return float(value)

@@ -115,15 +115,25 @@ class LinearNetwork:
 
     @property
     def critical_temperature(self) -> float:
-        """Temperature at and above which SGD collapses to v = 0; inf where it never does."""
-        sign = 1 if self.moments.beta2 >= 0 else -1
-        return float(critical_temperature(self.moments, self.depth, self.weight_decay, sign=sign))
+        """Temperature at and above which SGD collapses to v = 0; inf where it never does.
+
+        At depth 2 and above without the prior's decay, as in `law`.
+        """
+        return float(critical_temperature(self.moments, self.depth, self._law_decay))
 
     def law(self, temperature: "ArrayLike") -> StationaryLaw:
-        """Exact stationary law of SGD on v at this temperature."""
+        """Exact stationary law of SGD on v at this temperature.
+
+        At depth 2 and above it is the law without weight decay: strictly any decay makes zero attract, but the small
+        one that a prior amounts to leaves the bulk standing far longer than any run.
+        """
         return stationary_law(
-            self.moments, temperature, depth=self.depth, width=self.width, weight_decay=self.weight_decay
+            self.moments, temperature, depth=self.depth, width=self.width, weight_decay=self._law_decay
         )
+
+    @property
+    def _law_decay(self) -> float:
+        return self.weight_decay if self.depth < 2 else 0.0
 
     @property
     def model(self) -> Callable[..., None]:

@@ -20,12 +20,14 @@ def to_float64(value: Any) -> Array:
     return jnp.asarray(np.asarray(value, dtype=np.float64))
 
 
-def keep(value: Any) -> Any:
-    """Hold a parameter as it came: JAX arrays as they are, Python and NumPy numbers in NumPy at their precision."""
+def keep(value: Any, like: Any) -> Any:
+    """Hold a parameter as it came: arrays as they are, Python numbers in NumPy at the precision of ``like``."""
     if isinstance(value, jax.Array):
         return value
     array = np.asarray(value)
-    return array[()] if array.dtype in (np.float32, np.float64) else array.astype(np.float64)[()]
+    if array.dtype == np.float32 or isinstance(value, np.ndarray | np.generic):
+        return (array if array.dtype == np.float32 else array.astype(np.float64))[()]
+    return array.astype(_dtype_of(like))[()]
 
 
 def give_back(result: Array, value: Any, parameters: Any) -> Any:
@@ -36,8 +38,8 @@ def give_back(result: Array, value: Any, parameters: Any) -> Any:
     """
     dtype = _floating(value)
     if dtype is None:
-        dtype = np.result_type(*(_floating(leaf) or np.float64 for leaf in jax.tree.leaves(parameters)))
-    if dtype == np.float64 and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        dtype = _dtype_of(parameters)
+    if dtype == np.float64 and not jax.config.jax_enable_x64:
         if not isinstance(result, jax.core.Tracer):
             return np.asarray(result)[()]
         dtype = np.dtype(np.float32)
@@ -55,6 +57,10 @@ def flatten_batch(value: Array, batch_shape: tuple[int, ...]) -> tuple[Array, tu
 def restore_batch(flat: Array, shape: tuple[int, ...]) -> Array:
     """Undo `flatten_batch`."""
     return flat.T.reshape(shape)
+
+
+def _dtype_of(tree: Any) -> np.dtype:
+    return np.result_type(*(_floating(leaf) or np.float64 for leaf in jax.tree.leaves(tree)))
 
 
 def _floating(value: Any) -> np.dtype | None:

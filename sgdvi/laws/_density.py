@@ -14,7 +14,7 @@ from sgdvi.laws._panels import Shape
 from sgdvi.moments import Moments
 
 # Tails take over where their next-to-leading term is below this.
-_TAIL = 1e-10
+TAIL = 1e-10
 
 
 class Parameters(NamedTuple):
@@ -27,6 +27,8 @@ class Parameters(NamedTuple):
     beta2: Array
     temperature: Array
     weight_decay: Array
+    width: Array
+    depth: Array
 
 
 class Density(Protocol):
@@ -115,20 +117,16 @@ class Ray(NamedTuple):
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
-        p, root = self.parameters, jnp.sqrt(self.delta)
+        p = self.parameters
         step = self.r * jnp.expm1(z)
         here, there = p.alpha1 * (self.r + step) - p.alpha2, p.alpha1 * self.r - p.alpha2
-        noise = (there**2 + self.delta) / p.alpha1
-        change = step * (p.alpha1 * (2 * self.r + step) - 2 * p.alpha2) / noise
+        noise = there**2 + self.delta
+        change = p.alpha1 * step * (here + there) / noise
         near = jnp.abs(change) < 0.5
-        log_noise = jnp.where(
-            near,
-            jnp.log1p(jnp.where(near, change, 0.0)),
-            2 * jnp.log(jnp.hypot(here, root) / jnp.hypot(there, root)),
-        )
-        far_angle = jnp.arctan2(here, root) - jnp.arctan2(there, root)
-        product = jnp.where(near, self.delta + here * there, 1.0)
-        angle = jnp.where(near, jnp.arctan2(root * p.alpha1 * jnp.where(near, step, 0.0), product), far_angle)
+        ratio = jnp.where(near, 1.0, (here**2 + self.delta) / noise)
+        log_noise = jnp.where(near, jnp.log1p(jnp.where(near, change, 0.0)), jnp.log(ratio))
+        # The difference of the two arctangents, which lie within (-pi/2, pi/2).
+        angle = jnp.arctan2(jnp.sqrt(self.delta) * p.alpha1 * step, self.delta + here * there)
         return self.e * z - self.c * log_noise - self.k * angle
 
     def slope(self, z: Array) -> Array:
@@ -157,14 +155,16 @@ class Ray(NamedTuple):
         p, root = self.parameters, jnp.sqrt(self.delta)
         strength = jnp.maximum(self.c, 1.0)
         drift = jnp.abs(self.k) * root
-        small = jnp.minimum(p.alpha3 / (2 * strength * jnp.abs(p.alpha2) + drift), jnp.sqrt(p.alpha3 / p.alpha1) / strength)
+        small = jnp.minimum(
+            p.alpha3 / (2 * strength * jnp.abs(p.alpha2) + drift), jnp.sqrt(p.alpha3 / p.alpha1) / strength
+        )
         large = jnp.maximum(
             (2 * strength * jnp.abs(p.alpha2) + drift) / p.alpha1, jnp.sqrt(p.alpha3 / p.alpha1) * strength
         )
         curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.r),), (jnp.ones_like(self.r),))[1]
         return Shape(
-            lower=jnp.minimum(jnp.log(_TAIL * small / self.r), -1.0),
-            upper=jnp.maximum(jnp.log(large / _TAIL / self.r), 1.0),
+            lower=jnp.minimum(jnp.log(TAIL * small / self.r), -1.0),
+            upper=jnp.maximum(jnp.log(large / TAIL / self.r), 1.0),
             centre=jnp.log(p.alpha3 / p.alpha1) / 2 - jnp.log(self.r),
             distance=jnp.arctan2(root, p.alpha2),
             curvature=curvature,
@@ -177,11 +177,11 @@ class Ray(NamedTuple):
         return jnp.exp(self.log_density(z)) / (1 + first) * (1 / self.e + first / (1 + self.e))
 
 
-def line(parameters: Parameters, width: int) -> Line:
+def line(parameters: Parameters) -> Line:
     """Depth 0: Pearson type IV, m = 1 + b/(2 T alpha1), nu = (alpha2 b - alpha1 beta2)/(T alpha1 sqrt(Delta))."""
     p = parameters
-    temperature, b = p.temperature * width, p.beta1 + p.weight_decay / width
-    root = jnp.sqrt(_delta(p))
+    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
+    root = jnp.sqrt(noise_gap(p))
     m = 1 + b / (2 * temperature * p.alpha1)
     nu = (p.alpha2 * b - p.alpha1 * p.beta2) / (temperature * p.alpha1 * root)
     t0 = jax.lax.stop_gradient(jnp.arcsinh(-nu / (2 * m - 1)))
@@ -191,7 +191,7 @@ def line(parameters: Parameters, width: int) -> Line:
 def ray(parameters: Parameters) -> Ray:
     """Depth 1, any width: e = B/(2 alpha3 T) - 1/2 in log v, c = 1 + B/(4 T alpha3), B = beta2 - gamma."""
     p = parameters
-    delta = _delta(p)
+    delta = noise_gap(p)
     drift = p.beta2 - p.weight_decay
     e = (drift - p.alpha3 * p.temperature) / (2 * p.alpha3 * p.temperature)
     c = 1 + drift / (4 * p.temperature * p.alpha3)
@@ -205,7 +205,8 @@ def ray(parameters: Parameters) -> Ray:
     return Ray(p, delta, jax.lax.stop_gradient(r), e, c, k)
 
 
-def _delta(p: Parameters) -> Array:
+def noise_gap(p: Parameters) -> Array:
+    """Delta = alpha1 alpha3 - alpha2^2."""
     return Moments.tree_unflatten(None, tuple(p[:5])).delta
 
 

@@ -57,8 +57,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     -----
     A panel's cost is the change of the log density on it (/3), its length beside the distance to the complex
     singularity, and its length itself (/2); sixteen nodes reach rounding when each is about one. Only the window
-    where the density matters is covered. The result does not depend on the edges beyond the quadrature error, so
-    no gradient flows through them.
+    where the density matters is covered.
     """
     clip = lambda z: jnp.clip(z, shape.lower, shape.upper)  # noqa: E731
     width = 1.0 / jnp.sqrt(shape.curvature)
@@ -69,8 +68,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
 
     level = log_density(grid)
     reach = level + shape.growth * jnp.maximum(grid, 0.0)
-    peak = jnp.max(reach)
-    inside = reach > peak - NATS
+    inside = (level > -NATS) | (reach > jnp.max(reach) - NATS)
     # One more grid interval on either side: the window's edge lies somewhere in it.
     covered = inside[1:] | inside[:-1]
     step = jnp.diff(grid)
@@ -82,7 +80,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     first = jax.lax.argmax(covered, 0, jnp.int32)
     last = len(covered) - jax.lax.argmax(covered[::-1], 0, jnp.int32)
     edges = jnp.interp(jnp.linspace(0.0, total[-1], PANELS + 1), total, grid)
-    return jax.lax.stop_gradient(edges.at[0].set(grid[first]).at[-1].set(grid[last]))
+    return edges.at[0].set(grid[first]).at[-1].set(grid[last])
 
 
 def _sinh_grid(reach: Array, count: int) -> Array:
@@ -104,3 +102,16 @@ def clenshaw(series: Array, s: Array) -> Array:
     for k in range(series.shape[-1] - 1, 0, -1):
         high, higher = 2 * s * high - higher + series[..., k], high
     return s * high - higher + series[..., 0]
+
+
+def apply(matrix: np.ndarray, values: Array) -> Array:
+    """Apply a matrix to values at the nodes, shape (K, NODES)."""
+    # Not a dot product: its transpose would ask for float64 where the caller's JAX, outside our context, has none.
+    return jnp.sum(values[:, None, :] * matrix, axis=-1)
+
+
+def locate(edges: Array, z: Array) -> tuple[Array, Array]:
+    """Panel that z lies in, and its place s in [-1, 1] there; the ends for z outside the panels."""
+    index = jnp.clip(jnp.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
+    inside = jnp.clip(z, edges[0], edges[-1])
+    return index, 2 * (inside - edges[index]) / (edges[index + 1] - edges[index]) - 1

@@ -1,101 +1,110 @@
-"""The computations behind the law of one set of scalars, compiled, in float64.
+"""The computations behind a batch of laws, compiled, in float64.
 
-Every function takes `Parameters` with leaves of shape (B,) and works on B laws at once; values have shape (B, M).
-The caller holds ``jax.enable_x64(True)``.
+Leaves of `Parameters`, densities and tables have the shape (B,) in front, values the shape (B, M). The caller holds
+``jax.enable_x64(True)``.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from sgdvi.laws import _table
-from sgdvi.laws._density import Density, Parameters, line, ray
+from sgdvi.laws._deep import Deep, deep
+from sgdvi.laws._density import Line, Parameters, Ray, line, ray
 from sgdvi.laws._panels import panel_nodes
 from sgdvi.laws._table import Table
 
-_compiled = partial(jax.jit, static_argnames=("depth", "width"))
+AnyDensity = Line | Ray | Deep
 
 
-def density(parameters: Parameters, depth: int, width: int) -> Density:
-    """Log density of one law in its own coordinate."""
-    return line(parameters, width) if depth == 0 else ray(parameters)
+def build(parameters: Parameters, depth: int) -> tuple[AnyDensity, Table]:
+    """Density and table of B laws of one depth."""
+    make = (line, ray, deep)[min(depth, 2)]
+    density = _BUILD[make](parameters)
+    return density, _tables(density)
 
 
-@_compiled
-def tables(parameters: Parameters, *, depth: int, width: int) -> Table:
-    """Integrate B laws."""
-    return jax.vmap(lambda p: _table.build(density(p, depth, width)))(parameters)
+_BUILD = {make: jax.jit(jax.vmap(make)) for make in (line, ray, deep)}
+_tables = jax.jit(jax.vmap(_table.build))
 
 
-@_compiled
-def log_prob(parameters: Parameters, log_norm: Array, v: Array, *, depth: int, width: int) -> Array:
+@jax.jit
+def log_prob(density: AnyDensity, log_norm: Array, v: Array) -> Array:
     """Log density with respect to v, -inf outside the support."""
 
-    def one(p: Parameters, log_norm: Array, v: Array) -> Array:
-        law = density(p, depth, width)
-        inside = jnp.isfinite(v) if depth == 0 else (v > 0) & jnp.isfinite(v)
-        z = law.to_z(jnp.where(inside, v, 1.0))
-        value = law.log_density(z) - law.log_jacobian(z) - log_norm
+    def one(density: AnyDensity, log_norm: Array, v: Array) -> Array:
+        inside = _inside(density, v)
+        z = density.to_z(jnp.where(inside, v, 1.0))
+        value = density.log_density(z) - density.log_jacobian(z) - log_norm
         return jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
 
-    return jax.vmap(one)(parameters, log_norm, v)
+    return jax.vmap(one)(density, log_norm, v)
 
 
-@_compiled
-def cdf(parameters: Parameters, table: Table, v: Array, *, depth: int, width: int) -> Array:
+@jax.jit
+def cdf(density: AnyDensity, table: Table, v: Array) -> Array:
     """Mass at or below v."""
 
-    def one(p: Parameters, table: Table, v: Array) -> Array:
-        law = density(p, depth, width)
-        inside = jnp.isfinite(v) if depth == 0 else (v > 0) & jnp.isfinite(v)
-        value = _table.cdf(table, law.to_z(jnp.where(inside, v, 1.0)))
+    def one(density: AnyDensity, table: Table, v: Array) -> Array:
+        inside = _inside(density, v)
+        value = _table.cdf(table, density.to_z(jnp.where(inside, v, 1.0)))
         outside = jnp.where(jnp.isnan(v), jnp.nan, jnp.where(v > 0, 1.0, 0.0))
         return jnp.where(inside, value, outside)
 
-    return jax.vmap(one)(parameters, table, v)
+    return jax.vmap(one)(density, table, v)
 
 
-@_compiled
-def quantile(parameters: Parameters, table: Table, q: Array, *, depth: int, width: int) -> tuple[Array, Array]:
-    """Quantile v of q, and the logarithm of dv/dz there plus z's own: log v at depth >= 1."""
+@jax.jit
+def quantile(density: AnyDensity, table: Table, q: Array) -> tuple[Array, Array]:
+    """Quantile v of q, and the logarithm of dv/dz there, which is log v at depth >= 1."""
 
-    def one(p: Parameters, table: Table, q: Array) -> tuple[Array, Array]:
-        law = density(p, depth, width)
+    def one(density: AnyDensity, table: Table, q: Array) -> tuple[Array, Array]:
         z = _table.icdf(table, q)
-        return law.to_v(z), law.log_jacobian(z)
+        return density.to_v(z), density.log_jacobian(z)
 
-    return jax.vmap(one)(parameters, table, q)
+    return jax.vmap(one)(density, table, q)
 
 
-@_compiled
-def mean_variance(parameters: Parameters, table: Table, *, depth: int, width: int) -> tuple[Array, Array]:
-    """Mean and variance of v: closed at depth 0, by quadrature with the analytic tail at depth 1."""
+@jax.jit
+def mean_variance(parameters: Parameters, density: AnyDensity, table: Table) -> tuple[Array, Array]:
+    """Mean and variance of v: closed at depth 0, by quadrature with analytic tails at depth >= 1."""
+    if isinstance(density, Line):
+        return jax.vmap(_line_moments)(parameters)
+    return jax.vmap(_ray_moments)(density, table)
 
-    def on_line(p: Parameters) -> tuple[Array, Array]:
-        temperature, b = p.temperature * width, p.beta1 + p.weight_decay / width
-        mean = p.beta2 / b
-        noise = p.alpha1 * mean**2 - 2 * p.alpha2 * mean + p.alpha3
-        room = b - temperature * p.alpha1
-        variance = jnp.where(room > 0, temperature * noise / jnp.where(room > 0, room, 1.0), jnp.inf)
-        return mean, variance
 
-    def on_ray(p: Parameters, table: Table) -> tuple[Array, Array]:
-        law = density(p, depth, width)
-        last = table.edges[-1]
-        height = jnp.exp(law.log_density(last))
+@jax.jit
+def deep_mode(density: Deep) -> Array:
+    """Mode of v at depth >= 2."""
+    return jax.vmap(Deep.mode)(density)
 
-        def right(power: int) -> Array:
-            return height * jnp.exp(power * last) / (table.right_rate - power)
 
-        nodes, _ = panel_nodes(table.edges)
-        ratio = jnp.exp(nodes)
-        zero = jnp.zeros_like(last)
-        mean = _table.expectation(table, law, ratio, zero, right(1))
-        square_right = right(2) - 2 * mean * right(1) + mean**2 * right(0)
-        variance = _table.expectation(table, law, (ratio - mean) ** 2, mean**2, square_right)
-        v0 = law.to_v(zero)
-        return mean * v0, variance * v0**2
+def _line_moments(p: Parameters) -> tuple[Array, Array]:
+    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
+    mean = p.beta2 / b
+    noise = p.alpha1 * mean**2 - 2 * p.alpha2 * mean + p.alpha3
+    room = b - temperature * p.alpha1
+    variance = jnp.where(room > 0, temperature * noise / jnp.where(room > 0, room, 1.0), jnp.inf)
+    return jnp.where(jnp.isnan(p.temperature), jnp.nan, mean), variance
 
-    return jax.vmap(on_line)(parameters) if depth == 0 else jax.vmap(on_ray)(parameters, table)
+
+def _ray_moments(density: Ray | Deep, table: Table) -> tuple[Array, Array]:
+    last = table.edges[-1]
+    height = jnp.exp(density.log_density(last))
+
+    def right(power: int) -> Array:
+        return height * jnp.exp(power * last) / (table.right_rate - power)
+
+    nodes, _ = panel_nodes(table.edges)
+    ratio = jnp.exp(nodes)
+    # Mean of exp(z) on the left tail, whose density is exp(rate z).
+    left = jnp.exp(table.edges[0]) * table.left_rate / (1 + table.left_rate)
+    mean = _table.expectation(table, density, ratio, left, right(1))
+    square_right = right(2) - 2 * mean * right(1) + mean**2 * right(0)
+    variance = _table.expectation(table, density, (ratio - mean) ** 2, mean**2 - 2 * mean * left, square_right)
+    v0 = density.to_v(jnp.zeros_like(last))
+    return mean * v0, variance * v0**2
+
+
+def _inside(density: AnyDensity, v: Array) -> Array:
+    return jnp.isfinite(v) if isinstance(density, Line) else (v > 0) & jnp.isfinite(v)

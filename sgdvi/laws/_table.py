@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from sgdvi.laws._density import Density
-from sgdvi.laws._panels import TO_INTEGRAL, TO_SERIES, WEIGHTS, clenshaw, panel_edges, panel_nodes
+from sgdvi.laws._panels import TO_INTEGRAL, TO_SERIES, WEIGHTS, apply, clenshaw, locate, panel_edges, panel_nodes
 
 # Bisection halves the bracket and Newton squares the error: enough for 16-node panels in either case.
 _STEPS = 12
@@ -37,7 +36,9 @@ class Table(NamedTuple):
 
 def build(density: Density) -> Table:
     """Integrate a density panel by panel."""
-    edges = panel_edges(density.log_density, density.shape())
+    # The integrals do not depend on where the panels are, so nothing of their placement is differentiated.
+    fixed = jax.lax.stop_gradient(density)
+    edges = panel_edges(fixed.log_density, fixed.shape())
     nodes, half = panel_nodes(edges)
     values = jnp.exp(density.log_density(nodes)) * half[:, None]
     masses = jnp.sum(values * WEIGHTS, axis=-1)
@@ -50,8 +51,8 @@ def build(density: Density) -> Table:
     return Table(
         log_norm=jnp.log(norm),
         edges=edges,
-        series=_apply(TO_SERIES, values) / norm,
-        integral=_apply(TO_INTEGRAL, values) / norm,
+        series=apply(TO_SERIES, values) / norm,
+        integral=apply(TO_INTEGRAL, values) / norm,
         below=below / norm,
         above=above / norm,
         left_rate=jnp.exp(density.log_density(first)) / left,
@@ -61,7 +62,7 @@ def build(density: Density) -> Table:
 
 def cdf(table: Table, z: Array) -> Array:
     """Mass at or below z."""
-    index, s = _locate(table, z)
+    index, s = locate(table.edges, z)
     inner = table.below[index] + clenshaw(table.integral[index], s)
     left = table.below[0] * jnp.exp(table.left_rate * jnp.minimum(z - table.edges[0], 0.0))
     right = table.above[-1] * jnp.exp(-table.right_rate * jnp.maximum(z - table.edges[-1], 0.0))
@@ -100,21 +101,9 @@ def icdf(table: Table, q: Array) -> Array:
 def expectation(table: Table, density: Density, values: Array, left: Array, right: Array) -> Array:
     """Integral of a function against the law.
 
-    ``values`` are the function's values at the panels' nodes; ``left`` is its (constant) value on the left tail and
+    ``values`` are the function's values at the panels' nodes; ``left`` is its mean on the left tail and
     ``right`` the integral over the right tail of the function times exp(log density), not yet normalised.
     """
     nodes, half = panel_nodes(table.edges)
     weights = jnp.exp(density.log_density(nodes) - table.log_norm) * half[:, None] * WEIGHTS
     return jnp.sum(weights * values) + left * table.below[0] + right * jnp.exp(-table.log_norm)
-
-
-def _apply(matrix: np.ndarray, values: Array) -> Array:
-    # Not a dot product: its transpose would ask for float64 where the caller's JAX, outside our context, has none.
-    return jnp.sum(values[:, None, :] * matrix, axis=-1)
-
-
-def _locate(table: Table, z: Array) -> tuple[Array, Array]:
-    index = jnp.clip(jnp.searchsorted(table.edges, z, side="right") - 1, 0, len(table.edges) - 2)
-    start, stop = table.edges[index], table.edges[index + 1]
-    inside = jnp.clip(z, table.edges[0], table.edges[-1])
-    return index, 2 * (inside - start) / (stop - start) - 1

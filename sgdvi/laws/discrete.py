@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from sgdvi._check import InputError, finite_vector, message, non_negative, positive, require, whole
 
 # Points of the lattice on which the law of a minibatch mean is computed; its error falls like the square.
-_LATTICE = 2**18
+_LATTICE = 2**16
 # Half width of the lattice in standard deviations of the sum, beyond the range of one term.
 _SPREADS = 14.0
 
@@ -103,7 +103,7 @@ def discrete_threshold(
     """
     decay = non_negative("weight_decay", weight_decay)
     products = _Products(x, y, batch_size, sign)
-    rates = np.geomspace(1e-4, 1e3, 281) / products.size
+    rates = np.geomspace(1e-4, 1e3, 141) / products.size
     exponents = np.array([products.exponent(rate, decay) for rate in rates])
     negative = exponents < 0
     if not negative.any():

@@ -11,7 +11,7 @@ from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import require, whole
 from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
-from sgdvi.laws.phases import critical_temperature
+from sgdvi.laws.phases import critical_temperature, law_exists
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.moments import Moments
 
@@ -42,7 +42,7 @@ class StationaryLaw(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.depth, self.width, self.moments = depth, width, moments
-        self.temperature, self.weight_decay = keep(temperature), keep(weight_decay)
+        self.temperature, self.weight_decay = temperature, weight_decay
         self.zero_mass, self.sign = zero_mass, sign
         super().__init__(batch_shape=self._law_shape, validate_args=validate_args)
 
@@ -56,9 +56,7 @@ class StationaryLaw(Distribution):
                 for leaf in jax.tree.leaves((self.moments, self.temperature, self.weight_decay))
             )
             a2, b2 = sign * a2, sign * b2
-            proper = temperature > 0
-            if self.depth > 0:
-                proper &= temperature * a3 < b2 - decay
+            proper = law_exists(self.depth, a3, b2, decay, temperature)
 
             # Any fixed data will do where there is no law; it keeps nan out of the other branch's gradients.
             def fill(value: Array, other: float) -> Array:
@@ -67,8 +65,14 @@ class StationaryLaw(Distribution):
             moments = Moments.tree_unflatten(
                 None, (fill(a1, 2.0), fill(a2, 2.0), fill(a3, 3.0), fill(b1, 1.0), fill(b2, 1.0))
             )
+            # Values on the other side of 0 are no mistake here: the law has density 0 there.
             return SGDStationary(
-                moments, fill(temperature, 0.1), depth=self.depth, width=self.width, weight_decay=fill(decay, 0.0)
+                moments,
+                fill(temperature, 0.1),
+                depth=self.depth,
+                width=self.width,
+                weight_decay=fill(decay, 0.0),
+                validate_args=False,
             )
 
     def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
@@ -108,7 +112,7 @@ class StationaryLaw(Distribution):
         """Independent draws; exact zeros come from the atom."""
         shape = tuple(sample_shape) + self._law_shape
         key_atom, key_law = jax.random.split(key)
-        dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
         draws = self.law.sample(key_law, tuple(sample_shape))
         with jax.enable_x64(True):
             at_zero = jax.random.uniform(key_atom, shape, dtype=jnp.float64) < to_float64(self.zero_mass)
@@ -191,21 +195,23 @@ def stationary_law(
         For parameters that cannot be (concrete values only).
     """
     depth, width = whole("depth", depth), whole("width", width, least=1)
-    mass = keep(zero_mass)
+    mass = keep(zero_mass, moments)
     if not is_traced(mass):
         require(np.all((np.asarray(mass) >= 0) & (np.asarray(mass) <= 1)), "zero_mass must lie in [0, 1]", mass)
         require(depth > 0 or np.all(np.asarray(mass) == 0), "zero_mass must be 0 at depth 0: v = 0 holds nothing", mass)
     require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
-    parameters = (moments, keep(temperature), keep(weight_decay))
-    with jax.enable_x64(True):
+    parameters = (moments, keep(temperature, moments), keep(weight_decay, moments))
+    # Concrete parameters are judged as such, also while something else is being traced.
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         heat, decay = to_float64(parameters[1]), to_float64(parameters[2])
         if depth == 0:
             side = jnp.ones(())
             collapsed = jnp.zeros(jnp.broadcast_shapes(heat.shape, moments.batch_shape), bool)
         else:
             side = jnp.where(to_float64(moments.beta2) >= 0, 1.0, -1.0) if sign is None else jnp.asarray(float(sign))
-            room = side * to_float64(moments.beta2) - decay
-            collapsed = heat * to_float64(moments.alpha3) >= room
+            drift, spread = side * to_float64(moments.beta2), to_float64(moments.alpha3)
+            # Where there is no temperature there is no law either: nan, not a collapse.
+            collapsed = (heat > 0) & ~law_exists(depth, spread, drift, decay, heat)
         total = jnp.where(collapsed, 1.0, to_float64(mass))
         if not is_traced(parameters):
             _check_proper(moments, parameters[1], parameters[2], depth, width, np.asarray(collapsed), np.asarray(side))
@@ -230,5 +236,5 @@ def _check_proper(
     sign = int(side.flat[0])
     critical = np.asarray(critical_temperature(moments, depth, decay, sign=sign))
     if np.ptp(side) == 0 and np.all(critical > 0):
-        proper = np.where(collapsed, critical / 2, heat)
+        proper = np.where(collapsed, np.where(np.isfinite(critical), critical / 2, heat), heat)
         SGDStationary(moments, proper, depth=depth, width=width, weight_decay=decay, sign=sign)

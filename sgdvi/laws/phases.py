@@ -50,6 +50,15 @@ class Phase(enum.StrEnum):
         }[self.regime]
 
 
+def law_exists(depth: int, alpha3: Any, beta2: Any, weight_decay: Any, temperature: Any) -> Any:
+    """Whether there is a law on v > 0: below Tc at depth 1, for beta2 > 0 and no decay at depth 2 and above."""
+    if depth == 0:
+        return temperature > 0
+    if depth == 1:
+        return (temperature > 0) & (temperature * alpha3 < beta2 - weight_decay)
+    return (temperature > 0) & (beta2 > 0) & (weight_decay == 0)
+
+
 def critical_temperature(
     moments: Moments, depth: int = 1, weight_decay: ArrayLike = 0.0, *, sign: int | None = None
 ) -> Any:
@@ -84,8 +93,9 @@ def critical_temperature(
     depth = whole("depth", depth)
     if np.ndim(weight_decay) == 0 and not isinstance(weight_decay, jax.Array):
         non_negative("weight_decay", weight_decay)
-    decay = keep(weight_decay)
-    with jax.enable_x64(True):
+    decay = keep(weight_decay, moments)
+    # Concrete moments give a concrete temperature, also while something else is being traced.
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         beta2, alpha3, gamma = to_float64(moments.beta2), to_float64(moments.alpha3), to_float64(decay)
         drift = jnp.abs(beta2) if sign is None else sign * beta2
         if depth == 0:

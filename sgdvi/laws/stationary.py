@@ -13,7 +13,7 @@ from sgdvi._check import InputError, message, require, whole
 from sgdvi.laws import _scalar
 from sgdvi.laws._arrays import flatten_batch, give_back, is_traced, keep, restore_batch, to_float64
 from sgdvi.laws._density import Parameters
-from sgdvi.laws.phases import critical_temperature
+from sgdvi.laws.phases import critical_temperature, law_exists
 from sgdvi.moments import Moments
 
 # Below this, alpha1 alpha3 - alpha2^2 is rounding: the noise vanishes at some v and the law is of another kind.
@@ -34,7 +34,11 @@ class SGDStationary(Distribution):
 
         p(v) &\propto v^{B/(2\alpha_3 T) - 3/2} g^{-1 - B/(4 T \alpha_3)}
             \exp\Bigl(-\frac{\alpha_3\beta_1 - \alpha_2 B}{2 T \alpha_3\sqrt\Delta} A\Bigr)
-            && \text{depth 1, } v > 0,\; B = \beta_2 - \gamma.
+            && \text{depth 1, } v > 0,\; B = \beta_2 - \gamma,
+
+        \frac{d}{dv}\log p &= -\frac{3D}{n v} - \frac{g'}{g}
+            - \frac{d^{1-2/n}(\beta_1 v - \beta_2)}{n T v^{2D/n} g}
+            && \text{depth } D \ge 2,\; v > 0,\; n = D + 1,\; \gamma = 0.
 
     Exact for the stochastic gradient flow, so to first order in the learning rate for SGD itself.
 
@@ -45,13 +49,13 @@ class SGDStationary(Distribution):
     temperature
         Temperature T = learning rate / batch size for this loss; T > 0. Broadcasts against the moments.
     depth
-        Depth D: 0 (linear regression) or 1.
+        Depth D >= 0; 0 is linear regression.
     width
         Width d >= 1. Depth 0: the regression at d T and gamma/d. Depth 1: the law does not depend on it.
     weight_decay
-        Decay gamma >= 0; broadcasts.
+        Decay gamma >= 0; broadcasts. At depth 2 and above it must be 0: any decay makes zero attract in the end.
     sign
-        Branch at depth 1: +1 for v > 0, -1 for v < 0.
+        Branch at depth >= 1: +1 for v > 0, -1 for v < 0.
     validate_args
         As everywhere in NumPyro; values outside the support have log density -inf in any case.
 
@@ -65,7 +69,8 @@ class SGDStationary(Distribution):
     -----
     Computed in float64 whatever JAX's setting; results have the dtype of the value, or of the parameters where there
     is none. The normaliser, ``cdf``, ``icdf``, ``mean`` and ``variance`` come from Gauss-Legendre panels to about
-    1e-14; ``log_prob`` uses the closed form. Gradients flow to the value, temperature, weight decay and moments.
+    1e-14; ``log_prob`` uses the closed form, which depth 2 and above lack: there the exponent is integrated on panels
+    too. Gradients flow to the value, temperature, weight decay and moments.
 
     References
     ----------
@@ -97,30 +102,38 @@ class SGDStationary(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.depth = whole("depth", depth)
-        require(self.depth <= 1, "depth must be 0 or 1: deeper networks have no closed form", depth)
         self.width = whole("width", width, least=1)
         require(sign in (1, -1), "sign must be 1 (law on v > 0) or -1 (law on v < 0)", sign)
         require(isinstance(moments, Moments), "moments must be sgdvi.Moments", type(moments).__name__)
         self.sign = int(sign)
         self.moments = moments
-        self.temperature, self.weight_decay = keep(temperature), keep(weight_decay)
+        self.temperature, self.weight_decay = keep(temperature, moments), keep(weight_decay, moments)
         if not is_traced(moments, self.temperature, self.weight_decay):
             self._check_concrete()
         super().__init__(batch_shape=self._law_shape, validate_args=validate_args)
 
     def _check_concrete(self) -> None:
         temperature, decay = np.asarray(self.temperature), np.asarray(self.weight_decay)
-        require(np.all(temperature > 0) and np.all(np.isfinite(temperature)), "temperature must be above 0", temperature)
+        require(
+            np.all(temperature > 0) and np.all(np.isfinite(temperature)), "temperature must be above 0", temperature
+        )
         require(np.all(decay >= 0) and np.all(np.isfinite(decay)), "weight_decay must be at least 0", decay)
         with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.asarray(self.moments.delta) / (np.asarray(self.moments.alpha1) * np.asarray(self.moments.alpha3))
+            spread = np.asarray(self.moments.delta) / (
+                np.asarray(self.moments.alpha1) * np.asarray(self.moments.alpha3)
+            )
         if not np.all(spread > _DEGENERATE):
             rule = "Delta = alpha1 alpha3 - alpha2^2 must be above 0: SGD needs gradient noise at every v"
-            raise InputError(message(rule, self.moments.delta, "With y = k x exactly, SGD stops at k: there is no law."))
+            raise InputError(
+                message(rule, self.moments.delta, "With y = k x exactly, SGD stops at k: there is no law.")
+            )
         critical = np.asarray(critical_temperature(self.moments, self.depth, self.weight_decay, sign=self.sign))
         if not np.all(temperature < critical):
             side = "v > 0" if self.sign > 0 else "v < 0"
             advice = "sgdvi.stationary_law gives the point mass at 0 that SGD ends in."
+            if self.depth > 1 and np.any(decay > 0):
+                rule = "weight_decay must be 0 at depth 2 and above, or SGD ends at 0 at any temperature"
+                raise InputError(message(rule, decay, advice))
             if np.all(critical == 0):
                 rule = f"beta2 and the weight decay must leave a law on {side}; there is none at any temperature"
                 got = f"beta2 = {self.moments.beta2}, weight_decay = {decay}"
@@ -139,7 +152,7 @@ class SGDStationary(Distribution):
 
     @property
     def tail_exponent(self) -> Any:
-        """Exponent s of the power-law tail p ~ |v|^-s: 7/2 at depth 1, 2 + (beta1 + gamma)/(T alpha1) at depth 0."""
+        """Exponent s of the tail p ~ |v|^-s: 5 - 3/(D+1); at depth 0, 2 + (beta1 + gamma)/(T alpha1)."""
         if self.depth > 0:
             return 5 - 3 / (self.depth + 1)
         with jax.enable_x64(True):
@@ -154,21 +167,21 @@ class SGDStationary(Distribution):
         if self._validate_args:
             self._validate_sample(value)
         return self._on_values(
-            lambda p, t, v: _scalar.log_prob(p, t.log_norm, self.sign * v, **self._static), value
+            lambda density, table, v: _scalar.log_prob(density, table.log_norm, self.sign * v), value
         )
 
     def cdf(self, value: ArrayLike) -> Any:
         """Probability of a draw at or below ``value``."""
 
-        def flipped(p: Parameters, t: Any, v: Array) -> Array:
-            inner = _scalar.cdf(p, t, self.sign * v, **self._static)
+        def flipped(density: Any, table: Any, v: Array) -> Array:
+            inner = _scalar.cdf(density, table, self.sign * v)
             return inner if self.sign > 0 else 1 - inner
 
         return self._on_values(flipped, value)
 
     def icdf(self, q: ArrayLike) -> Any:
         """Quantile of ``q``; nan outside [0, 1]. Near Tc low quantiles underflow: see `log_icdf`."""
-        return self._on_values(lambda p, t, q: self.sign * self._quantile(p, t, q)[0], q)
+        return self._on_values(lambda density, table, q: self.sign * self._quantile(density, table, q)[0], q)
 
     def log_icdf(self, q: ArrayLike) -> Any:
         """Logarithm of the quantile's distance from zero, log |icdf(q)|, where the quantile itself underflows.
@@ -179,32 +192,30 @@ class SGDStationary(Distribution):
             At depth 0, where the law is on the whole line.
         """
         require(self.depth > 0, "log_icdf needs a law on one side of zero", "depth 0", "Use icdf.")
-        # dv/dz = v at depth 1, so the Jacobian's logarithm is log v.
-        return self._on_values(lambda p, t, q: self._quantile(p, t, q)[1], q)
+        # dv/dz = v at depth >= 1, so the Jacobian's logarithm is log v.
+        return self._on_values(lambda density, table, q: self._quantile(density, table, q)[1], q)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Independent draws by inversion, differentiable in the parameters.
 
         Draws below the smallest normal number of the dtype (near Tc) are returned as that number.
         """
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
         with jax.enable_x64(True):
             uniform = jax.random.uniform(key, tuple(sample_shape) + self._law_shape, minval=2.0**-60, dtype=jnp.float64)
-            draws = self._float64(lambda p, t, q: self._quantile(p, t, q)[0], uniform)
+            draws = self._float64(lambda density, table, q: self._quantile(density, table, q)[0], uniform)
             if self.depth > 0:
-                dtype = jnp.float64 if jax.config.jax_enable_x64 else jnp.float32  # type: ignore[attr-defined]
-                draws = jnp.maximum(draws, jnp.finfo(dtype).tiny)
-        dtype = jax.dtypes.canonicalize_dtype(jnp.float64)
-        with jax.enable_x64(True):
+                draws = jnp.maximum(draws, float(jnp.finfo(dtype).tiny))
             return jax.lax.convert_element_type(self.sign * draws, dtype)
 
     @property
     def mean(self) -> Any:
-        """Mean of v; exists at depth 0 and 1 for every temperature."""
+        """Mean of v; exists at every depth and temperature."""
         return self._summary(lambda mean, variance: self.sign * mean)
 
     @property
     def variance(self) -> Any:
-        """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1."""
+        """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1, finite at depth >= 1."""
         return self._summary(lambda mean, variance: variance)
 
     @property
@@ -215,6 +226,8 @@ class SGDStationary(Distribution):
             if self.depth == 0:
                 temperature, b = p.temperature * self.width, p.beta1 + p.weight_decay / self.width
                 value = (p.beta2 + 2 * temperature * p.alpha2) / (b + 2 * temperature * p.alpha1)
+            elif self.depth > 1:
+                value = self.sign * _scalar.deep_mode(self._built()[0])
             else:
                 linear = p.beta1 - 10 * p.alpha2 * p.temperature
                 constant = jnp.maximum(p.beta2 - p.weight_decay - 3 * p.alpha3 * p.temperature, 0.0)
@@ -234,35 +247,33 @@ class SGDStationary(Distribution):
         # From the leaves, not from batch_shape: under vmap the leaves have lost an axis that batch_shape still has.
         return np.broadcast_shapes(self.moments.batch_shape, np.shape(self.temperature), np.shape(self.weight_decay))
 
-    @property
-    def _static(self) -> dict[str, int]:
-        return {"depth": self.depth, "width": self.width}
-
     def _parameters(self) -> Parameters:
         """Parameters of the B laws, float64, mirrored for v < 0; temperature nan where there is no law."""
         data = self.moments if self.sign > 0 else self.moments.mirror()
-        leaves = [to_float64(leaf) for leaf in jax.tree.leaves((data, self.temperature, self.weight_decay))]
+        leaves = [
+            to_float64(leaf)
+            for leaf in jax.tree.leaves((data, self.temperature, self.weight_decay, self.width, self.depth))
+        ]
         p = Parameters(*(jnp.broadcast_to(leaf, self._law_shape).reshape(-1) for leaf in leaves))
-        exists = p.temperature > 0
-        if self.depth > 0:
-            exists &= p.temperature * p.alpha3 < p.beta2 - p.weight_decay
+        exists = law_exists(self.depth, p.alpha3, p.beta2, p.weight_decay, p.temperature)
         return p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
 
-    def _table(self) -> Any:
-        cached = self.__dict__.get("_table_cache")
+    def _built(self) -> tuple[Any, Any]:
+        """Density and table of the laws, made once where the parameters are concrete."""
+        cached = self.__dict__.get("_cache")
         if cached is None:
             with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-                cached = _scalar.tables(self._parameters(), **self._static)
+                cached = _scalar.build(self._parameters(), self.depth)
             if not is_traced(cached):
-                self._table_cache = cached
+                self._cache = cached
         return cached
 
-    def _quantile(self, p: Parameters, table: Any, q: Array) -> tuple[Array, Array]:
-        return _scalar.quantile(p, table, q if self.sign > 0 else 1 - q, **self._static)
+    def _quantile(self, density: Any, table: Any, q: Array) -> tuple[Array, Array]:
+        return _scalar.quantile(density, table, q if self.sign > 0 else 1 - q)
 
     def _float64(self, function: Any, value: Any) -> Array:
         flat, shape = flatten_batch(to_float64(value), self._law_shape)
-        return restore_batch(function(self._parameters(), self._table(), flat), shape)
+        return restore_batch(function(*self._built(), flat), shape)
 
     def _on_values(self, function: Any, value: Any) -> Any:
         with jax.enable_x64(True):
@@ -271,7 +282,7 @@ class SGDStationary(Distribution):
 
     def _summary(self, choose: Any) -> Any:
         with jax.enable_x64(True):
-            result = choose(*_scalar.mean_variance(self._parameters(), self._table(), **self._static))
+            result = choose(*_scalar.mean_variance(self._parameters(), *self._built()))
             result = result.reshape(self._law_shape)
         return give_back(result, None, self._leaves)
 

@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgdvi import InputError, Moments, SGDStationary, stationary_law
+
+M = Moments.linear(1.0, 1.0)
+V = np.array([-0.5, 0.0, 0.3, 1.2])
+
+
+def test_without_an_atom_it_is_the_law_of_the_branch():
+    law, branch = stationary_law(M, 0.1), SGDStationary(M, 0.1)
+    assert law.zero_mass == 0
+    np.testing.assert_allclose(law.log_prob(V[2:]), branch.log_prob(V[2:]), rtol=1e-13)
+    assert np.all(law.log_prob(V[:2]) == -np.inf)
+    np.testing.assert_allclose(law.cdf(V[2:]), branch.cdf(V[2:]), rtol=1e-13)
+    np.testing.assert_allclose(law.icdf(law.cdf(V[2:])), V[2:], rtol=1e-10)
+    assert law.mean == pytest.approx(float(branch.mean), rel=1e-13)
+    assert law.variance == pytest.approx(float(branch.variance), rel=1e-12)
+    assert law.mode == pytest.approx(float(branch.mode), rel=1e-13)
+
+
+def test_atom():
+    law, branch = stationary_law(M, 0.1, zero_mass=0.3), SGDStationary(M, 0.1)
+    assert law.log_prob(0.0) == pytest.approx(np.log(0.3))
+    np.testing.assert_allclose(law.log_prob(V[2:]), np.log(0.7) + branch.log_prob(V[2:]), rtol=1e-12)
+    np.testing.assert_allclose(law.cdf(np.array([-1e-9, 0.0])), [0.0, 0.3])
+    np.testing.assert_allclose(law.cdf(V[2:]), 0.3 + 0.7 * branch.cdf(V[2:]), rtol=1e-12)
+    np.testing.assert_allclose(law.icdf(np.array([0.1, 0.3])), [0.0, 0.0])
+    np.testing.assert_allclose(law.icdf(law.cdf(V[2:])), V[2:], rtol=1e-10)
+    draws = np.asarray(law.sample(jax.random.key(0), (100_000,)))
+    assert abs(np.mean(draws == 0) - 0.3) < 5 * np.sqrt(0.21 / 1e5)
+    assert law.mean == pytest.approx(draws.mean(), abs=5 * draws.std() / np.sqrt(1e5))
+    assert law.variance == pytest.approx(draws.var(), rel=0.05)
+    assert law.mode == 0
+
+
+def test_collapse():
+    law = stationary_law(M, 0.5)
+    assert law.zero_mass == 1
+    assert law.log_prob(0.0) == 0
+    assert law.log_prob(0.1) == -np.inf
+    np.testing.assert_array_equal(law.cdf(V), [0.0, 1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(law.icdf(np.array([0.01, 0.99])), [0.0, 0.0])
+    assert np.all(np.asarray(law.sample(jax.random.key(0), (9,))) == 0)
+    assert law.mean == law.variance == law.mode == 0
+    assert stationary_law(M, 0.1, weight_decay=5.0).zero_mass == 1
+    assert stationary_law(M, 0.1, depth=2, weight_decay=0.01).zero_mass == 1
+
+
+def test_no_temperature_collapses_a_deep_network_without_decay():
+    law, branch = stationary_law(M, 10.0, depth=2), SGDStationary(M, 10.0, depth=2)
+    assert law.zero_mass == 0
+    np.testing.assert_allclose(law.log_prob(V[2:]), branch.log_prob(V[2:]), rtol=1e-12)
+
+
+def test_negative_side_is_found_and_mirrored():
+    left, right = stationary_law(M.mirror(), 0.1, zero_mass=0.2), stationary_law(M, 0.1, zero_mass=0.2)
+    np.testing.assert_allclose(left.log_prob(-V), right.log_prob(V), rtol=1e-13)
+    q = np.array([0.1, 0.5, 0.79])
+    np.testing.assert_allclose(left.icdf(q), -right.icdf(1 - q), rtol=1e-10)
+    np.testing.assert_array_equal(left.icdf(np.array([0.8, 0.9])), [0.0, 0.0])
+    np.testing.assert_allclose(left.cdf(np.array([-1e-300, 0.0])), [0.8, 1.0], atol=1e-12)
+    assert left.mean == -right.mean
+    assert np.all(np.asarray(left.sample(jax.random.key(0), (99,))) <= 0)
+
+
+def test_depth_zero_has_no_atom():
+    law, line = stationary_law(M, 0.1, depth=0), SGDStationary(M, 0.1, depth=0)
+    np.testing.assert_allclose(law.log_prob(V), line.log_prob(V), rtol=1e-13)
+    np.testing.assert_allclose(law.cdf(V), line.cdf(V), rtol=1e-13)
+    assert law.tail_exponent == line.tail_exponent
+    with pytest.raises(InputError, match="zero_mass must be 0 at depth 0"):
+        stationary_law(M, 0.1, depth=0, zero_mass=0.1)
+
+
+def test_collapsed_and_proper_side_by_side(x64):
+    heats = jnp.array([0.1, 0.5])
+    law = stationary_law(M, heats)
+    np.testing.assert_array_equal(law.zero_mass, [0.0, 1.0])
+    np.testing.assert_allclose(law.mean, [SGDStationary(M, 0.1).mean, 0.0], rtol=1e-12)
+    by_vmap = jax.vmap(lambda t: stationary_law(M, t).log_prob(0.4))(heats)
+    np.testing.assert_allclose(by_vmap, [SGDStationary(M, 0.1).log_prob(0.4), -np.inf], rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(lambda law: law.cdf(0.4))(law), law.cdf(0.4), rtol=1e-13)
+    slopes = jax.vmap(jax.grad(lambda t: stationary_law(M, t).mean))(heats)
+    assert np.all(np.isfinite(slopes))
+    assert slopes[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"zero_mass": 1.5}, "zero_mass must lie in"),
+        ({"temperature": -0.1}, "temperature must be above 0"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
+        ({"sign": 0}, "sign must be"),
+        ({"moments": Moments(2.0, 2.0, 2.0, 1.0, 1.0)}, "Delta"),
+    ],
+)
+def test_bad_parameters(changes, words):
+    with pytest.raises(InputError, match=words):
+        stationary_law(**{"moments": M, "temperature": 0.1, **changes})
