@@ -6,6 +6,7 @@ names are imported on first use, so that ``import sgdvi`` and ``sgdvi --help`` s
 """
 
 import importlib
+import sys
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,19 @@ if TYPE_CHECKING:
     from sgdvi.problem import Problem as Problem
     from sgdvi.samplers import SGD as SGD
     from sgdvi.samplers import sample as sample
+
+
+def _bind_numpyro() -> None:
+    # `import arviz` leaves a lazy stand-in for NumPyro. `import numpyro.distributions` through it runs that package
+    # twice, and the second copy lacks its submodules: numpyro.factor then fails. Bind them again.
+    if "numpyro" in sys.modules:
+        getattr(sys.modules["numpyro"], "__version__", None)  # loads what is still lazy
+        for name in [name for name in sys.modules if name.startswith("numpyro.")]:
+            parent, _, child = name.rpartition(".")
+            vars(sys.modules[parent]).setdefault(child, sys.modules[name])
+
+
+_bind_numpyro()
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,16 @@ assert dict(jax.config.values) == before, "importing sgdvi changes global JAX se
 """
 
 
+# ArviZ puts a lazy stand-in in NumPyro's place; whichever comes first, NumPyro must be whole
+FIRST = ["arviz", "sgdvi.comparison", "sgdvi.diagnostics", "sgdvi.experiment", "sgdvi.report"]
+NUMPYRO = """
+import numpyro
+import numpyro.distributions as dist
+import sgdvi
+assert dist.distribution is sys.modules["numpyro.distributions.distribution"]
+"""
+
+
 @pytest.mark.parametrize("name", sgdvi.__all__)
 def test_name_exists(name: str) -> None:
     assert getattr(sgdvi, name) is not None
@@ -52,7 +62,11 @@ def test_star_import_and_type_checkers_see_the_same_names() -> None:
     assert set(sgdvi._CONTENTS) | sgdvi._MODULES | {"__version__"} == set(sgdvi.__all__)
 
 
-@pytest.mark.parametrize("code", [PROBE, SETTINGS], ids=["light", "harmless"])
+@pytest.mark.parametrize(
+    "code",
+    [PROBE, SETTINGS, *(f"import sys\nimport {first}\n{NUMPYRO}" for first in FIRST)],
+    ids=["light", "harmless", *(f"{first} before numpyro" for first in FIRST)],
+)
 def test_import_in_a_fresh_process(code: str, tmp_path: Path) -> None:
     # away from the checkout, so that the installed package is the one that answers
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpyro  # noqa: F401  before ArviZ, whose lazy stand-in for it would load its parts twice
 from arviz_stats.base import array_stats
 
 from sgdvi.diagnostics.findings import Finding, Status
