@@ -18,7 +18,7 @@ VERDICT_REACHED = 3
 @click.option("--batch-size", type=int, help="Rows per minibatch, with replacement.  [default: at most 16]")
 @click.option("--weight-decay", type=float, metavar="GAMMA", help="Sets the prior: sd² = σ²/(N GAMMA); 0 is flat.")
 @click.option("--chains", type=int, help="Chains of SGD.  [default: 8]")
-@click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 20000]")
+@click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")

@@ -15,6 +15,8 @@ _MOST_POINTS = 2_000
 _FEWEST_POINTS = 50
 _COARSE = 8
 _THIN = 0.9
+# A direction this much narrower than the widest, in units of the reference, counts as none: fuzz about a surface.
+_FUZZ = 1e-2
 
 
 def balance_residual(factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -91,10 +93,10 @@ def two_nn(points: np.ndarray) -> float:
 
 
 def linear_rank(points: np.ndarray) -> int:
-    """Return the number of directions in which standardised `points` (n, d) vary at all."""
+    """Return the number of directions in which standardised `points` (n, d) vary beyond fuzz."""
     centred = points - points.mean(axis=0)
     values = np.linalg.svd(centred, compute_uv=False)
-    return int((values > 1e-6 * max(values[0], 1e-300)).sum()) if values.size and values[0] > 0 else 0
+    return int((values > _FUZZ * max(values[0], 1e-300)).sum()) if values.size and values[0] > 0 else 0
 
 
 @dataclass(frozen=True)
@@ -124,24 +126,34 @@ class Dimension:
         return min(self.fine, self.coarse, float(self.rank))
 
 
-def whitening(points: np.ndarray) -> np.ndarray:
-    """Return the matrix (d, d) after which `points` (n, d) have the identity as covariance, as far as they can."""
+def whitening(points: np.ndarray, floor: float = 1e-6) -> np.ndarray:
+    """Return the matrix (d, d) after which `points` (n, d) have the identity as covariance, as far as they can.
+
+    Directions narrower than `floor` times the widest are left as narrow as they are.
+    """
     values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(points, rowvar=False)))
     top = max(float(values[-1]), 1e-300)
-    # Directions without variance are left as they are: blowing them up would turn rounding into a dimension.
-    scale = np.where(values > 1e-12 * top, 1 / np.sqrt(np.maximum(values, 1e-12 * top)), 1 / np.sqrt(top))
+    # Blowing up directions without variance would turn rounding into a dimension.
+    least = floor**2 * top
+    scale = np.where(values > least, 1 / np.sqrt(np.maximum(values, least)), 1 / np.sqrt(top))
     return vectors * scale
 
 
 def dimension(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension:
-    """Estimate the dimension of the support from `size` of the `points` (n, d), multiplied by `transform` first."""
+    """Estimate the dimension of the support from `size` of the `points` (n, d), multiplied by `transform` first.
+
+    Neighbours are then sought in units of the points' own covariance: a law that is narrow in some directions is not
+    one of lower dimension.
+    """
     size = int(min(size, len(points), _MOST_POINTS))
     rows = np.linspace(0, len(points) - 1, max(size, 1)).round().astype(int)
     chosen = np.asarray(points, dtype=np.float64)[rows]
     chosen = (chosen - chosen.mean(axis=0)) @ transform
+    rank = linear_rank(chosen)
+    chosen = chosen @ whitening(chosen, _FUZZ)
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
-    return Dimension(two_nn(chosen), two_nn(few), linear_rank(chosen), len(chosen), chosen.shape[1])
+    return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1])
 
 
 def support_dimension(run: str, mine: Dimension, against: str, reference: Dimension, thresholds: Thresholds) -> Finding:

@@ -15,6 +15,8 @@ from sgdvi.samplers.warmup import suggest_warmup
 
 NUM_CHAINS = 8
 NUM_STEPS = 20_000
+# A step of a linear network takes next to nothing, and near Tc a chain needs thousands of them for one effective draw.
+NUM_STEPS_LINEAR = 200_000
 BATCH_SIZE = 16
 # Draws that are kept per chain: more of them are correlated and make the files large.
 KEPT_DRAWS = 2_000
@@ -22,7 +24,7 @@ KEPT_DRAWS = 2_000
 MOST_OF_TC = 0.2
 # Default step sizes keep 2 eta (typical x^2) below this; the gap to the flow's law is about a tenth of it.
 LARGEST_STEP = 0.25
-MOST_WARMUP = 200_000
+MOST_WARMUP = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def make_plan(
     """
     rules: dict[str, str] = {}
     chains = _given_or("chains", num_chains, NUM_CHAINS, rules)
-    steps = _given_or("steps", num_steps, NUM_STEPS, rules)
+    steps = _given_or("steps", num_steps, NUM_STEPS if problem.exact is None else NUM_STEPS_LINEAR, rules)
     if batch_size is not None:
         batch_size = whole("batch_size", batch_size, least=1)
     if learning_rate is not None:

@@ -5,8 +5,9 @@ import math
 from sgdvi._check import non_negative, positive, require, whole
 from sgdvi.moments import Moments
 
-# Starts of order 1 must come within about 1e-3 (balance) and 1e-4 (fit) of where they are going.
-BALANCE_TIMES = 7.0
+# Starts of order 1 must come within about 1e-4 of the law (fit). The imbalance must fall below the spacing of the
+# draws, or the set they lie on looks thicker than a line: 1e-8.
+BALANCE_TIMES = 18.0
 FIT_TIMES = 10.0
 # At T = Tc the escape from 0 takes for ever; a tenth of the noiseless rate keeps the number finite.
 _SLOWEST = 0.1
@@ -46,7 +47,7 @@ def suggest_warmup(
     width: int = 1,
     weight_decay: float = 0.0,
 ) -> int:
-    """Return a number of warmup steps: seven balance times and ten fit times, in steps of the learning rate.
+    """Return a number of warmup steps: eighteen balance times and ten fit times, in steps of the learning rate.
 
     Parameters
     ----------

@@ -32,6 +32,8 @@ def test_ten_dimensions() -> None:
     reference, sample, mix = rng.normal(size=(1000, 10)), rng.normal(size=(1000, 10)), rng.normal(size=(10, 10))
     assert gate(sample @ mix, reference @ mix) is Status.PASS
     assert gate(1.5 * sample, reference) is Status.PASS
+    narrow = sample * np.where(np.arange(10) < 5, 1.0, 0.05)
+    assert gate(narrow, reference) is Status.PASS  # narrow in half of the directions, but in none without extent
     sample[:, 9] = sample[:, 8]
     assert gate(sample, reference) is Status.FAIL  # a linear subspace
 
