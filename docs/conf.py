@@ -32,6 +32,7 @@ html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "sgdvi"
 html_static_path = ["_static"]
+html_css_files = ["math.css"]
 templates_path: list[str] = []
 
 autodoc_typehints = "signature"
@@ -72,7 +73,10 @@ def inline_math(translator: HTML5Translator, node: nodes.math) -> None:
 
 
 def block_math(translator: HTML5Translator, node: nodes.math_block) -> None:
-    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    text = node.astext().strip()
+    if "&" in text or "\n\n" in text:
+        text = r"\begin{align*}" + text.replace("\n\n", r" \\ ") + r"\end{align*}"
+    translator.body.append(f'<div class="math">{convert(text, display="block")}</div>')
     raise nodes.SkipNode
 
 

@@ -1,6 +1,8 @@
 """What the pages promise is there: links, commands, versions, and every public name on an API page."""
 
+import doctest
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,6 +37,13 @@ def test_paths_in_the_guides_exist() -> None:
 def test_every_public_name_has_its_place_in_the_api_pages(name: str) -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/api/*.md"))
     assert re.search(rf"^\.\. auto\w+:: (sgdvi\.)?{name}$", text, re.MULTILINE), f"no API page shows sgdvi.{name}"
+
+
+def test_examples_in_docstrings() -> None:
+    modules = {sys.modules[getattr(sgdvi, name).__module__] for name in sgdvi._CONTENTS}
+    results = [doctest.testmod(module) for module in modules]
+    assert sum(result.attempted for result in results) > 0
+    assert not any(result.failed for result in results)
 
 
 def test_readme_has_two_commands_of_one_line() -> None:
