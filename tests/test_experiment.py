@@ -107,11 +107,13 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(monkeypatch)
     assert one.dtype == np.float64
 
 
-def test_a_depth_without_an_exact_law_is_compared_without_one():
-    result = run("small-n", depth=2, num_steps=400, num_chains=3, references=())
-    assert set(result.runs) == {"SGD"}
+def test_depth_two_has_a_law_but_no_closed_posterior():
+    result = run("diabetes", depth=2, num_steps=40_000, num_chains=8, references=())
+    assert set(result.runs) == {"SGD", "exact law"}
     assert result.plan.phase is None
-    assert {finding.status for finding in result.findings if finding.check == "law.gap"} == {Status.NOT_APPLICABLE}
+    (gap,) = [finding for finding in result.findings if finding.check == "law.gap"]
+    assert gap.status is Status.PASS
+    assert "without the prior's weight decay" in gap.meaning
 
 
 def test_an_interruption_carries_what_had_been_finished(monkeypatch):

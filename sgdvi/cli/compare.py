@@ -11,7 +11,7 @@ VERDICT_REACHED = 3
 
 @click.command(short_help="Compare SGD with the posterior on a model and write a report.")
 @click.argument("model")
-@click.option("--depth", type=int, help="Depth of a linear network: 0 or 1 have exact laws.  [default: the model's]")
+@click.option("--depth", type=int, help="Depth of a linear network; 0 is regression.  [default: the model's]")
 @click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
 @click.option("--learning-rate", type=float, help="Of SGD on the negative log joint over N.  [default: see below]")
 @click.option("--temperature", metavar="T", help="Instead of the rate: a number, or a multiple of Tc: 0.5Tc.")

@@ -185,10 +185,6 @@ def _stationary(known: Known) -> tuple[Any, str]:
         return None, "The temperature is unknown: this optimizer has no constant learning rate."
     if temperature == 0:
         return None, "Batches of all rows without replacement have no noise: there is no law."
-    if known.network.depth > 1:
-        return None, (
-            f"The exact law of SGD is available at depth 0 and 1; this network has depth {known.network.depth}."
-        )
     try:
         return known.network.law(temperature), ""
     except InputError as error:
@@ -208,11 +204,11 @@ def _posterior(known: Known) -> tuple[Any, str]:
 
 
 def _setting(known: Known | None) -> Setting | None:
-    if known is None or known.learning_rate is None or not known.temperature or known.network.depth > 1:
+    if known is None or known.learning_rate is None or not known.temperature:
         return None
     network, temperature = known.network, known.temperature
     critical = float(network.critical_temperature)
-    if network.depth == 0:
+    if network.depth != 1:
         return Setting(temperature, critical, learning_rate=known.learning_rate)
     label = str(phase(network.moments, temperature, network.depth, network.weight_decay))
     if not known.replace:  # the exact threshold is that of batches with replacement

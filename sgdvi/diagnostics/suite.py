@@ -252,7 +252,9 @@ def own_law(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
         return _nothing("law.gap", run.name, title, Status.UNKNOWN, "No chain with finite draws is left.")
     else:
         distance = distances.measure(run.points[facts.functional], points, thresholds.null_quantile)
-        law = "exact stationary law of SGD" if sgd else "exact posterior"
+        # At depth 2 and above that is the law without the prior's decay: see LinearNetwork.law.
+        bare = " (without the prior's weight decay)" if len(facts.factors) > 2 else ""
+        law = f"exact stationary law of SGD{bare}" if sgd else "exact posterior"
         return _survivors(run, laws.gap(run.name, facts.functional, distance, law, thresholds, discrete=sgd))
     return _nothing("law.gap", run.name, title, Status.NOT_APPLICABLE, reason)
 

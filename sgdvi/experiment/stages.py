@@ -28,8 +28,8 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
     if problem.exact is not None:
         network = problem.exact
         temperature = plan.temperature
-        if temperature is not None and network.depth <= 1:
-            yield "exact law", "what SGD ends in, in closed form", lambda: network.law(temperature)
+        if temperature is not None:
+            yield "exact law", "what SGD ends in", lambda: network.law(temperature)
         if network.depth <= 1:
             yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
     if "NUTS" in references:
