@@ -49,7 +49,14 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
         problem = problem.with_options(**{name: value for name, value in changes.items() if value is not None})
         folder = out or _default_folder(problem)
         check_folder(folder, overwrite)
-        say(f"sgdvi compare {problem.name}: {len(problem.data[0])} rows")
+        # Said with the first stage, so that bad input gets its one line alone.
+        heading = [f"sgdvi compare {problem.name}: {len(problem.data[0])} rows"]
+
+        def announce(name: str, text: str) -> None:
+            if heading:
+                say(heading.pop())
+            say(f"  {name}: {text}")
+
         try:
             result = run(
                 problem,
@@ -61,7 +68,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
                 num_steps=options["steps"],
                 seed=options["seed"],
                 progress=not quiet and sys.stderr.isatty(),
-                on_stage=lambda name, text: say(f"  {name}: {text}"),
+                on_stage=announce,
                 command=_command(),
             )
         except Interrupted as error:

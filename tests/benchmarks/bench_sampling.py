@@ -54,6 +54,6 @@ def measure() -> Iterator[tuple[str, int, int, float, float]]:
 
 
 if __name__ == "__main__":
-    print(f"{'model':<14}{'batch':>6}{'chains':>8}{'chain-steps/s':>16}{'bar':>8}")  # noqa: T201
+    print(f"{'model':<14}{'batch':>6}{'chains':>8}{'chain-steps/s':>16}{'bar':>8}")
     for name, batch_size, chains, pace, share in measure():
-        print(f"{name:<14}{batch_size:>6}{chains:>8}{pace:>16.3g}{share:>8.2%}")  # noqa: T201
+        print(f"{name:<14}{batch_size:>6}{chains:>8}{pace:>16.3g}{share:>8.2%}")
