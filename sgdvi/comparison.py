@@ -111,7 +111,9 @@ class Comparison:
         return write_html(self, path)
 
     def __str__(self) -> str:
-        lines = textwrap.wrap(self.verdict.sentence, _WIDTH)
+        lines = [*textwrap.wrap(self.verdict.sentence, _WIDTH), ""]
+        for reason in self.verdict.reasons:
+            lines += textwrap.wrap(reason, _WIDTH, initial_indent="- ", subsequent_indent="  ")
         for name in self.functionals if len(self.functionals) <= 3 else ():
             rows = [(run, *(_cell(row.get(key)) for key in _COLUMNS)) for run, row in self._rows(name)]
             lines += ["", *_table([(name, *_COLUMNS.values()), *rows])]

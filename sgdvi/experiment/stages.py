@@ -1,5 +1,6 @@
 """The runs of an experiment, one after the other: each a name and a function that returns a run."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -66,4 +67,9 @@ def _variational(problem: Problem, name: str, key: Any) -> Callable[[], Any]:
 def _describe(plan: Plan) -> str:
     steps = f"{plan.num_warmup:,} + {plan.num_steps:,} steps" if plan.num_warmup else f"{plan.num_steps:,} steps"
     text = f"{plan.num_chains} chains, {steps}, learning rate {plan.learning_rate:.3g}, batch {plan.batch_size}"
-    return text if plan.temperature is None else f"{text}, T = {plan.temperature:.3g}"
+    if plan.temperature is None:
+        return text
+    critical = plan.critical_temperature
+    share = f" = {plan.temperature / critical:.3g} Tc" if critical and math.isfinite(critical) else ""
+    phase = f", phase {plan.phase}" if plan.phase else ""
+    return f"{text}, T = {plan.temperature:.3g}{share}{phase}"
