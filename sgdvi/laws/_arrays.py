@@ -20,6 +20,16 @@ def to_float64(value: Any) -> Array:
     return jnp.asarray(np.asarray(value, dtype=np.float64))
 
 
+def uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    """Draw float64 numbers from the open interval (0, 1), from pairs of 32-bit words.
+
+    JAX's own float64 generator has 64-bit integers inside, which cannot be lowered where the caller's JAX, outside our
+    context, has 32 bits only.
+    """
+    words = jax.random.bits(key, (2, *shape), jnp.uint32).astype(jnp.float64)
+    return jnp.minimum((words[0] + (words[1] + 0.5) * 2.0**-32) * 2.0**-32, 1 - 2.0**-53)
+
+
 def keep(value: Any, like: Any) -> Any:
     """Hold a parameter as it came: arrays as they are, Python numbers in NumPy at the precision of ``like``."""
     if isinstance(value, jax.Array):

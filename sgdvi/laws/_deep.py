@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from sgdvi.laws._density import TAIL, Parameters, noise_gap
-from sgdvi.laws._panels import TO_INTEGRAL, Shape, apply, clenshaw, locate, panel_nodes
+from sgdvi.laws._panels import TO_INTEGRAL, Shape, apply, clenshaw, locate, panel_nodes, rows
 
 # Panels on either side of v*.
 _SIDE = 40
@@ -100,7 +100,7 @@ class Deep(NamedTuple):
     def _potential(self, x: Array) -> Array:
         table, p, m = self.potential, self.parameters, order(self.parameters)
         index, s = locate(table.edges, x)
-        inner = table.at_edges[index] + clenshaw(table.series[index], s)
+        inner = rows(table.at_edges, index) + clenshaw(rows(table.series, index), s)
         # Beyond the panels the leading terms are exact: beta2 v^-m/(m alpha3) near 0, -beta1 v^-(1+m)/((1+m) alpha1)
         # far out.
         low, high = table.edges[0], table.edges[-1]

@@ -115,3 +115,27 @@ def locate(edges: Array, z: Array) -> tuple[Array, Array]:
     index = jnp.clip(jnp.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
     inside = jnp.clip(z, edges[0], edges[-1])
     return index, 2 * (inside - edges[index]) / (edges[index + 1] - edges[index]) - 1
+
+
+@jax.custom_vjp
+def rows(table: Array, index: Array) -> Array:
+    """Rows of a table, float64, at an index per point.
+
+    Its gradient is scattered in float64 here: the transpose of a gather would make its zeros where the caller's JAX,
+    outside our context, has 32 bits only. The price is that forward-mode differentiation alone does not pass.
+    """
+    return table[index]
+
+
+def _rows_forward(table: Array, index: Array) -> tuple[Array, tuple[Array, int]]:
+    return table[index], (index, len(table))
+
+
+def _rows_backward(residual: tuple[Array, int], cotangent: Array) -> tuple[Array, np.ndarray]:
+    index, count = residual
+    with jax.enable_x64(True):
+        zeros = jnp.zeros((count, *cotangent.shape[index.ndim :]), cotangent.dtype)
+        return zeros.at[index].add(cotangent), np.zeros(index.shape, jax.dtypes.float0)
+
+
+rows.defvjp(_rows_forward, _rows_backward)

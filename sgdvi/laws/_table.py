@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from sgdvi.laws._density import Density
-from sgdvi.laws._panels import TO_INTEGRAL, TO_SERIES, WEIGHTS, apply, clenshaw, locate, panel_edges, panel_nodes
+from sgdvi.laws._panels import TO_INTEGRAL, TO_SERIES, WEIGHTS, apply, clenshaw, locate, panel_edges, panel_nodes, rows
 
 # Bisection halves the bracket and Newton squares the error: enough for 16-node panels in either case.
 _STEPS = 12
@@ -63,7 +63,7 @@ def build(density: Density) -> Table:
 def cdf(table: Table, z: Array) -> Array:
     """Mass at or below z."""
     index, s = locate(table.edges, z)
-    inner = table.below[index] + clenshaw(table.integral[index], s)
+    inner = rows(table.below, index) + clenshaw(rows(table.integral, index), s)
     left = table.below[0] * jnp.exp(table.left_rate * jnp.minimum(z - table.edges[0], 0.0))
     right = table.above[-1] * jnp.exp(-table.right_rate * jnp.maximum(z - table.edges[-1], 0.0))
     value = jnp.where(z < table.edges[0], left, jnp.where(z > table.edges[-1], 1 - right, inner))
@@ -73,10 +73,12 @@ def cdf(table: Table, z: Array) -> Array:
 def icdf(table: Table, q: Array) -> Array:
     """Coordinate z below which the mass is q: Newton steps inside a bracket, on the panel's own series."""
     index = jnp.clip(jnp.searchsorted(table.below, q, side="right") - 1, 0, len(table.edges) - 2)
-    integral, series = table.integral[index], table.series[index]
-    target = q - table.below[index]
+    integral, series = rows(table.integral, index), rows(table.series, index)
+    start = rows(table.below, index)
+    target = q - start
     low, high = -jnp.ones_like(q), jnp.ones_like(q)
-    s = jnp.clip(2 * target / (table.below[index + 1] - table.below[index]) - 1, -1.0, 1.0)
+    guess = jax.lax.stop_gradient(target / (table.below[index + 1] - start))
+    s = jnp.clip(2 * guess - 1, -1.0, 1.0)
 
     def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         s, low, high = state

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import require, whole
-from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
+from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64, uniform
 from sgdvi.laws.phases import critical_temperature, law_exists
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.moments import Moments
@@ -115,7 +115,7 @@ class StationaryLaw(Distribution):
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
         draws = self.law.sample(key_law, tuple(sample_shape))
         with jax.enable_x64(True):
-            at_zero = jax.random.uniform(key_atom, shape, dtype=jnp.float64) < to_float64(self.zero_mass)
+            at_zero = uniform(key_atom, shape) < to_float64(self.zero_mass)
             result = jnp.where(at_zero, 0.0, to_float64(self.sign) * to_float64(draws))
             return jax.lax.convert_element_type(result, dtype)
 

@@ -11,7 +11,7 @@ from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import InputError, message, require, whole
 from sgdvi.laws import _scalar
-from sgdvi.laws._arrays import flatten_batch, give_back, is_traced, keep, restore_batch, to_float64
+from sgdvi.laws._arrays import flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
 from sgdvi.laws._density import Parameters
 from sgdvi.laws.phases import critical_temperature, law_exists
 from sgdvi.moments import Moments
@@ -202,8 +202,8 @@ class SGDStationary(Distribution):
         """
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
         with jax.enable_x64(True):
-            uniform = jax.random.uniform(key, tuple(sample_shape) + self._law_shape, minval=2.0**-60, dtype=jnp.float64)
-            draws = self._float64(lambda density, table, q: self._quantile(density, table, q)[0], uniform)
+            levels = uniform(key, tuple(sample_shape) + self._law_shape)
+            draws = self._float64(lambda density, table, q: self._quantile(density, table, q)[0], levels)
             if self.depth > 0:
                 draws = jnp.maximum(draws, float(jnp.finfo(dtype).tiny))
             return jax.lax.convert_element_type(self.sign * draws, dtype)

@@ -359,6 +359,43 @@ def test_works_in_jit_with_32_bit_jax_and_all_warnings_as_errors():
     assert float(value) == pytest.approx(float(SGDStationary(m, 0.1).log_prob(0.5)), rel=1e-5)
     assert jax.jit(jax.vmap(lambda t: SGDStationary(m, t).icdf(0.5)))(jnp.array([0.1, 0.2])).shape == (2,)
 
+    def path(t):
+        law = SGDStationary(m, t)
+        draw = law.sample(jax.random.key(0))
+        return law.log_prob(draw) + law.cdf(draw)
+
+    slope = jax.jit(jax.grad(path))(0.1)
+    with jax.enable_x64(True):
+        want = jax.grad(path)(0.1)
+    assert float(slope) == pytest.approx(float(want), rel=1e-4)
+
+
+def test_hessian_of_what_is_read_off_the_table(x64):
+    m, h = Moments.linear(1.0, 1.0), 1e-4
+
+    def value(t):
+        return SGDStationary(m, t).cdf(0.6)
+
+    want = (value(0.1 + h) - 2 * value(0.1) + value(0.1 - h)) / h**2
+    assert jax.hessian(value)(0.1) == pytest.approx(float(want), rel=1e-5)
+
+
+def test_as_a_guide(x64):
+    """The law with a free temperature, fitted to data of a known temperature by maximising the ELBO."""
+    m = Moments.linear(1.0, 1.0)
+    target = SGDStationary(m, 0.15)
+
+    def model():
+        numpyro.sample("v", target)
+
+    def guide():
+        heat = numpyro.param("heat", 0.05, constraint=dist.constraints.interval(0.01, 0.3))
+        numpyro.sample("v", SGDStationary(m, heat))
+
+    svi = numpyro.infer.SVI(model, guide, numpyro.optim.Adam(0.05), numpyro.infer.Trace_ELBO(16))
+    result = svi.run(jax.random.key(0), 200, progress_bar=False)
+    assert float(result.params["heat"]) == pytest.approx(0.15, abs=0.02)
+
 
 def test_as_a_prior_under_nuts():
     law = SGDStationary(Moments.linear(1.0, 0.5), 0.1)
