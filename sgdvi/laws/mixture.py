@@ -49,6 +49,15 @@ class StationaryLaw(Distribution):
     @property
     def law(self) -> SGDStationary:
         """The law given v != 0, of |v|; where SGD has collapsed, some proper law that has no weight."""
+        # Kept where it is concrete: its table is then integrated once, not at every call.
+        cached = self.__dict__.get("_law")
+        if cached is None:
+            cached = self._branch()
+            if not is_traced(cached):
+                self._law = cached
+        return cached
+
+    def _branch(self) -> SGDStationary:
         with jax.enable_x64(True):
             sign = to_float64(self.sign)
             a1, a2, a3, b1, b2, temperature, decay = (
