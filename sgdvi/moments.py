@@ -158,9 +158,7 @@ class Moments:
     @property
     def delta(self) -> Any:
         """Delta = alpha1 alpha3 - alpha2^2, rounded once; zero where the noise vanishes at some v."""
-        first, first_error = _product(self.alpha1, self.alpha3)
-        second, second_error = _product(self.alpha2, self.alpha2)
-        return (first - second) + (first_error - second_error)
+        return difference_of_products(self.alpha1, self.alpha3, self.alpha2, self.alpha2)
 
     @property
     def minimizer(self) -> Any:
@@ -189,6 +187,13 @@ def _shares(weights: Any, count: int) -> np.ndarray:
     require(np.all(weights >= 0), "weights must not be negative", weights.min())
     require(np.sum(weights > 0) >= 3, "at least 3 rows must have a positive weight", int(np.sum(weights > 0)))
     return weights / weights.sum()
+
+
+def difference_of_products(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """a b - c d, rounded once: equal leading digits of the two products cost nothing."""
+    first, first_error = _product(a, b)
+    second, second_error = _product(c, d)
+    return (first - second) + (first_error - second_error)
 
 
 def _product(a: Any, b: Any) -> tuple[Any, Any]:

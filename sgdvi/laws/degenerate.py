@@ -1,0 +1,148 @@
+"""Data whose gradient noise vanishes at some v: which laws of SGD are invariant then, and where they live."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from sgdvi.laws._arrays import to_float64
+from sgdvi.moments import Moments, difference_of_products
+
+# Delta below this share of alpha1 alpha3 is rounding, and so is c below its share of the two terms it is made of.
+DELTA_ROUNDING = 1e-13
+_C_ROUNDING = 1e-12
+# Standard deviation of x^2 or x y, as a share of the mean, that rounding of the data alone can leave.
+_SPREAD_ROUNDING = 1e-14
+
+
+class Interpolation(NamedTuple):
+    """Data with y = k x - c/x in every row, so that g(v) = alpha1 (v - k)^2; float64, of the moments' shape.
+
+    Attributes
+    ----------
+    holds
+        Whether the data are of this kind: Delta = 0 and alpha1 > 0.
+    quiet
+        Whether there is no gradient noise at any v: x^2 and x y are the same in every row.
+    k, c
+        Slope and offset; of no meaning where ``holds`` is false.
+    """
+
+    holds: Array
+    quiet: Array
+    k: Array
+    c: Array
+
+
+class Support(NamedTuple):
+    """Invariant laws on v > 0 (at depth 0, on the line); float64 and bool arrays of one shape.
+
+    Attributes
+    ----------
+    proper
+        Whether a law with a density exists.
+    lower, upper
+        Ends of its support.
+    fixed
+        Whether a point mass away from zero attracts instead: SGD without noise there.
+    point
+        Where that is; 0 where there is none.
+    collapses
+        Whether zero attracts runs from some or all starts.
+    """
+
+    proper: Array
+    lower: Array
+    upper: Array
+    fixed: Array
+    point: Array
+    collapses: Array
+
+
+def interpolation(moments: Moments) -> Interpolation:
+    """Read k and c of y = k x - c/x off the moments; JAX-traceable, the caller holds ``jax.enable_x64(True)``.
+
+    Notes
+    -----
+    k = alpha2/alpha1 and c = k beta1 - beta2, formed as a difference of exact products: c carries one rounding of
+    the moments as they are, however small it is.
+    """
+    m = _float64(moments)
+    varies = m.alpha1 > (_SPREAD_ROUNDING * m.beta1) ** 2
+    noisy = m.alpha3 > (_SPREAD_ROUNDING * m.beta2) ** 2
+    alpha1 = jnp.where(varies, m.alpha1, 1.0)
+    c = difference_of_products(m.alpha2, m.beta1, m.alpha1, m.beta2) / alpha1
+    return Interpolation(
+        holds=varies & (~noisy | (m.delta <= DELTA_ROUNDING * m.alpha1 * m.alpha3)),
+        quiet=~varies & ~noisy,
+        k=jnp.where(noisy, m.alpha2 / alpha1, 0.0),
+        c=jnp.where(noisy, c, -m.beta2),
+    )
+
+
+def support(
+    moments: Moments, temperature: ArrayLike, depth: int, width: ArrayLike = 1, weight_decay: ArrayLike = 0.0
+) -> Support:
+    r"""Say which laws are invariant on v > 0, for data of every kind.
+
+    For v < 0 give ``moments.mirror()``. JAX-traceable; the caller holds ``jax.enable_x64(True)``.
+
+    Parameters
+    ----------
+    moments, temperature, width, weight_decay
+        As in `SGDStationary`; they broadcast.
+    depth
+        Depth D >= 0.
+
+    Returns
+    -------
+    Support
+        The law, if there is one, its ends, the point mass away from zero, and whether zero attracts.
+
+    Notes
+    -----
+    The noise of y = k x - c/x vanishes at k, where the drift has the sign of -c', :math:`c' = c + \gamma (d/k)^m`,
+    m = (D-1)/(D+1) (depth 0: :math:`c + \gamma k/d`). On the side where k > 0 runs cross k in that direction only:
+    c' > 0 leaves a law on (0, k), c' < 0 one on (k, infinity), and c' = 0 the point mass at k. At depth 1 zero
+    attracts for :math:`T \ge (\beta_2 - \gamma)/\alpha_3`, at depth 2 and above with any weight decay.
+    """
+    m, data = _float64(moments), interpolation(moments)
+    heat, units, decay = to_float64(temperature), to_float64(width), to_float64(weight_decay)
+    shape = jnp.broadcast_shapes(m.batch_shape, heat.shape, units.shape, decay.shape)
+    warm = heat > 0
+    if depth == 0:
+        curvature = m.beta1 + decay / units
+        sided, pull, pulls = data.holds, data.c + decay * data.k / units, jnp.abs(decay * data.k / units)
+        rest, collapses, stable = m.beta2 / curvature, jnp.zeros((), bool), jnp.ones((), bool)
+    else:
+        power = (depth - 1) / (depth + 1)
+        k = jnp.where(data.k > 0, data.k, 1.0)
+        pulls = decay * (units / k) ** power
+        sided, pull = data.holds & (data.k > 0), data.c + pulls
+        room = m.beta2 - (decay if depth == 1 else 0.0)
+        rest = jnp.maximum(room, 0.0) / m.beta1
+        collapses = heat * m.alpha3 >= room if depth == 1 else (m.beta2 <= 0) | (decay > 0)
+        # Growth rate of |v - k| about the fixed point: the noise there only helps it to attract.
+        spread = heat * m.alpha1 * (depth + 1) * k * (k / units) ** power
+        stable = m.beta1 - power * pulls / k + spread > 0
+        data = data._replace(quiet=data.quiet & (room > 0) & ((decay == 0) | (depth == 1)))
+    level = sided & (jnp.abs(pull) <= _C_ROUNDING * (jnp.abs(data.k) * m.beta1 + jnp.abs(m.beta2) + pulls))
+    fixed = warm & ((level & stable) | data.quiet)
+    above, below = sided & ~level & (pull < 0), sided & ~level & (pull > 0)
+    proper = warm & ~level & ~data.quiet & (above | ~collapses)
+    least = -jnp.inf if depth == 0 else 0.0
+    parts = (
+        proper,
+        jnp.where(above, data.k, least),
+        jnp.where(below, data.k, jnp.inf),
+        fixed,
+        jnp.where(fixed, jnp.where(data.quiet, rest, data.k), 0.0),
+        warm & collapses & ~data.quiet,
+    )
+    return Support(*(jnp.broadcast_to(part, shape) for part in parts))
+
+
+def _float64(moments: Moments) -> Moments:
+    leaves = moments.tree_flatten()[0]
+    return Moments.tree_unflatten(None, tuple(to_float64(leaf) for leaf in leaves))
