@@ -18,6 +18,8 @@ _CONTENTS = {
     "SGDStationary": "sgdvi.laws",
     "StationaryLaw": "sgdvi.laws",
     "stationary_law": "sgdvi.laws",
+    "memory": "sgdvi.laws.memory",
+    "Memory": "sgdvi.laws.memory",
     "critical_temperature": "sgdvi.laws",
     "discrete_threshold": "sgdvi.laws",
     "phase": "sgdvi.laws",
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from sgdvi.laws import discrete_threshold as discrete_threshold
     from sgdvi.laws import phase as phase
     from sgdvi.laws import stationary_law as stationary_law
+    from sgdvi.laws.memory import Memory as Memory
+    from sgdvi.laws.memory import memory as memory
     from sgdvi.linear import LinearNetwork as LinearNetwork
     from sgdvi.linear import linear_problem as linear_problem
     from sgdvi.moments import Moments as Moments

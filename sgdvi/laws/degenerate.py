@@ -1,8 +1,11 @@
 """Data whose gradient noise vanishes at some v: which laws of SGD are invariant then, and where they live."""
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -14,6 +17,10 @@ DELTA_ROUNDING = 1e-13
 _C_ROUNDING = 1e-12
 # Standard deviation of x^2 or x y, as a share of the mean, that rounding of the data alone can leave.
 _SPREAD_ROUNDING = 1e-14
+# Double exponential (tanh-sinh) rule on (0, 1): logarithms of the nodes, and weights.
+_T = np.linspace(-3.6, 3.6, 217)
+_LOG_NODES = -np.log1p(np.exp(-np.pi * np.sinh(_T)))
+_WEIGHTS = (_T[1] - _T[0]) * np.pi * np.cosh(_T) / (4 * np.cosh(np.pi / 2 * np.sinh(_T)) ** 2)
 
 
 class Interpolation(NamedTuple):
@@ -68,7 +75,7 @@ def interpolation(moments: Moments) -> Interpolation:
     k = alpha2/alpha1 and c = k beta1 - beta2, formed as a difference of exact products: c carries one rounding of
     the moments as they are, however small it is.
     """
-    m = _float64(moments)
+    m = oriented(moments, 1.0)
     varies = m.alpha1 > (_SPREAD_ROUNDING * m.beta1) ** 2
     noisy = m.alpha3 > (_SPREAD_ROUNDING * m.beta2) ** 2
     alpha1 = jnp.where(varies, m.alpha1, 1.0)
@@ -81,6 +88,7 @@ def interpolation(moments: Moments) -> Interpolation:
     )
 
 
+@partial(jax.jit, static_argnames="depth")
 def support(
     moments: Moments, temperature: ArrayLike, depth: int, width: ArrayLike = 1, weight_decay: ArrayLike = 0.0
 ) -> Support:
@@ -107,7 +115,7 @@ def support(
     c' > 0 leaves a law on (0, k), c' < 0 one on (k, infinity), and c' = 0 the point mass at k. At depth 1 zero
     attracts for :math:`T \ge (\beta_2 - \gamma)/\alpha_3`, at depth 2 and above with any weight decay.
     """
-    m, data = _float64(moments), interpolation(moments)
+    m, data = oriented(moments, 1.0), interpolation(moments)
     heat, units, decay = to_float64(temperature), to_float64(width), to_float64(weight_decay)
     shape = jnp.broadcast_shapes(m.batch_shape, heat.shape, units.shape, decay.shape)
     warm = heat > 0
@@ -143,6 +151,43 @@ def support(
     return Support(*(jnp.broadcast_to(part, shape) for part in parts))
 
 
-def _float64(moments: Moments) -> Moments:
-    leaves = moments.tree_flatten()[0]
-    return Moments.tree_unflatten(None, tuple(to_float64(leaf) for leaf in leaves))
+@jax.jit
+def crossing_probability(start: ArrayLike, moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike) -> Array:
+    r"""Probability that balanced depth-1 SGD ends at or above k, not at zero, from ``start`` in (0, k).
+
+    For data with c' <= 0 at T >= Tc, where `support` says that zero attracts beside k; the caller holds
+    ``jax.enable_x64(True)``. Runs from k or above never fall below it: 1.
+
+    Notes
+    -----
+    The scale function of the diffusion on (0, k) in x = v/k: :math:`s'(x) \propto x^{-1/2-q} (1-x)^q
+    \exp(-\kappa x/(1-x))`, :math:`q = T_c/(2T)`, :math:`\kappa = |c'|/(2 T \alpha_1 k^2)`. At c' = 0 the probability
+    is the regularised incomplete beta function :math:`I_{v/k}(1/2 - q, 1 + q)`.
+    """
+    m, data = oriented(moments, 1.0), interpolation(moments)
+    decay, k = to_float64(weight_decay), jnp.where(data.k > 0, data.k, 1.0)
+    unit = 2 * to_float64(temperature) * jnp.where(data.holds, m.alpha1, 1.0) * k**2
+    q = (m.beta2 - decay) / unit
+    pull = data.c + decay
+    level = jnp.abs(pull) <= _C_ROUNDING * (k * m.beta1 + jnp.abs(m.beta2) + decay)
+    kappa = jnp.where(level, 0.0, jnp.maximum(-pull, 0.0)) / unit
+    power = jnp.maximum(0.5 - q, jnp.finfo(jnp.float64).tiny)
+    x = to_float64(start) / k
+    log_x = jnp.log(jnp.where((x > 0) & (x < 1), x, 0.5))
+
+    def scale(log_end: Array) -> Array:
+        # z = (x/end)^power takes the singularity at 0 away; what is left at the ends suits double exponential nodes.
+        ratio = log_end[..., None] + _LOG_NODES / power[..., None]
+        rest = -jnp.expm1(ratio)
+        log_term = q[..., None] * jnp.log(rest) - kappa[..., None] * jnp.exp(ratio) / rest
+        return jnp.exp(power * log_end) * jnp.sum(_WEIGHTS * jnp.exp(log_term), -1)
+
+    inside = jnp.minimum(scale(log_x) / scale(jnp.zeros_like(log_x)), 1.0)
+    return jnp.where(x >= 1, 1.0, jnp.where(x > 0, inside, 0.0))
+
+
+def oriented(moments: Moments, side: ArrayLike) -> Moments:
+    """Moments in float64, mirrored where ``side``, which may be an array, is -1: v < 0 becomes v > 0."""
+    alpha1, alpha2, alpha3, beta1, beta2 = (to_float64(leaf) for leaf in moments.tree_flatten()[0])
+    sign = to_float64(side)
+    return Moments.tree_unflatten(None, (alpha1, sign * alpha2, alpha3, beta1, sign * beta2))

@@ -1,11 +1,12 @@
 """Data whose noise vanishes somewhere: reading them off the moments, and which laws they leave."""
 
 import jax
+import mpmath
 import numpy as np
 import pytest
 
 from sgdvi import Moments
-from sgdvi.laws.degenerate import interpolation, support
+from sgdvi.laws.degenerate import crossing_probability, interpolation, support
 
 X = np.array([-1.7, -0.4, 0.3, 0.9, 1.6, 2.2])
 
@@ -136,3 +137,30 @@ def test_it_is_traceable(x64, depth):
                 np.testing.assert_allclose(a, b, rtol=1e-14)
     for m in (data(1 / 3, 1e-9), data(-0.7, 1e-6)):  # the exact products survive what the compiler fuses
         np.testing.assert_allclose(jax.jit(interpolation)(m).c, interpolation(m).c, rtol=1e-15)
+
+
+@pytest.mark.parametrize("c", [0.0, -1e-6, -0.3, -6.0])
+@pytest.mark.parametrize("share", [1.0001, 2.0, 1e3])
+def test_crossing_probability_against_quadrature(c, share):
+    m, k = data(1.5, c), 1.5
+    heat = share * float(m.beta2 / m.alpha3)
+    unit = mpmath.mpf(2 * heat * float(m.alpha1) * k**2)
+    q, kappa = mpmath.mpf(float(m.beta2)) / unit, -c / unit
+    power = mpmath.mpf(1) / 2 - q
+
+    def scale(end):
+        # in z = x^power nothing is singular at 0
+        def slope(z):
+            x = z ** (1 / power)
+            return (1 - x) ** q * mpmath.exp(-kappa * x / (1 - x)) if x < 1 else mpmath.mpf(0)
+
+        top = end**power
+        return mpmath.quad(slope, [0, top * 0.9, top * 0.99, top * 0.999, top])
+
+    shares = np.array([1e-9, 0.1, 0.5, 0.99])
+    want = [float(scale(mpmath.mpf(s)) / scale(mpmath.mpf(1))) for s in shares]
+    with jax.enable_x64(True):
+        got = crossing_probability(k * shares, m, heat, 0.0)
+        beyond = crossing_probability(np.array([-0.1, 0.0, 1.5, 1.6]), m, heat, 0.0)
+    np.testing.assert_allclose(got, want, rtol=1e-11)
+    np.testing.assert_array_equal(beyond, [0, 0, 1, 1])

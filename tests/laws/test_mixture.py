@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgdvi import InputError, Moments, SGDStationary, stationary_law
+from sgdvi import InputError, Moments, SGDStationary, StationaryLaw, stationary_law
 
 M = Moments.linear(1.0, 1.0)
 V = np.array([-0.5, 0.0, 0.3, 1.2])
@@ -75,6 +75,45 @@ def test_depth_zero_has_no_atom():
         stationary_law(M, 0.1, depth=0, zero_mass=0.1)
 
 
+def test_two_points():
+    m = Moments.linear(2.0, 0.0)  # y = 2 x
+    hot = 2 * float(m.beta2 / m.alpha3)
+    v = np.array([-1.0, 0.0, 1.0, 2.0, 2.5])
+    for law, sign in (
+        (stationary_law(m, hot, zero_mass=0.25), 1),
+        (stationary_law(m.mirror(), hot, zero_mass=0.25), -1),
+    ):
+        assert (law.zero_mass, law.point, law.point_mass) == (0.25, 2 * sign, 0.75)
+        with np.errstate(divide="ignore"):
+            np.testing.assert_allclose(law.log_prob(sign * v), np.log([0, 0.25, 0, 0.75, 0]), rtol=1e-14)
+        np.testing.assert_array_equal(law.cdf(v), [0, 0.25, 0.25, 1, 1] if sign > 0 else [0.75, 1, 1, 1, 1])
+        q = np.array([0.01, 0.25, 0.26, 0.75, 0.76, 1.0])
+        np.testing.assert_array_equal(law.icdf(q), [0, 0, 2, 2, 2, 2] if sign > 0 else [-2, -2, -2, -2, 0, 0])
+        assert np.isnan(law.icdf(1.1))
+        assert np.isnan(law.log_prob(np.nan))
+        draws = np.asarray(law.sample(jax.random.key(1), (20_000,)))
+        assert set(np.unique(draws)) == {0, 2 * sign}
+        assert abs(np.mean(draws == 0) - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 20_000)
+        assert (law.mean, law.variance, law.mode) == (1.5 * sign, 0.75, 2 * sign)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_interpolation_is_a_point(depth):
+    law = stationary_law(Moments.linear(1.5, 0.0), 0.05, depth)
+    assert (law.zero_mass, law.point, law.point_mass) == (0, 1.5, 1)
+    assert law.log_prob(1.5) == 0
+    assert law.log_prob(1.4) == law.log_prob(0.0) == -np.inf
+    assert (law.mean, law.variance, law.mode, law.icdf(0.3)) == (1.5, 0, 1.5, 1.5)
+    assert np.all(np.asarray(law.sample(jax.random.key(0), (5,))) == 1.5)
+    assert stationary_law(Moments.linear(1.5, 0.0), 0.05, 2, weight_decay=0.1).zero_mass == 1
+
+
+def test_masses_must_be_shares():
+    options = {"depth": 1, "width": 1, "weight_decay": 0.0, "sign": 1.0}
+    with pytest.raises(InputError, match="must add up to at most 1"):
+        StationaryLaw(M, 0.1, zero_mass=0.5, point_mass=0.6, point=1.0, **options)
+
+
 def test_collapsed_and_proper_side_by_side(x64):
     heats = jnp.array([0.1, 0.5])
     law = stationary_law(M, heats)
@@ -95,7 +134,9 @@ def test_collapsed_and_proper_side_by_side(x64):
         ({"temperature": -0.1}, "temperature must be above 0"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"sign": 0}, "sign must be"),
-        ({"moments": Moments(2.0, 2.0, 2.0, 1.0, 1.0)}, "Delta"),
+        ({"moments": (2.0, 2.0, 2.0, 1.0, 1.0)}, "moments must be sgdvi.Moments"),
+        ({"depth": -1}, "depth must be"),
+        ({"width": 0}, "width must be"),
     ],
 )
 def test_bad_parameters(changes, words):
