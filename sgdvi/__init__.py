@@ -22,6 +22,8 @@ _CONTENTS = {
     "Memory": "sgdvi.laws.memory",
     "critical_temperature": "sgdvi.laws",
     "discrete_threshold": "sgdvi.laws",
+    "discrete_law": "sgdvi.laws",
+    "DiscreteLaw": "sgdvi.laws",
     "phase": "sgdvi.laws",
     "Phase": "sgdvi.laws",
     # models and data
@@ -57,10 +59,12 @@ if TYPE_CHECKING:
     from sgdvi.diagnostics import Status as Status
     from sgdvi.experiment import Result as Result
     from sgdvi.experiment import run as run
+    from sgdvi.laws import DiscreteLaw as DiscreteLaw
     from sgdvi.laws import Phase as Phase
     from sgdvi.laws import SGDStationary as SGDStationary
     from sgdvi.laws import StationaryLaw as StationaryLaw
     from sgdvi.laws import critical_temperature as critical_temperature
+    from sgdvi.laws import discrete_law as discrete_law
     from sgdvi.laws import discrete_threshold as discrete_threshold
     from sgdvi.laws import phase as phase
     from sgdvi.laws import stationary_law as stationary_law

@@ -3,6 +3,8 @@
 from sgdvi.laws.discrete import DiscreteThreshold as DiscreteThreshold
 from sgdvi.laws.discrete import discrete_threshold as discrete_threshold
 from sgdvi.laws.discrete import lyapunov_exponent as lyapunov_exponent
+from sgdvi.laws.discrete_time import DiscreteLaw as DiscreteLaw
+from sgdvi.laws.discrete_time import discrete_law as discrete_law
 from sgdvi.laws.mixture import StationaryLaw as StationaryLaw
 from sgdvi.laws.mixture import stationary_law as stationary_law
 from sgdvi.laws.phases import Phase as Phase

@@ -1,0 +1,346 @@
+"""The law of discrete-time SGD at depth 1: the stationary law of the iteration itself, whatever its step size."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from scipy.optimize import brentq, minimize_scalar
+
+from sgdvi._check import InputError, message, non_negative, positive
+from sgdvi.laws._log_table import LogTable
+from sgdvi.laws._minibatch import Factors, Minibatch, mean_on_lattice
+from sgdvi.laws._transfer import Eigen, Grid, leading, operator
+
+# Steps of the grid in its uniform coordinate: about 10 and more points per standard deviation of log v.
+_COARSEST = 0.08
+_MOST_POINTS = 2_500
+# Below this an escape per step is rounding.
+_NO_ESCAPE = 1e-10
+# The grid begins where the law has about exp(-this) below.
+_FOOT = 30.0
+# The grid ends at this many times the v at which the average row overshoots.
+_FAR = 1e4
+# Below this share of the products the rows are fitted exactly.
+_FITTED = 1e-12
+_LATTICES = (256, 8_192)
+
+
+class HasCDF(Protocol):
+    """A law on the line: SGDStationary, StationaryLaw, DiscreteLaw, or any distribution of NumPyro or SciPy."""
+
+    def cdf(self, value: Any, /) -> Any:
+        """Return the cumulative probability."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DiscreteLaw:
+    """Law of v under discrete-time SGD at depth 1 on one side of zero; made by `discrete_law`.
+
+    Values are NumPy arrays in float64.
+
+    Attributes
+    ----------
+    status
+        "proper", "quasi-stationary" (chains overflow now and then: the law of those that have not),
+        "collapsed to zero" (the point mass at 0) or "no law: overflows".
+    sign
+        Side of zero.
+    growth
+        Growth of log |v| per step near 0: zero attracts where it is negative.
+    escape_probability
+        Probability per step of passing `escape_at` under the law; 0 below 1e-10.
+    escape_at
+        The |v| from where a chain counts as overflowed.
+    error_estimate
+        Estimate of the largest error of the cdf, from its changes while the grid was halved. Few rows at a large
+        learning rate have rough laws, on which it stays above the tolerance.
+    residual
+        Total variation by which one step of the operator moves the law away from itself.
+    """
+
+    status: str
+    sign: int
+    growth: float
+    escape_probability: float
+    escape_at: float
+    error_estimate: float
+    residual: float
+    table: LogTable | None
+
+    def __repr__(self) -> str:
+        return f"DiscreteLaw(status={self.status!r}, sign={self.sign}, error_estimate={self.error_estimate:.1e})"
+
+    @property
+    def zero_mass(self) -> float:
+        """Probability of v = 0: 1 when collapsed."""
+        return float(self._collapsed)
+
+    @property
+    def survival_rate(self) -> float:
+        """Probability that a chain survives one step."""
+        return 1 - self.escape_probability
+
+    @property
+    def horizon(self) -> float:
+        """Mean number of steps until overflow; infinity where there is none."""
+        return 1 / self.escape_probability if self.escape_probability > 0 else math.inf
+
+    @property
+    def grid(self) -> np.ndarray:
+        """Points v of the grid, by size; the lowest may underflow to 0."""
+        return self.sign * np.exp(self._law.grid.log_v)
+
+    @property
+    def mean(self) -> float:
+        """Mean of v, up to `escape_at`."""
+        return 0.0 if self._collapsed else self.sign * self._law.moment(1)
+
+    @property
+    def variance(self) -> float:
+        """Variance of v, up to `escape_at`."""
+        return 0.0 if self._collapsed else self._law.moment(2) - self._law.moment(1) ** 2
+
+    def cdf(self, value: Any) -> np.ndarray:
+        """Return the probability of at most `value`."""
+        value = np.asarray(value, dtype=np.float64)
+        if self._collapsed:
+            return np.where(np.isnan(value), np.nan, np.where(value >= 0, 1.0, 0.0))
+        inside = self._law.cdf(self._log(value), survival=self.sign < 0)
+        outside = 0.0 if self.sign > 0 else 1.0
+        return np.where(np.isnan(value), np.nan, np.where(self.sign * value > 0, inside, outside))
+
+    def log_prob(self, value: Any) -> np.ndarray:
+        """Return the log density; with respect to the point mass at 0 when collapsed."""
+        value = np.asarray(value, dtype=np.float64)
+        if self._collapsed:
+            return np.where(np.isnan(value), np.nan, np.where(value == 0, 0.0, -np.inf))
+        log_v = self._log(value)
+        inside = self._law.log_density(log_v) - log_v
+        return np.where(np.isnan(value), np.nan, np.where(self.sign * value > 0, inside, -np.inf))
+
+    def icdf(self, level: Any) -> np.ndarray:
+        """Return the quantiles of v; those below 1e-308 in size underflow to 0 (see `log_icdf`)."""
+        level = np.asarray(level, dtype=np.float64)
+        if self._collapsed:
+            return np.where((level >= 0) & (level <= 1), 0.0, np.nan)
+        return self.sign * np.exp(self.log_icdf(level))
+
+    def log_icdf(self, level: Any) -> np.ndarray:
+        """Return log |v| at the quantiles of v: near the threshold most of the law can lie below 1e-308."""
+        level = np.asarray(level, dtype=np.float64)
+        level = np.where((level >= 0) & (level <= 1), level, np.nan)
+        if self._collapsed:
+            return np.where(np.isnan(level), np.nan, -np.inf)
+        return np.where(np.isnan(level), np.nan, self._law.quantile(level if self.sign > 0 else 1 - level))
+
+    def sample(self, key: Any, shape: tuple[int, ...] = ()) -> np.ndarray:
+        """Draw from the law with a JAX key."""
+        with jax.enable_x64(True):
+            levels = np.asarray(jax.random.uniform(key, shape, dtype=np.float64))
+        return self.icdf(levels)
+
+    def distance_to(self, law: HasCDF) -> float:
+        """Return the Kolmogorov distance to another law: the largest difference of the two cdfs.
+
+        Taken over the points of this law's grid, 4096 of its quantiles, and zero.
+        """
+        points = np.zeros(1)
+        if not self._collapsed:
+            levels = (np.arange(4096) + 0.5) / 4096
+            points = np.sort(np.concatenate([[0.0], self.grid, self.icdf(levels)]))
+        with jax.enable_x64(True):
+            other = np.asarray(law.cdf(points), dtype=np.float64)
+        return float(np.max(np.abs(self.cdf(points) - other)))
+
+    @property
+    def _collapsed(self) -> bool:
+        return self.status == "collapsed to zero"
+
+    @property
+    def _law(self) -> LogTable:
+        if self.table is None:
+            advice = "Take a smaller learning rate." if "overflow" in self.status else "Ask for status first."
+            raise InputError(message("the law must have a density", self.status, advice))
+        return self.table
+
+    def _log(self, value: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.sign * value > 0, np.log(np.abs(value)), -np.inf)
+
+
+def discrete_law(
+    x: Any,
+    y: Any,
+    learning_rate: float,
+    batch_size: int = 1,
+    weight_decay: float = 0.0,
+    *,
+    replace: bool = True,
+    sign: int | None = None,
+    tolerance: float = 5e-5,
+    escape_at: float | None = None,
+) -> DiscreteLaw:
+    r"""Compute the stationary law of discrete-time SGD at depth 1 from balanced weights u = w.
+
+    There the iteration is one-dimensional and exact at any step size,
+
+    .. math:: v \to v\,(1 - 2\eta\gamma - 2\eta(A v - B))^2,
+
+    with A and B the minibatch means of x^2 and x y. The law is the leading eigenvector of its transfer operator on a
+    grid in log v: the truth that the stochastic gradient flow (`SGDStationary`) approximates to first order in eta.
+
+    Parameters
+    ----------
+    x, y
+        Data, shape (N,).
+    learning_rate
+        Learning rate eta for the loss (v x - y)^2: kappa times the optimizer's.
+    batch_size
+        Batch size S.
+    weight_decay
+        Decay gamma >= 0.
+    replace
+        Whether rows are drawn with replacement. Without, all batches are listed: at most 20000 of them.
+    sign
+        Side of v = 0; by default that of E[x y].
+    tolerance
+        The grid is halved until the cdf moves by less, or 2500 points are reached: see ``error_estimate``.
+    escape_at
+        The \|v\| from where a chain counts as overflowed; by default 5000/(eta E[x^2]), from where few return.
+
+    Returns
+    -------
+    DiscreteLaw
+        The law, or what SGD does instead, in its ``status``.
+
+    Raises
+    ------
+    InputError
+        (a ValueError) For data or settings that cannot be; for rows that one v fits exactly, where SGD stops.
+
+    Notes
+    -----
+    Where overflow is possible the law is that of the chains that have not passed ``escape_at``
+    (quasi-stationary), and `escape_probability` is the share of them lost per step. For S > 1 with replacement the
+    law of a minibatch is a convolution on a lattice, computed by the Fourier transform at every grid point.
+
+    Examples
+    --------
+    >>> import numpy as np, sgdvi
+    >>> x = np.linspace(-2, 2, 21)
+    >>> law = sgdvi.discrete_law(x, x + np.cos(9 * x), learning_rate=0.02)
+    >>> law.status, law.error_estimate < 1e-4
+    ('proper', True)
+    """
+    rate, decay = positive("learning_rate", learning_rate), non_negative("weight_decay", weight_decay)
+    positive("tolerance", tolerance)
+    batch = Minibatch(x, y, batch_size, sign, replace)
+    _require_noise(batch, decay)
+    top = _FAR / (2 * rate * float(batch.squares.mean())) if escape_at is None else positive("escape_at", escape_at)
+    near_zero = batch.near_zero(rate, decay)
+    growth = 2 * near_zero.mean_log()
+    if growth <= 0:
+        return DiscreteLaw("collapsed to zero", batch.side, growth, 0.0, top, 0.0, 0.0, None)
+    chain = _Chain(batch, rate, decay, near_zero, math.log(top))
+    eigen = chain.settle()
+    table, exponent, change, error = chain.table(eigen), chain.exponent(eigen.escape), math.inf, math.inf
+    while error > tolerance:
+        grid = eigen.grid
+        finer = Grid.between(grid.centre, grid.scale, grid.log_v[0], grid.log_v[-1], grid.step / 2)
+        if finer.count > _MOST_POINTS:
+            break
+        coarse, before, eigen = table, exponent, chain.solve(finer)
+        table, exponent = chain.table(eigen), chain.exponent(eigen.escape)
+        last, change = change, float(np.abs(table.below - coarse.cdf(finer.log_v)).max())
+        # what further halvings would add up to, were each to change the cdf less than the one before by this ratio
+        error = change / (1 - min(change / last, 0.9))
+        if before is None and exponent is None:
+            break
+    if exponent is None:
+        return DiscreteLaw("no law: overflows", batch.side, growth, math.nan, top, math.nan, math.nan, None)
+    status = "quasi-stationary" if eigen.escape > _NO_ESCAPE else "proper"
+    escape = eigen.escape if eigen.escape > _NO_ESCAPE else 0.0
+    return DiscreteLaw(status, batch.side, growth, escape, top, error, eigen.residual, table)
+
+
+def _require_noise(batch: Minibatch, decay: float) -> None:
+    """Refuse rows that all ask for the same v: there the chain stops, and its law is a point."""
+    wanted = batch.products - decay
+    value = float(batch.squares @ wanted / (batch.squares @ batch.squares))
+    left = np.abs(batch.squares * value - wanted).max()
+    if value > 0 and left <= _FITTED * batch.scale:
+        rule = "batches must disagree on the best v"
+        got = f"v = {batch.side * value:.6g} for all of them"
+        raise InputError(message(rule, got, "SGD stops there: there is no noise, and no law beside that point."))
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """The iteration with its settings, and the ways to its law."""
+
+    batch: Minibatch
+    rate: float
+    decay: float
+    near_zero: Factors
+    highest: float
+
+    def solve(self, grid: Grid) -> Eigen:
+        lattice = self._lattice(grid)
+        return leading(grid, operator(grid, lambda log_v: self.batch.steps(log_v, self.rate, self.decay, lattice)))
+
+    def table(self, eigen: Eigen) -> LogTable:
+        return LogTable.from_masses(eigen.grid, eigen.masses, self.exponent(eigen.escape) or 0.5)
+
+    def settle(self) -> Eigen:
+        """Solve on coarse grids until one fits the law in place and width."""
+        centre, scale = self._guess()
+        exponent = self.exponent(0.0) or 0.5
+        for _ in range(12):
+            lowest = min(centre, self.highest) - _FOOT / exponent - 12 * scale
+            eigen = self.solve(Grid.between(centre, scale, lowest, self.highest, _COARSEST))
+            middle, upper, above = self.table(eigen).quantile(np.array([0.5, 0.75, 0.84]))
+            width = float(np.clip(above - middle, 1e-6, 1.0))
+            found = self.exponent(eigen.escape) or exponent
+            if abs(upper - centre) < scale and 0.5 < width / scale < 2 and found > 0.7 * exponent:
+                break
+            centre, scale, exponent = float(upper), width, found
+        return eigen
+
+    def _guess(self) -> tuple[float, float]:
+        """Place and width of the law in log v as the flow has them."""
+        batch, curvature = self.batch, float(self.batch.squares.mean())
+        best = (batch.mean - self.decay) / curvature
+        if best <= 0:
+            return -math.log(2 * self.rate * curvature), 1.0
+        noise = float(np.var(best * batch.squares - batch.products)) / batch.size
+        return math.log(best), float(np.clip(np.sqrt(2 * self.rate * noise / (curvature * best)), 1e-6, 1.0))
+
+    def exponent(self, escape: float) -> float | None:
+        """Exponent e of the cdf near 0: the larger root of E |f|^(-2e) = 1 - escape, at most 1/2.
+
+        At 1/2 jumps to near 0 from where f vanishes take over. None where there is no root: mass drifts to 0 more
+        slowly than chains overflow, and no law is left.
+        """
+        survival = 1 - escape
+
+        def excess(exponent: float) -> float:
+            return min(self.near_zero.moment(-2 * exponent), 1e300) - survival
+
+        if excess(0.5) <= 0:
+            return 0.5
+        least = float(minimize_scalar(excess, bounds=(0.0, 0.5), method="bounded", options={"xatol": 1e-12}).x)
+        if excess(least) >= 0:
+            return None
+        return float(brentq(excess, least, 0.5, xtol=1e-300, rtol=1e-12))
+
+    def _lattice(self, grid: Grid) -> int:
+        """Points of the lattice for the minibatch mean, so that it is as fine as the grid at its centre."""
+        if self.batch.size == 1:
+            return 1
+        values = math.exp(grid.centre) * self.batch.squares - self.batch.products
+        _, step, masses = mean_on_lattice(values[None], self.batch.size, _LATTICES[0])
+        wanted = 4 * self.rate * float(step[0]) * masses.shape[1] / (grid.scale * grid.step)
+        return int(np.clip(2 ** math.ceil(math.log2(max(wanted, 1.0))), *_LATTICES))
