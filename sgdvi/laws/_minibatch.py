@@ -115,7 +115,7 @@ class Minibatch:
 
 
 def mean_on_lattice(values: np.ndarray, size: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Law of the mean of `size` draws from each row of `values`, by the Fourier transform.
+    """Law of the mean of `size` draws from each row of `values`, by the Fourier transform; `count` is a power of 2.
 
     Returns the means and the spacings of the lattices, shape (rows,), and the masses, shape (rows, count): entry j
     belongs to mean + k spacing with k = j, or j - count in the upper half.
@@ -132,7 +132,7 @@ def mean_on_lattice(values: np.ndarray, size: int, count: int) -> tuple[np.ndarr
     origin = np.arange(rows)[:, None] * count
     single = np.zeros(rows * count)
     for point, weight in spread(centred / step[:, None], SIX):
-        single += np.bincount((origin + point % count).ravel(), weight.ravel(), rows * count)
+        single += np.bincount((origin + (point & (count - 1))).ravel(), weight.ravel(), rows * count)
     spectrum = np.fft.rfft(single.reshape(rows, count) / number, axis=1) ** size
     return mean, step / size, np.fft.irfft(spectrum, count, axis=1)
 

@@ -5,14 +5,15 @@ lands between grid points is shared by the six nearest with the weights of inter
 moments in s are kept, so that the error falls like the fifth power of the grid step or faster where the law is smooth.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 
-# Entries of one block of atoms: bounds the memory.
-_BLOCK = 2_000_000
+# Entries of one block of atoms: they fit the processor's cache.
+_BLOCK = 100_000
 # Neighbours that share a mass, counted from the one below it.
 SIX = (-2, -1, 0, 1, 2, 3)
 TWO = (0, 1)
@@ -90,12 +91,11 @@ def spread(position: np.ndarray, stencil: tuple[int, ...]) -> Iterator[tuple[np.
     cell = np.floor(position)
     share = position - cell
     cell = cell.astype(int)
+    offsets = [share - point for point in stencil]
     for point in stencil:
-        weight = np.ones_like(share)
-        for other in stencil:
-            if other != point:
-                weight *= (share - other) / (point - other)
-        yield cell + point, weight
+        others = [other for other in stencil if other != point]
+        scale = 1 / math.prod(point - other for other in others)
+        yield cell + point, scale * math.prod(offsets[stencil.index(other)] for other in others)
 
 
 def operator(grid: Grid, steps: Steps) -> np.ndarray:

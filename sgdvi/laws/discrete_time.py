@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
 
-from sgdvi._check import InputError, message, non_negative, positive
+from sgdvi._check import InputError, message, non_negative, positive, require
 from sgdvi.laws._log_table import LogTable
 from sgdvi.laws._minibatch import Factors, Minibatch, mean_on_lattice
 from sgdvi.laws._transfer import Eigen, Grid, leading, operator
@@ -22,6 +22,8 @@ _NO_ESCAPE = 1e-10
 _FOOT = 30.0
 # The grid ends at this many times the v at which the average row overshoots.
 _FAR = 1e4
+# Learning rate times the size of x y below which rounding shows in the law.
+_SLOWEST = 1e-9
 # Below this share of the products the rows are fitted exactly.
 _FITTED = 1e-12
 _LATTICES = (256, 8_192)
@@ -167,8 +169,8 @@ class DiscreteLaw:
         return self.table
 
     def _log(self, value: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.sign * value > 0, np.log(np.abs(value)), -np.inf)
+        """Return log |v|, and any number where v is not on the side of the law."""
+        return np.log(np.where(self.sign * value > 0, np.abs(value), 1.0))
 
 
 def discrete_law(
@@ -180,7 +182,7 @@ def discrete_law(
     *,
     replace: bool = True,
     sign: int | None = None,
-    tolerance: float = 5e-5,
+    tolerance: float = 1e-4,
     escape_at: float | None = None,
 ) -> DiscreteLaw:
     r"""Compute the stationary law of discrete-time SGD at depth 1 from balanced weights u = w.
@@ -238,8 +240,13 @@ def discrete_law(
     rate, decay = positive("learning_rate", learning_rate), non_negative("weight_decay", weight_decay)
     positive("tolerance", tolerance)
     batch = Minibatch(x, y, batch_size, sign, replace)
+    least, top = _SLOWEST / batch.scale, _FAR / (2 * rate * float(batch.squares.mean()))
+    advice = "Steps as small as this are lost to rounding; sgdvi.SGDStationary is the law to that accuracy."
+    require(rate >= least, f"learning_rate must be at least {least:.3g} for these data", learning_rate, advice)
+    if escape_at is not None:
+        top, inside = positive("escape_at", escape_at), abs(batch.mean) / float(batch.squares.mean())
+        require(top > inside, f"escape_at must be beyond the least-squares v, {inside:.3g} in size", escape_at)
     _require_noise(batch, decay)
-    top = _FAR / (2 * rate * float(batch.squares.mean())) if escape_at is None else positive("escape_at", escape_at)
     near_zero = batch.near_zero(rate, decay)
     growth = 2 * near_zero.mean_log()
     if growth <= 0:
@@ -256,7 +263,7 @@ def discrete_law(
         table, exponent = chain.table(eigen), chain.exponent(eigen.escape)
         last, change = change, float(np.abs(table.below - coarse.cdf(finer.log_v)).max())
         # what further halvings would add up to, were each to change the cdf less than the one before by this ratio
-        error = change / (1 - min(change / last, 0.9))
+        error = change / (1 - min(change / last, 0.75))
         if before is None and exponent is None:
             break
     if exponent is None:
@@ -295,19 +302,16 @@ class _Chain:
         return LogTable.from_masses(eigen.grid, eigen.masses, self.exponent(eigen.escape) or 0.5)
 
     def settle(self) -> Eigen:
-        """Solve on coarse grids until one fits the law in place and width."""
+        """Solve on a coarse grid that reaches far enough down."""
         centre, scale = self._guess()
         exponent = self.exponent(0.0) or 0.5
-        for _ in range(12):
+        while True:
             lowest = min(centre, self.highest) - _FOOT / exponent - 12 * scale
             eigen = self.solve(Grid.between(centre, scale, lowest, self.highest, _COARSEST))
-            middle, upper, above = self.table(eigen).quantile(np.array([0.5, 0.75, 0.84]))
-            width = float(np.clip(above - middle, 1e-6, 1.0))
-            found = self.exponent(eigen.escape) or exponent
-            if abs(upper - centre) < scale and 0.5 < width / scale < 2 and found > 0.7 * exponent:
-                break
-            centre, scale, exponent = float(upper), width, found
-        return eigen
+            found = self.exponent(eigen.escape)
+            if found is None or found > 0.7 * exponent:
+                return eigen
+            exponent = found
 
     def _guess(self) -> tuple[float, float]:
         """Place and width of the law in log v as the flow has them."""
