@@ -14,7 +14,9 @@ from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.diagnostics import Status
 from sgdvi.diagnostics.known import as_line_law
 from sgdvi.diagnostics.suite import ORDER
+from sgdvi.diagnostics.words import number
 from sgdvi.draws import from_samples, make_tree
+from sgdvi.laws import discrete_law
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import line_posterior
 
@@ -240,6 +242,17 @@ def test_every_check_has_its_status(exact: Comparison) -> None:
         "phase.collapse": Status.PASS,
     }
     assert statuses(exact, "NUTS")["law.gap"] is Status.PASS
+
+
+def test_the_gap_says_what_the_steps_alone_account_for(exact: Comparison) -> None:
+    net, facts = network(), known(network(), 0.02)
+    gap = next(f for f in exact.findings if f.check == "law.gap" and f.run == "SGD")
+    law = discrete_law(net.x, net.y, net.kappa * facts.learning_rate, BATCH, net.weight_decay)
+    want = law.distance_to(net.law(facts.temperature))
+    assert gap.details["discrete_law"] == "proper"
+    assert gap.details["discrete_law_ks"] == pytest.approx(want, abs=1e-3)
+    assert f"on these data is KS = {number(gap.details['discrete_law_ks'])} from that of the flow" in gap.meaning
+    assert all(f.run == "SGD" or "discrete_law" not in f.details for f in exact.findings)
 
 
 def test_the_verdict_names_everything(exact: Comparison) -> None:

@@ -12,10 +12,11 @@ import numpy as np
 from sgdvi._check import InputError, positive, whole
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.divergence import LineLaw
+from sgdvi.diagnostics.laws import Steps
 from sgdvi.diagnostics.phases import Setting
 from sgdvi.diagnostics.runs import Law
 from sgdvi.diagnostics.suite import Facts
-from sgdvi.laws import SGDStationary, StationaryLaw, discrete_threshold, lyapunov_exponent, phase
+from sgdvi.laws import SGDStationary, StationaryLaw, discrete_law, discrete_threshold, lyapunov_exponent, phase
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import LinePosterior, line_posterior
 
@@ -149,6 +150,7 @@ def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]]) -> Fact
         posterior=None if posterior is None else as_line_law(posterior),
         posterior_points=_points("posterior", posterior, given, laws),
         posterior_negative=math.nan if posterior is None else float(posterior.negative_mass),
+        steps=None if known is None else _steps(known, stationary),
         side=_side(known, stationary),
         singular=known is not None and (known.network.depth > 0 or known.network.width > 1),
         improper=improper,
@@ -189,6 +191,22 @@ def _stationary(known: Known) -> tuple[Any, str]:
         return known.network.law(temperature), ""
     except InputError as error:
         return None, f"No exact law: {error}"
+
+
+def _steps(known: Known, stationary: Any) -> Steps | None:
+    """Compare the law of SGD with its actual steps and batches with that of the flow, at depth 1 where it is exact."""
+    network = known.network
+    if stationary is None or network.depth != 1 or known.learning_rate is None:
+        return None
+    rate = network.flow_learning_rate(known.learning_rate)
+    try:
+        law = discrete_law(
+            network.x, network.y, rate, known.batch_size, network.weight_decay, replace=known.replace, tolerance=1e-3
+        )
+    except InputError:  # batches without replacement that cannot be listed; rows without noise
+        return None
+    distance = math.nan if law.table is None else law.distance_to(stationary)
+    return Steps(law.status, distance, law.horizon)
 
 
 def _posterior(known: Known) -> tuple[Any, str]:

@@ -1,16 +1,58 @@
 """How far a run is from its own exact law: for SGD the discretisation gap, for NUTS the error of the reference."""
 
+import math
+from dataclasses import dataclass
+
 from sgdvi.diagnostics.distances import Distance, difference, grade
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 from sgdvi.diagnostics.words import number
 
 
-def gap(run: str, functional: str, distance: Distance, law: str, thresholds: Thresholds, *, discrete: bool) -> Finding:
+@dataclass(frozen=True)
+class Steps:
+    """What the finite steps of SGD alone make of its law.
+
+    Attributes
+    ----------
+    status
+        Status of the exact law of discrete SGD, in its words.
+    distance
+        Its Kolmogorov distance to the law of the flow; nan where it does not exist.
+    horizon
+        Mean number of steps until a chain overflows.
+    """
+
+    status: str
+    distance: float
+    horizon: float
+
+    @property
+    def words(self) -> str:
+        """One sentence on the law of discrete SGD."""
+        if math.isnan(self.distance):
+            return f"The exact law of SGD with these steps on these data: {self.status}."
+        overflow = f", and chains overflow once in {number(self.horizon)} steps" if math.isfinite(self.horizon) else ""
+        return (
+            f"The exact law of SGD with these steps on these data is KS = {number(self.distance)} from that of the "
+            f"flow{overflow}."
+        )
+
+
+def gap(
+    run: str,
+    functional: str,
+    distance: Distance,
+    law: str,
+    thresholds: Thresholds,
+    *,
+    discrete: bool,
+    steps: Steps | None = None,
+) -> Finding:
     """Check the Kolmogorov distance of a run to the law it should have.
 
     `law` names that law in words; `discrete` says that the run takes steps and the law does not (SGD), so that the
-    distance is the discretisation gap.
+    distance is the discretisation gap; `steps` says how large that is by theory, where it is known.
     """
     limits = (thresholds.ks_warn, thresholds.ks_fail, thresholds.ks_blind)
     status = grade(distance.ks, distance.ks_null, *limits)
@@ -31,6 +73,8 @@ def gap(run: str, functional: str, distance: Distance, law: str, thresholds: Thr
             if discrete
             else "Run longer; if the gap stays, do not use this run as a reference."
         )
+    if steps is not None:
+        meaning = f"{meaning} {steps.words}"
     return Finding(
         check="law.gap",
         run=run,
@@ -48,5 +92,6 @@ def gap(run: str, functional: str, distance: Distance, law: str, thresholds: Thr
             "null_level": distance.ks_null,
             "shift": distance.shift,
             "widening": distance.widening,
+            **({} if steps is None else {"discrete_law": steps.status, "discrete_law_ks": steps.distance}),
         },
     )

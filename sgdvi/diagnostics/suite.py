@@ -54,6 +54,8 @@ class Facts:
         Exact law of SGD, and its quantiles as points; None where unknown.
     posterior, posterior_points, posterior_negative
         Exact posterior, its quantiles, its mass below 0 (nan if unknown).
+    steps
+        What the finite steps of SGD alone make of its law; None where unknown.
     side
         Sign that the law of SGD covers; None where it covers both or nothing is known.
     singular
@@ -74,6 +76,7 @@ class Facts:
     posterior: LineLaw | None = None
     posterior_points: Points | None = None
     posterior_negative: float = math.nan
+    steps: laws.Steps | None = None
     side: int | None = None
     singular: bool = False
     improper: str = ""
@@ -255,7 +258,9 @@ def own_law(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
         # At depth 2 and above that is the law without the prior's decay: see LinearNetwork.law.
         bare = " (without the prior's weight decay)" if len(facts.factors) > 2 else ""
         law = f"exact stationary law of SGD{bare}" if sgd else "exact posterior"
-        return _survivors(run, laws.gap(run.name, facts.functional, distance, law, thresholds, discrete=sgd))
+        steps = facts.steps if sgd else None
+        finding = laws.gap(run.name, facts.functional, distance, law, thresholds, discrete=sgd, steps=steps)
+        return _survivors(run, finding)
     return _nothing("law.gap", run.name, title, Status.NOT_APPLICABLE, reason)
 
 

@@ -8,6 +8,7 @@ moments in s are kept, so that the error falls like the fifth power of the grid 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
@@ -91,11 +92,11 @@ def spread(position: np.ndarray, stencil: tuple[int, ...]) -> Iterator[tuple[np.
     cell = np.floor(position)
     share = position - cell
     cell = cell.astype(int)
-    offsets = [share - point for point in stencil]
+    offsets = {point: share - point for point in stencil}
     for point in stencil:
         others = [other for other in stencil if other != point]
         scale = 1 / math.prod(point - other for other in others)
-        yield cell + point, scale * math.prod(offsets[stencil.index(other)] for other in others)
+        yield cell + point, scale * reduce(np.multiply, [offsets[other] for other in others])
 
 
 def operator(grid: Grid, steps: Steps) -> np.ndarray:

@@ -225,9 +225,16 @@ def discrete_law(
 
     Notes
     -----
-    Where overflow is possible the law is that of the chains that have not passed ``escape_at``
-    (quasi-stationary), and `escape_probability` is the share of them lost per step. For S > 1 with replacement the
-    law of a minibatch is a convolution on a lattice, computed by the Fourier transform at every grid point.
+    Exact for u = w and u = -w, and so for any start once the factors are balanced, at any width. Where overflow is
+    possible the law is that of the chains that have not passed ``escape_at`` (quasi-stationary); where it comes
+    faster than chains return from near 0, the survivors drift to 0 and there is no law. For S > 1 with replacement
+    the law of a minibatch is a convolution on a lattice, by the Fourier transform at every grid point. The time grows
+    with the rows: a second for 1e4, some for 1e5.
+
+    References
+    ----------
+    Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), for the iteration and its flow. The left tail v^e of the cdf
+    has E|1 - 2 eta gamma + 2 eta B|^(-2e) = 1 (Kesten 1973).
 
     Examples
     --------
