@@ -45,7 +45,7 @@ _CONTENTS = {
     "Result": "sgdvi.experiment",
     "InputError": "sgdvi._check",
 }
-_MODULES = {"zoo", "laws", "samplers", "diagnostics", "report"}
+_MODULES = {"zoo", "laws", "samplers", "diagnostics", "report", "testing"}
 
 __all__ = sorted([*_CONTENTS, *_MODULES, "__version__"])
 

@@ -1,0 +1,172 @@
+"""Checks that density, cdf, quantiles, moments, entropy, draws and gradients of a distribution agree."""
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from sgdvi.testing._subject import CLOSE, Skip, Subject
+
+
+def normalisation(s: Subject) -> Iterator[str]:
+    """The density integrates to 1."""
+    total = s.integrals["total"] + s.integrals["missing"].sum(0)
+    wrong = ~(np.abs(total - 1) <= CLOSE)
+    if wrong.any():
+        yield f"the density must integrate to 1 over the support; got {total[wrong][0]:.8g}{s.where(wrong[None])}"
+
+
+def cdf(s: Subject) -> Iterator[str]:
+    """The cdf is the integral of the density, and its derivative the density."""
+    s.require("cdf")
+    scale = s.integrals["total"] / (1 - s.integrals["missing"].sum(0))
+    got, want = s.call("cdf", s.points), s.integrals["below"] / scale + s.integrals["missing"][0]
+    wrong = ~(np.abs(got - want) <= CLOSE)
+    if wrong.any():
+        yield f"the cdf must be the integral of the density, {want[wrong][0]:.8g}; got {got[wrong][0]:.8g}" + s.where(
+            wrong
+        )
+    if not np.all(np.diff(got, axis=0) >= 0):
+        yield "the cdf must not decrease; it does" + s.where(np.diff(got, axis=0) < 0)
+    want = np.exp(s.call("log_prob", s.points)) / scale
+    slope = s.difference(lambda step: s.call("cdf", s.points + step * s.steps), s.steps)
+    wrong = ~(np.abs(slope - want) <= 10 * CLOSE * np.maximum(want, 1 / s.spread))
+    if wrong.any():
+        yield (
+            f"the derivative of the cdf must be the density, {want[wrong][0]:.8g}; got {slope[wrong][0]:.8g}"
+            + s.where(wrong)
+        )
+
+
+def icdf(s: Subject) -> Iterator[str]:
+    """Quantiles invert the cdf and increase."""
+    s.require("icdf")
+    q = np.broadcast_to(np.linspace(0.01, 0.99, 33)[:, None], (33, s.size))
+    values = s.call("icdf", q)
+    if not np.all(np.diff(values, axis=0) >= 0):
+        yield "icdf must increase; it does not" + s.where(~(np.diff(values, axis=0) >= 0), q)
+    s.require("cdf")
+    seen = np.abs(values) > 1e-290
+    back = s.call("cdf", values)
+    wrong = seen & ~(np.abs(back - q) <= CLOSE)
+    if wrong.any():
+        yield f"cdf(icdf(q)) must be q = {q[wrong][0]:.6g}; got {back[wrong][0]:.8g}" + s.where(wrong, q)
+    again = s.call("icdf", s.call("cdf", s.points))
+    # an error in v counts as the probability that it moves
+    wrong = ~(np.abs(again - s.points) * np.exp(s.call("log_prob", s.points)) <= CLOSE)
+    if wrong.any():
+        yield f"icdf(cdf(v)) must be v = {s.points[wrong][0]:.8g}; got {again[wrong][0]:.8g}" + s.where(wrong)
+
+
+def sampler(s: Subject) -> Iterator[str]:
+    """Draws follow the cdf (Kolmogorov-Smirnov)."""
+    bound = np.sqrt(np.log(2 * s.size / s.level) / (2 * s.num_draws)) + 1 / s.num_draws
+    if s.has("cdf"):
+        # only at the last of equal draws: values below the smallest float are all drawn as that float
+        last = np.concatenate([np.diff(s.draws, axis=0) > 0, np.ones((1, s.size), bool)])
+        reached = np.arange(1, s.num_draws + 1)[:, None] / s.num_draws
+        gap = np.max(np.where(last, np.abs(s.call("cdf", s.draws) - reached), 0.0), axis=0)
+        what = "the cdf"
+    else:
+        reached = np.stack([np.mean(s.draws <= point, axis=0) for point in s.points])
+        gap = np.max(np.abs(s.integrals["below"] / s.integrals["total"] - reached), axis=0)
+        what = "the integral of the density"
+    wrong = ~(gap <= bound)
+    if wrong.any():
+        yield (
+            f"draws must follow {what}: the largest gap of {s.num_draws} draws must be below {bound:.4g}; "
+            f"got {gap[wrong][0]:.4g}{s.where(wrong[None])}"
+        )
+
+
+def moments(s: Subject) -> Iterator[str]:
+    """Mean and variance are those of the density and of the draws."""
+    missing = []
+    for order, name in ((1, "mean"), (2, "variance")):
+        try:
+            got = s.stated(name)
+        except Skip as reason:
+            missing.append(str(reason))
+            continue
+        want, exists = s.integrals[name], s.moment_exists(order)
+        # below the largest of its parts: the mean of a law about zero is a difference
+        size = np.sqrt(np.abs(s.integrals["variance"])) + np.abs(s.integrals["mean"]) + s.spread
+        wrong = exists & ~(np.abs(got - want) <= 10 * CLOSE * size**order)
+        if wrong.any():
+            yield (
+                f"the {name} must be that of the density, {want[wrong][0]:.8g}; "
+                f"got {got[wrong][0]:.8g}{s.where(wrong[None])}"
+            )
+        wrong = (s.tails - 1 < order + 1e-6) & np.isfinite(got)
+        if wrong.any():
+            yield f"a {name} that does not exist must be inf or nan; got {got[wrong][0]:.8g}{s.where(wrong[None])}"
+        yield from _sample_moment(s, name, got)
+    if len(missing) == 2:
+        raise Skip("; ".join(missing))
+
+
+def _sample_moment(s: Subject, name: str, got: np.ndarray) -> Iterator[str]:
+    # The error of a mean is normal at these sizes from the third moment on, that of a variance from the eighth.
+    if name == "mean":
+        exists, values = s.moment_exists(3), s.draws
+    else:
+        exists, values = s.moment_exists(8), (s.draws - s.draws.mean(0)) ** 2
+    if not exists.any():
+        return
+    error = values.std(0) / np.sqrt(s.num_draws)
+    away = np.abs(values.mean(0) - got) / np.where(error > 0, error, 1.0)
+    wrong = exists & ~(away <= 5)
+    if wrong.any():
+        yield (
+            f"the {name} of {s.num_draws} draws must lie within 5 standard errors of the stated one; "
+            f"got {away[wrong][0]:.3g}{s.where(wrong[None])}"
+        )
+
+
+def entropy(s: Subject) -> Iterator[str]:
+    """The entropy is that of the density."""
+    got, want = s.stated("entropy"), s.integrals["entropy"]
+    wrong = (s.integrals["missing"].sum(0) < 1e-9) & ~(np.abs(got - want) <= 10 * CLOSE * (1 + np.abs(want)))
+    if wrong.any():
+        yield f"the entropy must be {want[wrong][0]:.8g}; got {got[wrong][0]:.8g}{s.where(wrong[None])}"
+
+
+def gradient(s: Subject) -> Iterator[str]:
+    """Gradients of log_prob to the value and the parameters agree with differences."""
+    points, steps = s.points, s.steps
+    shaped = jnp.asarray(points).reshape(len(points), *s.batch_shape)
+    got = s.flat(jax.grad(lambda v: jnp.sum(s.law.log_prob(v)))(shaped))
+    want = s.difference(lambda step: s.call("log_prob", points + step * steps), steps)
+    wrong = ~(np.abs(got - want) <= 10 * CLOSE * np.maximum(np.abs(want), 1 / s.spread))
+    if wrong.any():
+        yield (
+            f"the gradient of log_prob to the value must be {want[wrong][0]:.8g}, by differences; "
+            f"got {got[wrong][0]:.8g}{s.where(wrong, points)}"
+        )
+    s.require_pytree()
+    leaves, tree = jax.tree.flatten(s.law)
+    weights = jnp.cos(jnp.arange(shaped.size)).reshape(shaped.shape)
+    places = {name: place for name, (place, leaf) in s.fields.items() if s.movable(name, leaf)}
+
+    def total(chosen: list[Array]) -> Array:
+        moved = list(leaves)
+        for place, leaf in zip(places.values(), chosen, strict=True):
+            moved[place] = leaf
+        return jnp.sum(weights * jax.tree.unflatten(tree, moved).log_prob(shaped))
+
+    at = [jnp.asarray(leaves[place]) for place in places.values()]
+    compiled = jax.jit(jax.value_and_grad(total))
+    gradients = compiled(at)[1]
+    for i, name in enumerate(places):
+        step = 1e-4 * jnp.where(at[i] == 0, 1.0, jnp.abs(at[i]))
+
+        def moved(by: float, i: int = i, step: Array = step) -> np.ndarray:
+            return np.asarray(compiled([leaf + by * step if j == i else leaf for j, leaf in enumerate(at)])[0])
+
+        slope = float(s.difference(moved, 1.0))
+        along = float(jnp.sum(gradients[i] * step))
+        size = 1e-4 * float(jnp.sum(jnp.abs(weights)))
+        if not abs(along - slope) <= 10 * CLOSE * max(abs(slope), size):
+            yield f"the gradient of log_prob along {name} must be {slope:.8g}, by differences; got {along:.8g}"

@@ -1,0 +1,289 @@
+"""A distribution under check: float64 copy, draws, points, and integrals of its density, each made once."""
+
+import copy
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro.distributions import Distribution, constraints
+
+from sgdvi.testing._quadrature import Coordinate, integrate
+
+# Agreement of two routes in float64; a wrong formula is off by far more, quadrature and differences by far less.
+CLOSE = 1e-6
+_ROWS = (32, 1024)
+# Levels of the draws where point by point checks are made: the bulk, and a little of both tails.
+LEVELS = np.concatenate([[0.0005, 0.005], np.linspace(0.02, 0.98, 25), [0.995, 0.9995]])
+
+
+class Skip(Exception):
+    """A check does not apply; the message says why."""
+
+
+class Subject:
+    """A one-dimensional continuous law, or a batch of them, in float64; the caller holds ``jax.enable_x64(True)``."""
+
+    def __init__(self, distribution: Distribution, key: Array, num_draws: int, level: float) -> None:
+        self.key, self.num_draws, self.level = key, num_draws, level
+        self.has_pytree = True
+        self._absent: dict[str, str] = {}
+        self.batch_shape = tuple(distribution.batch_shape)
+        self.size = int(np.prod(self.batch_shape, dtype=int))
+        self.silent = _with_validation(distribution, False)
+
+    @cached_property
+    def law(self) -> Distribution:
+        """The law with float64 parameters, not validating its arguments."""
+        return cast(self.silent, np.float64) if self.has_pytree else self.silent
+
+    def give_up_pytree(self) -> None:
+        """Go on with the distribution as it came: its pytree is broken."""
+        self.has_pytree = False
+
+    def require_pytree(self) -> None:
+        """Skip a check that needs the pytree where it is broken."""
+        if not self.has_pytree:
+            raise Skip("the pytree is broken")
+
+    def require_line(self) -> None:
+        """Skip a check that needs a density on the line."""
+        if self.law.event_shape:
+            raise Skip(f"a law with event shape {self.law.event_shape} has no density on the line")
+        if getattr(self.law.support, "is_discrete", False):
+            raise Skip("a discrete law has no density on the line")
+
+    def flat(self, values: Any) -> np.ndarray:
+        """Arrange values of shape (..., *batch_shape) as (..., B)."""
+        values = np.asarray(values, dtype=np.float64)
+        lead = values.shape[: values.ndim - len(self.batch_shape)]
+        return values.reshape(*lead, self.size)
+
+    def raw(self, method: str, values: np.ndarray, law: Distribution, dtype: Any) -> Array:
+        """Evaluate a method at values of shape (M, B), with rows added so that few shapes are compiled."""
+        rows = next((size for size in _ROWS if size >= len(values)), len(values))
+        padded = np.concatenate([values, np.broadcast_to(values[-1:], (rows - len(values), self.size))])
+        return getattr(law, method)(jnp.asarray(padded, dtype).reshape(rows, *self.batch_shape))
+
+    def call(self, method: str, values: np.ndarray, law: Distribution | None = None) -> np.ndarray:
+        """Evaluate a method of the law at values of shape (M, B)."""
+        result = np.asarray(self.raw(method, values, law or self.law, np.float64), np.float64)
+        full = np.broadcast_to(result, (*result.shape[:1], *self.batch_shape))
+        return full.reshape(-1, self.size)[: len(values)]
+
+    def has(self, method: str) -> bool:
+        """Whether a method is there: NumPyro's base class raises NotImplementedError instead."""
+        if method not in self._absent:
+            try:
+                self.call(method, np.full((1, self.size), 0.5) if method == "icdf" else self.points[:1])
+                self._absent[method] = ""
+            except (NotImplementedError, AttributeError):
+                self._absent[method] = f"the distribution has no {method}"
+            except ImportError as error:
+                self._absent[method] = f"{method} needs another package: {error}"
+        return not self._absent[method]
+
+    def require(self, method: str) -> None:
+        """Skip a check that needs a method where there is none."""
+        if not self.has(method):
+            raise Skip(self._absent[method])
+
+    def stated(self, name: str) -> np.ndarray:
+        """Mean, variance or entropy as the law states it, shape (B,)."""
+        self.require_line()
+        try:
+            value = getattr(self.law, name)
+            value = value() if callable(value) else value
+        except (NotImplementedError, AttributeError):
+            raise Skip(f"the distribution has no {name}") from None
+        return np.broadcast_to(np.asarray(value, np.float64), self.batch_shape).reshape(self.size)
+
+    @cached_property
+    def few(self) -> Array:
+        """Five draws of each law, as `sample` gives them: one shape for all checks that need some values."""
+        return self.law.sample(self.key, (5,))
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """Sorted draws, shape (num_draws, B)."""
+        self.require_line()
+        draws = self.flat(self.law.sample(self.key, (self.num_draws,)))
+        return np.sort(draws, axis=0)
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """Values across the bulk, shape (M, B): empirical quantiles of the draws."""
+        points = np.quantile(self.draws, LEVELS, axis=0)
+        if not np.all(np.isfinite(points)):
+            raise Skip("the draws are not finite")
+        return points
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Interquartile range of the draws, shape (B,)."""
+        low, high = np.quantile(self.draws, [0.25, 0.75], axis=0)
+        return np.where(high > low, high - low, 1.0)
+
+    @cached_property
+    def steps(self) -> np.ndarray:
+        """Steps of differences at the points: small beside the distance to the support's ends, shape (M, B)."""
+        lower, upper = self.bounds
+        room = np.minimum(self.points - lower, upper - self.points)
+        return 2e-3 * np.minimum(room, np.minimum(self.spread, self._local))
+
+    @cached_property
+    def _local(self) -> np.ndarray:
+        """Length on which a point's neighbourhood in probability extends: that between neighbouring points."""
+        gaps = np.diff(self.points, axis=0)
+        return np.maximum(np.concatenate([gaps[:1], np.maximum(gaps[1:], gaps[:-1]), gaps[-1:]]), 1e-300)
+
+    @staticmethod
+    def difference(function: Callable[[float], np.ndarray], step: Any) -> np.ndarray:
+        """Derivative by central differences of sixth order."""
+        near, middle, far = (function(by) - function(-by) for by in (1.0, 2.0, 3.0))
+        return (45 * near - 9 * middle + far) / (60 * step)
+
+    def where(self, wrong: np.ndarray, values: np.ndarray | None = None) -> str:
+        """Say in which law of the batch, and at which value, the first failure is; wrong has shape (M, B)."""
+        row, law = np.argwhere(wrong)[0]
+        text = ""
+        if len(wrong) > 1:
+            values = self.points if values is None else values
+            text += f" at {values[row, law]:.6g}"
+        return text + (
+            f" in law {tuple(map(int, np.unravel_index(law, self.batch_shape)))}" if self.batch_shape else ""
+        )
+
+    def movable(self, name: str, leaf: Any) -> bool:
+        """Whether a parameter can be moved both ways: not where it sits at the end of what its constraint allows."""
+        constraint = self.law.arg_constraints.get(name)
+        if constraint is None or constraints.is_dependent(constraint):
+            return True
+        leaf = jnp.asarray(leaf)
+        step = 1e-3 * jnp.where(leaf == 0, 1.0, jnp.abs(leaf))
+        return bool(jnp.all(constraint(leaf - step)) and jnp.all(constraint(leaf + step)))
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the support, infinite where there is none, shape (B,)."""
+        support = self.law.support
+        if support is None:
+            raise Skip("the distribution states no support")
+        lower, upper = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+        if lower is None and upper is None and support is not constraints.real:
+            raise Skip(f"the support {support} is neither an interval, a half line nor the line")
+
+        def flat(bound: Any, missing: float) -> np.ndarray:
+            bound = missing if bound is None else bound
+            return np.broadcast_to(np.asarray(bound, np.float64), self.batch_shape).reshape(self.size)
+
+        return flat(lower, -np.inf), flat(upper, np.inf)
+
+    @cached_property
+    def coordinate(self) -> Coordinate:
+        """Coordinate t of the support for quadrature."""
+        return Coordinate(*self.bounds, np.quantile(self.draws, 0.5, axis=0), self.spread)
+
+    @cached_property
+    def tails(self) -> np.ndarray:
+        """Exponents s of power-law tails p ~ |v|^-s, the smaller of both sides, infinite where it falls faster."""
+        found = np.full(self.size, np.inf)
+        for side, bound in zip((-1, 1), self.bounds, strict=True):
+            far = np.abs(self.coordinate.centre) + self.spread * np.array([[1e12], [1e14]])
+            with np.errstate(all="ignore"):
+                level = self.call("log_prob", side * far)
+                exponent = -(level[1] - level[0]) / np.log(far[1] / far[0])
+            exponent = np.where(np.isfinite(level).all(0) & (level[1] > -690), exponent, np.inf)
+            found = np.where(np.isinf(bound), np.minimum(found, exponent), found)
+        return found
+
+    def moment_exists(self, order: float) -> np.ndarray:
+        """Whether E|v|^order is finite by the tails, with a margin that quadrature can follow."""
+        return self.tails - 1 > order + 0.05
+
+    @cached_property
+    def integrals(self) -> dict[str, np.ndarray]:
+        """Integrals of the density: ``below`` each point, in all, and moments about ``about`` in units of spread."""
+        start, stop = self.coordinate.ends()
+        inner = np.clip(self.coordinate.to_t(self.points), start, stop)
+        # Panels that grow away from the bulk: its width in t is that of the points.
+        width = np.maximum(inner[-1] - inner[0], 1e-3)
+        steps = np.concatenate([np.geomspace(0.1, 1, 8), np.geomspace(1.5, 1e7, 40)])[:, None]
+        left = np.maximum(inner[0] - steps[::-1] * width, start)
+        right = np.minimum(inner[-1] + steps * width, stop)
+        edges = np.concatenate([start[None], left, inner, right, stop[None]])
+        edges = np.maximum.accumulate(edges, axis=0)
+        first, second = self.moment_exists(1), self.moment_exists(2)
+        mean = np.where(first, np.nan_to_num(self.coordinate.centre), 0.0)
+
+        def integrands(t: np.ndarray) -> np.ndarray:
+            v, rate = self.coordinate.to_v(t), self.coordinate.rate(t)
+            with np.errstate(all="ignore"):
+                level = self.call("log_prob", v)
+                gone = (level == -np.inf) | (rate == 0) | (v <= self.bounds[0]) | (v >= self.bounds[1])
+                # far beyond the draws a log density that overflows is no mass either: the cdf counts what is there
+                beyond = (v < self.draws[0]) | (v > self.draws[-1])
+                gone |= beyond & ~np.isfinite(level)
+                mass = np.where(gone, 0.0, np.exp(level) * rate)
+                away = (v - mean) / self.spread
+                zero = mass == 0
+                return np.stack(
+                    [
+                        mass,
+                        np.where(zero | ~first, 0.0, mass * away),
+                        np.where(zero | ~second, 0.0, mass * away**2),
+                        np.where(zero, 0.0, -mass * level),
+                    ]
+                )
+
+        parts = integrate(integrands, edges)
+        offset = 1 + len(left)
+        below = np.stack([parts[0, : offset + i].sum(0) for i in range(len(inner))])
+        total, one, two, entropy = parts.sum(1)
+        return {
+            "below": below,
+            "total": total,
+            "mean": mean + one * self.spread,
+            "variance": (two - one**2) * self.spread**2,
+            "entropy": entropy,
+            "missing": np.where(total < 1 - CLOSE, self._beyond(start[None], stop[None]), 0.0),
+        }
+
+    def _beyond(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+        """Mass below and above what double precision can represent, by the cdf, shape (2, B); 0 without a cdf."""
+        if not self.has("cdf"):
+            return np.zeros((2, self.size))
+        low, high = self.coordinate.to_v(start), self.coordinate.to_v(stop)
+        return np.concatenate([self.call("cdf", low), 1 - self.call("cdf", high)])
+
+    @property
+    def fields(self) -> dict[str, list[Any]]:
+        """Floating leaves of the pytree by field, ``name`` or ``name[i]``, with the leaf's place in the flat list."""
+        names = type(self.law).gather_pytree_data_fields()
+        found: dict[str, list[Any]] = {}
+        place = 0
+        for name in names:
+            leaves = jax.tree.leaves(self.law.__dict__.get(name))
+            for i, leaf in enumerate(leaves):
+                if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+                    found[name if len(leaves) == 1 else f"{name}[{i}]"] = [place, leaf]
+                place += 1
+        return found
+
+
+def cast(distribution: Distribution, dtype: Any) -> Distribution:
+    """The same distribution with floating parameters of a dtype, and nothing cached from before."""
+
+    def convert(leaf: Any) -> Any:
+        return jnp.asarray(leaf, dtype) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
+
+    return jax.tree.map(convert, distribution)
+
+
+def _with_validation(distribution: Distribution, validate: bool) -> Distribution:
+    again = copy.copy(distribution)
+    again._validate_args = validate
+    return again

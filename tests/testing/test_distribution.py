@@ -1,0 +1,258 @@
+"""check_distribution: right distributions pass, and every kind of mistake is found and named."""
+
+import copy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from sgdvi import InputError
+from sgdvi.testing import CHECKS, ContractError, check_distribution
+
+RIGHT = {
+    "Normal": dist.Normal(jnp.array([0.0, 1e6]), jnp.array([1.0, 2.0])),
+    "StudentT": dist.StudentT(jnp.array([0.8, 1.5, 2.5, 9.0]), 0.3, 2.0),
+    "Gamma": dist.Gamma(jnp.array([0.3, 2.0, 50.0]), 3.0),
+    "Beta": dist.Beta(jnp.array([0.6, 2.0]), jnp.array([0.7, 5.0])),
+    "Uniform": dist.Uniform(-1.0, 3.0),
+    "HalfCauchy": dist.HalfCauchy(2.0),
+    "LogNormal": dist.LogNormal(0.3, 1.2),
+    "left half line": dist.RightTruncatedDistribution(dist.Normal(0.0, 1.0), 0.5),
+    "vectors": dist.Dirichlet(jnp.ones(3)),
+    "discrete": dist.Poisson(3.0),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_distributions_pass(name):
+    report = check_distribution(RIGHT[name], num_draws=20_000)
+    assert {check.name for check in report.checks} == set(CHECKS)
+    assert not report.failed
+    assert all(check.message for check in report.skipped)
+    assert len(report.passed) >= (9 if name not in ("vectors", "discrete") else 4)
+
+
+class WrongNormaliser(dist.Normal):
+    def log_prob(self, value):
+        return super().log_prob(value) + 0.05
+
+
+class WrongCdf(dist.Normal):
+    def cdf(self, value):
+        return super().cdf(value + 0.01 * self.scale)
+
+
+class ScaledCdf(dist.Normal):
+    def cdf(self, value):
+        return 0.999 * super().cdf(value)
+
+
+class WrongIcdf(dist.Normal):
+    def icdf(self, q):
+        return super().icdf(q) + 1e-4
+
+
+class FallingIcdf(dist.Normal):
+    def icdf(self, q):
+        return -super().icdf(q)
+
+
+class WrongSampler(dist.Normal):
+    def sample(self, key, sample_shape=()):
+        return self.loc + 1.05 * (super().sample(key, sample_shape) - self.loc)
+
+
+class WrongSamplerWithoutCdf(WrongSampler):
+    def cdf(self, value):
+        raise NotImplementedError
+
+
+class NarrowDensity(dist.Normal):
+    def log_prob(self, value):
+        return super().log_prob(value).astype(jnp.float32)
+
+
+class WideDensity(dist.Normal):
+    def log_prob(self, value):
+        return super().log_prob(value).astype(jnp.float64)
+
+
+class LostParameter(dist.Normal):
+    @classmethod
+    def gather_pytree_data_fields(cls):
+        return ("loc",)
+
+
+class StaticParameter(dist.Normal):
+    """Keeps what a transformation changes in a place that it does not see."""
+
+    def tree_flatten(self):
+        leaves, aux = super().tree_flatten()
+        return leaves, (*aux, float(np.max(self.scale)))
+
+    @classmethod
+    def tree_unflatten(cls, aux, leaves):
+        new = super().tree_unflatten(aux[:-1], leaves)
+        new.scale = aux[-1]
+        return new
+
+
+class WrongSupport(dist.Normal):
+    support = dist.constraints.positive
+
+
+class HalfNormalOnTheLine(dist.HalfNormal):
+    support = dist.constraints.real
+
+
+class SilentOutside(dist.Exponential):
+    def log_prob(self, value):
+        return jnp.log(self.rate) - self.rate * value
+
+
+class WrongMean(dist.Normal):
+    @property
+    def mean(self):
+        return jnp.broadcast_to(self.loc + 0.01, self.batch_shape)
+
+
+class WrongVariance(dist.Normal):
+    @property
+    def variance(self):
+        return jnp.broadcast_to(self.scale, self.batch_shape) ** 2 * 1.01
+
+
+class MeanOfCauchy(dist.Cauchy):
+    @property
+    def mean(self):
+        return jnp.broadcast_to(self.loc, self.batch_shape)
+
+
+class WrongEntropy(dist.Normal):
+    def entropy(self):
+        return super().entropy() + 0.01
+
+
+class WrongShape(dist.Normal):
+    def sample(self, key, sample_shape=()):
+        return super().sample(key, sample_shape)[..., None]
+
+
+class WrongGradient(dist.Normal):
+    def log_prob(self, value):
+        return super().log_prob(jax.lax.stop_gradient(value))
+
+
+class LostGradient(dist.Normal):
+    def log_prob(self, value):
+        still = copy.copy(self)
+        still.scale = jax.lax.stop_gradient(self.scale)
+        return dist.Normal.log_prob(still, value)
+
+
+class NoConstraint(dist.Normal):
+    def validate_args(self, strict=True):
+        del strict
+
+
+class NotAKey(dist.Normal):
+    def sample(self, key, sample_shape=()):
+        return super().sample(jax.random.key(0), sample_shape)
+
+
+class Crash(dist.Normal):
+    def log_prob(self, value):
+        if jnp.ndim(value) > 1:
+            raise IndexError("too many dimensions")
+        return super().log_prob(value)
+
+
+BROKEN = [
+    (WrongNormaliser, "normalisation", r"must integrate to 1 over the support; got 1\.0512"),
+    (WrongCdf, "cdf", r"the cdf must be the integral of the density, \S+; got \S+ at"),
+    (ScaledCdf, "cdf", "the cdf must be the integral of the density"),
+    (ScaledCdf, "cdf", "derivative of the cdf must be the density"),
+    (WrongIcdf, "icdf", r"icdf\(cdf\(v\)\) must be v"),
+    (FallingIcdf, "icdf", "icdf must increase"),
+    (WrongSampler, "sampler", "draws must follow the cdf: the largest gap"),
+    (WrongSamplerWithoutCdf, "sampler", "draws must follow the integral of the density"),
+    (WrongSampler, "moments", "variance of 100000 draws must lie within 5 standard errors"),
+    (NarrowDensity, "dtype", "log_prob of float64 parameters and values must be float64; got float32"),
+    (WideDensity, "dtype", "log_prob of float32 parameters and values must be float32; got float64"),
+    (LostParameter, "pytree", "scale is not in pytree_data_fields"),
+    (StaticParameter, "pytree", "a leaf put into the pytree must come out again"),
+    (WrongSupport, "support", "draws must lie in the support"),
+    (HalfNormalOnTheLine, "normalisation", r"must integrate to 1 over the support; got 2"),
+    (SilentOutside, "support", "outside the support must warn"),
+    (SilentOutside, "support", "outside the support must be -inf"),
+    (WrongMean, "moments", r"the mean must be that of the density, 1; got 1\.01"),
+    (WrongVariance, "moments", "the variance must be that of the density"),
+    (MeanOfCauchy, "moments", "a mean that does not exist must be inf or nan; got 1"),
+    (WrongEntropy, "entropy", "the entropy must be"),
+    (WrongShape, "shapes", r"sample with shape \(\) must have shape \(\); got \(1,\)"),
+    (WrongGradient, "gradient", "gradient of log_prob to the value"),
+    (LostGradient, "gradient", "gradient of log_prob along scale"),
+    (NoConstraint, "validation", "validate_args must refuse nan for scale"),
+    (NotAKey, "keys", "another key must give other draws"),
+    (Crash, "normalisation", "raised IndexError: too many dimensions"),
+]
+
+
+def only(*names):
+    return set(CHECKS) - set(names)
+
+
+@pytest.mark.parametrize(("law", "check", "words"), BROKEN, ids=lambda case: getattr(case, "__name__", None))
+def test_mistakes_are_found(law, check, words):
+    arguments = (2.0,) if issubclass(law, dist.HalfNormal | dist.Exponential) else (1.0, 2.0)
+    if law is Crash:
+        arguments = (jnp.ones(2), 2.0)
+    with pytest.raises(ContractError, match=words) as caught:
+        check_distribution(law(*arguments), skip=only(check))
+    assert {found.name for found in caught.value.report.failed} == {check}
+    assert str(caught.value).startswith(f"{law.__name__} breaks the contract")
+
+
+def test_all_failures_come_in_one_message_and_name_the_law_of_the_batch():
+    class Broken(WrongEntropy):
+        @property
+        def mean(self):
+            return jnp.broadcast_to(self.loc + jnp.array([0.0, 0.01]), self.batch_shape)
+
+    with pytest.raises(ContractError) as caught:
+        check_distribution(Broken(jnp.zeros(2), 1.0), skip=only("entropy", "moments", "icdf"))
+    message = str(caught.value)
+    assert "in 2 checks" in message
+    assert "in law (0,)" in message
+    assert "in law (1,)" in message
+    assert "icdf: passed" in str(caught.value.report)
+
+
+def test_a_law_without_cdf_says_what_was_skipped():
+    report = check_distribution(dist.VonMises(0.0, 2.0), skip=only("cdf", "icdf"))
+    assert "as asked" in str(report)
+    reasons = {check.name: check.message for check in report.skipped}
+    assert reasons["icdf"] == "the distribution has no icdf"
+
+
+def test_settings_stay_as_they_are():
+    law = dist.Normal(0.0, 1.0, validate_args=True)
+    check_distribution(law, skip=only("support", "dtype", "keys"), num_draws=1000)
+    assert law._validate_args
+    assert not jax.config.jax_enable_x64
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"distribution": 3.0}, "must be a numpyro.distributions.Distribution; got float"),
+        ({"level": 0.0}, "level must be a finite number above 0"),
+        ({"num_draws": 10}, "num_draws must be a whole number of at least 1000"),
+        ({"skip": ["everything"]}, "skip must name checks of pytree, .*; got .'everything'."),
+    ],
+)
+def test_bad_options(changes, words):
+    with pytest.raises(InputError, match=words):
+        check_distribution(**{"distribution": dist.Normal(0.0, 1.0), **changes})
