@@ -1,6 +1,8 @@
 """check_distribution: right distributions pass, and every kind of mistake is found and named."""
 
 import copy
+import doctest
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -256,3 +258,9 @@ def test_settings_stay_as_they_are():
 def test_bad_options(changes, words):
     with pytest.raises(InputError, match=words):
         check_distribution(**{"distribution": dist.Normal(0.0, 1.0), **changes})
+
+
+def test_the_example_in_the_docstring():
+    result = doctest.testmod(sys.modules[check_distribution.__module__])
+    assert result.attempted
+    assert not result.failed
