@@ -121,14 +121,20 @@ class LinearNetwork:
         """
         return float(critical_temperature(self.moments, self.depth, self._law_decay))
 
-    def law(self, temperature: "ArrayLike") -> StationaryLaw:
-        """Exact stationary law of SGD on v at this temperature.
+    def law(self, temperature: "ArrayLike", initial: Any = None) -> StationaryLaw:
+        """Exact stationary law of SGD on v at this temperature; from the factors ``initial``, (depth + 1, width).
 
-        At depth 2 and above it is the law without weight decay: strictly any decay makes zero attract, but the small
-        one that a prior amounts to leaves the bulk standing far longer than any run.
+        Without ``initial`` it is that of a generic start, see `memory`. At depth 2 and above it is the law without
+        weight decay: strictly any decay makes zero attract, but the small one that a prior amounts to leaves the bulk
+        standing far longer than any run.
         """
         return stationary_law(
-            self.moments, temperature, depth=self.depth, width=self.width, weight_decay=self._law_decay
+            self.moments,
+            temperature,
+            depth=self.depth,
+            width=self.width,
+            weight_decay=self._law_decay,
+            initial=initial,
         )
 
     @property

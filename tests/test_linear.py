@@ -56,6 +56,13 @@ def test_law_has_the_priors_decay_at_depth_one_and_none_deeper():
     assert np.isinf(deep.critical_temperature)
 
 
+def test_law_from_a_start():
+    network = LinearNetwork(X, Y, 1, width=2, noise_sd=0.6, prior_sd=np.inf)
+    side = np.sign(network.moments.beta2)
+    assert network.law(0.05, [[0.5, 0.4], [side * 0.5, -side * 0.4]]).zero_mass == 0
+    assert network.law(0.05, [[0.5, 0.4], [-side * 0.5, -side * 0.4]]).zero_mass == 1
+
+
 def test_what_makes_a_posterior_proper():
     assert LinearNetwork(X, Y, 1, noise_sd=0.6).proper_posterior
     assert not LinearNetwork(X, Y, 1, noise_sd=0.6, prior_sd=np.inf).proper_posterior

@@ -28,12 +28,15 @@ class LineLaw:
     icdf
         Quantile function, shape (n,) -> (n,).
     atom
-        Mass that sits on single points (the collapsed part); 0 for a law with a density.
+        Mass that sits on single points; 0 for a law with a density.
+    zero
+        The part of it at 0, to which SGD has collapsed.
     """
 
     log_prob: LogDensity
     icdf: LogDensity
     atom: float = 0.0
+    zero: float = 0.0
 
 
 def kl_divergence(p: LineLaw, q: LineLaw) -> float:

@@ -92,7 +92,7 @@ def as_line_law(law: Any) -> LineLaw:
     def evaluate(method: str, points: np.ndarray) -> np.ndarray:
         return _in_blocks(getattr(law, method), np.asarray(points, dtype=np.float64))
 
-    atom = float(np.max(np.asarray(getattr(law, "zero_mass", 0.0))))
+    zero, point = (float(np.max(np.asarray(getattr(law, name, 0.0)))) for name in ("zero_mass", "point_mass"))
 
     def icdf(levels: np.ndarray) -> np.ndarray:
         try:
@@ -100,7 +100,7 @@ def as_line_law(law: Any) -> LineLaw:
         except (NotImplementedError, AttributeError):
             return np.quantile(law_points(law, jax.random.key(0)).values, levels)
 
-    return LineLaw(lambda v: evaluate("log_prob", v), icdf, atom)
+    return LineLaw(lambda v: evaluate("log_prob", v), icdf, zero + point, zero)
 
 
 def law_points(law: Any, key: Any) -> Points:

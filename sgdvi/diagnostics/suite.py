@@ -86,7 +86,7 @@ class Facts:
     @property
     def collapsed(self) -> bool:
         """Whether the exact law of SGD is the point mass at 0."""
-        return self.stationary is not None and self.stationary.atom >= 1
+        return self.stationary is not None and self.stationary.zero >= 1
 
 
 def health(run: Run, thresholds: Thresholds) -> list[Finding]:

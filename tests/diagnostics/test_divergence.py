@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
+from sgdvi import Moments, stationary_law
 from sgdvi.diagnostics import Status, Thresholds, divergence
 from sgdvi.diagnostics.divergence import LineLaw, kl_divergence, restrict
+from sgdvi.diagnostics.known import as_line_law
+from sgdvi.diagnostics.suite import Facts
 
 
 def law(frozen: object) -> LineLaw:
@@ -50,6 +53,14 @@ def test_missing_sign_is_infinite_one_way() -> None:
 
 def test_an_atom_is_infinite() -> None:
     assert kl_divergence(LineLaw(stats.norm.logpdf, stats.norm.ppf, atom=0.1), law(stats.norm())) == math.inf
+
+
+def test_a_point_away_from_zero_is_infinite_but_no_collapse() -> None:
+    point = as_line_law(stationary_law(Moments.linear(1.5, 0.0), 0.1, depth=2))
+    assert (point.atom, point.zero) == (1, 0)
+    assert not Facts(stationary=point).collapsed
+    assert kl_divergence(point, law(stats.norm())) == kl_divergence(law(stats.norm()), point) == math.inf
+    assert Facts(stationary=as_line_law(stationary_law(Moments.linear(1.0, 1.0), 1.0))).collapsed
 
 
 @pytest.mark.parametrize(("value", "status"), [(1e-3, Status.PASS), (0.02, Status.WARN), (0.2, Status.FAIL)])
