@@ -8,3 +8,4 @@ class ChainStatus(enum.StrEnum):
 
     OK = "ok"
     OVERFLOWED = "overflowed"
+    COLLAPSED = "collapsed"

@@ -89,7 +89,7 @@ def make_tree(
         require(len(start) == shape[0], "start must name the start of each chain", f"{len(start)} for {shape[0]}")
         coords["start"] = ("chain", np.asarray(start, dtype=str))
     groups = {"posterior": xr.Dataset(_variables(arrays, dims), coords)}
-    groups["posterior"].attrs = {"inference_library": "sgdvi", "kind": kind, **_plain(attrs or {})}
+    groups["posterior"].attrs = run_attributes(kind, attrs or {})
     if stats:
         groups["sample_stats"] = xr.Dataset(_variables(stats, dims), coords)
     if chain_status is not None:
@@ -101,6 +101,24 @@ def make_tree(
             {name: ([f"{name}_dim_{k}" for k in range(value.ndim)], value) for name, value in observed.items()}
         )
     return DataTree.from_dict(groups)
+
+
+def run_attributes(kind: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of the group ``posterior`` as they are stored: see `make_tree`."""
+    return {"inference_library": "sgdvi", "kind": kind, **_plain(attrs)}
+
+
+def axes_of(name: str, count: int, dims: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names of the `count` axes that a site has beyond chain and draw.
+
+    Raises
+    ------
+    InputError
+        If `dims` names another number of axes.
+    """
+    own = list(dims.get(name, [f"{name}_dim_{k}" for k in range(count)]))
+    require(len(own) == count, f"dims of {name!r} must name its {count} axes beyond chain and draw", own)
+    return own
 
 
 def from_numpyro(
@@ -242,15 +260,38 @@ def load(folder: str | os.PathLike[str]) -> dict[str, DataTree]:
         return {str(name): run.copy() for name, run in tree.children.items()}
 
 
+def open_store(store: Any) -> DataTree:
+    """Open the draws that `sgdvi.sample` has written to `store`, or is writing: all chunks that are complete.
+
+    Values are read when they are used. A tree that was opened while the run went on keeps the number of draws of that
+    moment; open it again to see more.
+
+    Parameters
+    ----------
+    store
+        Path, fsspec URL or Zarr store.
+
+    Returns
+    -------
+    DataTree
+        Groups ``posterior``, ``sample_stats``, ``chain_status``.
+    """
+    tree = xr.open_datatree(store, engine="zarr", consolidated=True).drop_nodes("checkpoint", errors="ignore")
+    # Zarr gives strings a type that NetCDF does not know
+    return tree.map_over_datasets(_plain_text)
+
+
+def _plain_text(data: xr.Dataset) -> xr.Dataset:
+    text = {name: value for name, value in data.variables.items() if value.dtype.kind == "T"}
+    return data.assign({name: (value.dims, np.array(value.values.tolist(), str)) for name, value in text.items()})
+
+
 def _variables(
     arrays: Mapping[str, np.ndarray], dims: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
     variables = {}
     for name, values in arrays.items():
-        own = list(dims.get(name, [f"{name}_dim_{k}" for k in range(values.ndim - 2)]))
-        rule = f"dims of {name!r} must name its {values.ndim - 2} axes beyond chain and draw"
-        require(len(own) == values.ndim - 2, rule, own)
-        variables[name] = ((*_SAMPLE_DIMS, *own), values)
+        variables[name] = ((*_SAMPLE_DIMS, *axes_of(name, values.ndim - 2, dims)), values)
     return variables
 
 

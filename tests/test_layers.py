@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"_types", "_check", "_status", "_tree"},
     {"moments", "laws", "symmetry", "linear", "problem", "models"},
-    {"samplers", "draws"},
+    {"samplers", "draws", "store"},
     {"diagnostics", "comparison"},
     {"report", "zoo", "cite", "testing", "experiment"},
     {"cli", "__main__"},

@@ -7,28 +7,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
-from jax import lax
 from tqdm.auto import tqdm
 
 from sgdvi._check import require, whole
-from sgdvi._status import ChainStatus
-from sgdvi._tree import Arguments, Rows, take
-from sgdvi.draws import DataTree, make_tree
+from sgdvi._tree import Arguments
+from sgdvi.draws import DataTree
+from sgdvi.samplers.facts import RunFacts
 from sgdvi.samplers.kernel import SGD
-from sgdvi.samplers.sgd import batch_indices, chain_seed, descend, mark_overflow
-from sgdvi.samplers.starts import Starts, make_starts
-from sgdvi.samplers.target import Params, Target
+from sgdvi.samplers.loop import LOOK_EVERY, Chains, Outputs, advance, first_state
+from sgdvi.samplers.recorder import MemoryRecorder, Recorder
+from sgdvi.samplers.sgd import chain_seed
+from sgdvi.samplers.starts import make_starts
+from sgdvi.samplers.stored import open_recorder
 
 Progress = Callable[[int, int], None]
 # Row numbers are drawn for many steps at once, which the processor does side by side.
 _INDEX_WORDS = 1 << 16
 _MOST_BLOCK = 256
-_BUFFER_BYTES = 16 << 20
 # Long enough that the loop, not its calls, takes the time; short enough for Ctrl-C and a lively bar.
 _CALL_SECONDS = 0.25
 _FIRST_STEPS = 1000
+_MOST_STEPS = 2**31 - 1
 
 
 def sample(
@@ -41,10 +40,14 @@ def sample(
     num_chains: int = 1,
     init: Mapping[str, Any] | None = None,
     thinning: int = 1,
+    functionals: Mapping[str, Callable[[Any], Any]] | None = None,
+    keep: Sequence[str] | None = None,
+    store: Any = None,
+    resume: bool = False,
     progress: bool | Progress = True,
     dims: Mapping[str, Sequence[str]] | None = None,
 ) -> DataTree:
-    """Run chains of SGD and keep their iterates.
+    """Run chains of SGD and keep their iterates, in memory or on disk.
 
     Parameters
     ----------
@@ -54,7 +57,7 @@ def sample(
         The model's arguments with all rows: a tuple of positional ones, a dict of keyword ones, or one array.
     key
         JAX key. Chain c uses ``fold_in(key, c)``; its rows at step t depend on that and t only, so a draw does not
-        change with the number of chains, the thinning or the progress bar.
+        change with the number of chains, the thinning, the store, a resumption or the progress bar.
     num_steps
         Steps per chain after warmup; ``num_steps // thinning`` draws are kept.
     num_warmup
@@ -67,6 +70,19 @@ def sample(
         for every chain, uniform on (-2, 2) in unconstrained coordinates.
     thinning
         Keep every thinning-th iterate.
+    functionals
+        Name -> function of one draw, computed while the chains run and kept beside the sites:
+        ``{"v": lambda ds: ds.u * ds.w}``. It gets the sites as attributes or items, without axes of chains and draws.
+    keep
+        Names of the sites to keep; None keeps all, ``()`` keeps the functionals alone.
+    store
+        Where draws are written while the chains run: a path (``"draws.zarr"``), an fsspec URL, or a Zarr store. A
+        chunk of draws is written when it is full (16 MB) or 5 seconds old, together with the state of the chains. It
+        then shows in `arviz.from_zarr`, in this process or another; a process that is killed loses no more than the
+        chunk it was at. One process at a time may write to a store.
+    resume
+        Go on with the run in `store`; if there is none, begin it. Draws are those of an uninterrupted run. Model,
+        data, key and settings must be the same, except that `num_steps` may be larger.
     progress
         Show a bar; or a function that is called with (steps done, steps in all).
     dims
@@ -77,57 +93,51 @@ def sample(
     DataTree
         ``posterior`` (chain, draw, ...) with the run's settings as JSON in its attribute ``config_json``;
         ``sample_stats`` with the minibatch loss of the last step before the draw, at the parameters before that step;
-        ``chain_status`` with ``status`` ("ok" or "overflowed") and ``step``, the first one after which a parameter
-        was not finite (-1 when ok). The draws of a chain from there on are NaN.
+        ``chain_status`` with ``status`` ("ok", "overflowed" or "collapsed") and ``step``: the first one after which a
+        parameter was not finite, or the one from which on no parameter moved by more than 1e-30 between looks that
+        are 1024 steps apart (-1 when ok). The draws of a chain that overflowed are NaN from there on. With a store
+        the draws are read from it when they are used.
 
     Raises
     ------
     InputError
-        For settings, starts, a model or data that cannot be used.
+        For settings, starts, a model or data that cannot be used, a store that exists (without `resume`), and a
+        stored run of another model, data or settings.
+    OSError
+        If the store cannot be written, for example when the disk is full; it can still be read, and gone on with.
     """
     require(isinstance(sampler, SGD), "sampler must be an sgdvi.SGD(...)", type(sampler).__name__)
     steps, warmup = whole("num_steps", num_steps, least=1), whole("num_warmup", num_warmup)
     chains, thin = whole("num_chains", num_chains, least=1), whole("thinning", thinning, least=1)
     rule = "num_steps must be at least thinning, or no draw is kept"
     require(steps >= thin, rule, f"{steps} steps with thinning {thin}", "Take more steps or thin less.")
+    rule = f"a chain must have at most {_MOST_STEPS} steps"
+    require(steps + warmup <= _MOST_STEPS, rule, steps + warmup, "Run more chains instead.")
     is_key = isinstance(key, jax.Array) and (
         key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape == (2,)
     )
     require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
+    require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 
-    clock = time.perf_counter()
     arguments = as_arguments(data)
     target = sampler.prepare(arguments)
     rows = target.rows(arguments)
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(chains))
     starts = make_starts(target, rows, keys, init)
-    sampler.check(target, jax.tree.map(lambda leaf: leaf[0], starts.z), rows)
-    draws = steps // thin
-    with _reporter(progress, warmup + draws * thin) as report:
-        posterior, losses, overflow = _run(sampler, target, rows, keys, starts, warmup, draws, thin, report)
-    status = np.where(overflow < 0, ChainStatus.OK.value, ChainStatus.OVERFLOWED.value)
-    config = {
-        "learning_rate": sampler.learning_rate,
-        "rate_note": sampler.rate_note,
-        "noise_scale": sampler.noise_scale(target.num_data),
-        "batch_size": sampler.batch_size,
-        "replace": sampler.replace,
-        "num_data": target.num_data,
-        "num_steps": steps,
-        "num_warmup": warmup,
-        "num_chains": chains,
-        "thinning": thin,
-        "seconds": time.perf_counter() - clock,
-    }
-    return make_tree(
-        posterior,
-        kind="sgd",
-        sample_stats={"loss": losses},
-        dims=dims,
-        attrs={"config": config},
-        chain_status={"status": status, "step": overflow},
-        start=starts.names,
-    )
+    one = jax.tree.map(lambda leaf: leaf[0], starts.z)
+    sampler.check(target, one, rows)
+    chosen = target.outputs if keep is None else tuple(keep)
+    unknown = [name for name in chosen if name not in target.outputs]
+    require(not unknown, f"keep must name sites of the model, {sorted(target.outputs)}", unknown)
+    require(chosen or functionals, "a draw must have something in it", "keep=() and no functionals")
+    outputs = Outputs(target, chosen, tuple((functionals or {}).items()))
+    facts = RunFacts(sampler, outputs, rows, outputs.describe(one, rows), key, starts, steps, warmup, thin, dims or {})
+    state = first_state(starts.z, sampler.optimizer)
+    begun = MemoryRecorder(facts, state) if store is None else open_recorder(facts, store, resume, state)
+    with begun as recorder:
+        with _reporter(progress, warmup + facts.num_draws * thin) as report:
+            _run(facts, jax.vmap(chain_seed)(keys), recorder, report)
+        return recorder.tree()
 
 
 def as_arguments(data: Any) -> Arguments:
@@ -137,99 +147,31 @@ def as_arguments(data: Any) -> Arguments:
     return (tuple(data) if isinstance(data, tuple | list) else (data,)), {}
 
 
-def _run(
-    sampler: SGD,
-    target: Target,
-    rows: Rows,
-    keys: jax.Array,
-    starts: Starts,
-    warmup: int,
-    draws: int,
-    thinning: int,
-    report: Callable[[int], None],
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    chains = len(keys)
+def _run(facts: RunFacts, seeds: jax.Array, recorder: Recorder, report: Callable[[int], None]) -> None:
+    sampler, target, warmup, thinning = facts.sampler, facts.outputs.target, facts.num_warmup, facts.thinning
     words = sampler.batch_size if sampler.replace else target.num_data
-    block = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (chains * words)))
-    per_draw = sum(leaf.nbytes for leaf in jax.tree.leaves(starts.z)) + 8 * chains
-    capacity = max(1, min(draws, _BUFFER_BYTES // per_draw))
-    advance = partial(_advance, target=target, optimizer=sampler.optimizer, block=block, capacity=capacity)
-    advance = partial(advance, batch_size=sampler.batch_size, replace=sampler.replace)
-    state = (starts.z, jax.vmap(sampler.optimizer.init)(starts.z), jnp.full(chains, -1, jnp.int32))
-    seeds = jax.vmap(chain_seed)(keys)
-
-    kept: dict[str, np.ndarray] = {}
-    losses = np.empty((chains, draws))
-    done, total, pace = 0, warmup + draws * thinning, _FIRST_STEPS
+    most = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (len(seeds) * words)))
+    block = min(1 << (most.bit_length() - 1), LOOK_EVERY)
+    state: Chains = recorder.state
+    done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
+    step = partial(advance, outputs=facts.outputs, optimizer=sampler.optimizer, block=block)
+    step = partial(step, batch_size=sampler.batch_size, replace=sampler.replace, capacity=recorder.capacity)
+    report(done)
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to
-        stop = min(done + pace, total, warmup + (first + capacity) * thinning)
+        stop = min(done + pace, total, warmup + (first + recorder.room(first)) * thinning)
         begin = time.perf_counter()
-        state, values, loss = advance(state, seeds, rows, done, stop, warmup, thinning, first)
+        state, values, loss = step(state, seeds, facts.rows, done, stop, warmup, thinning, first)
         filled = max(stop - warmup, 0) // thinning - first
         if filled > 0:
-            for name, value in values.items():
-                array = np.asarray(value)
-                if name not in kept:
-                    kept[name] = np.empty((chains, draws, *array.shape[2:]), array.dtype)
-                kept[name][:, first : first + filled] = np.swapaxes(array[:filled], 0, 1)
-            losses[:, first : first + filled] = np.asarray(loss)[:filled].T
+            recorder.put(first, filled, values, loss)
         jax.block_until_ready(state)
+        recorder.reached(stop, state)
         seconds = time.perf_counter() - begin
         # the first call compiles and says little: no long leap from one measurement
         pace = max(1, int(min(8.0, max(0.5, _CALL_SECONDS / seconds)) * (stop - done)))
         report(stop - done)
         done = stop
-    return kept, losses, np.asarray(state[2])
-
-
-@partial(jax.jit, static_argnames=("target", "optimizer", "batch_size", "replace", "block", "capacity"))
-def _advance(
-    state: tuple[Params, Any, jax.Array],
-    seeds: jax.Array,
-    rows: Rows,
-    start: jax.Array,
-    stop: jax.Array,
-    warmup: jax.Array,
-    thinning: jax.Array,
-    first: jax.Array,
-    *,
-    target: Target,
-    optimizer: optax.GradientTransformation,
-    batch_size: int,
-    replace: bool,
-    block: int,
-    capacity: int,
-) -> tuple[tuple[Params, Any, jax.Array], Params, jax.Array]:
-    """Take the steps start .. stop - 1 in all chains; return the state, and the draws from number `first` on.
-
-    Every step writes its iterate to the place of the draw that it leads to, so the last one stays: no branch, and
-    numbers of steps are data, so that one compilation serves all calls.
-    """
-
-    def one(state: Any, indices: jax.Array, step: jax.Array) -> Any:
-        z, opt_state, overflow = state
-        z, opt_state, loss = descend(target, optimizer, z, opt_state, take(rows, indices))
-        z, overflow = mark_overflow(z, overflow, step)
-        return (z, opt_state, overflow), loss
-
-    def many(number: jax.Array, carry: Any) -> Any:
-        origin = number * block
-        draw = partial(batch_indices, num_data=target.num_data, batch_size=batch_size, replace=replace)
-        indices = jax.vmap(lambda seed: draw(seed, origin + jnp.arange(block)), out_axes=1)(seeds)
-
-        def step(t: jax.Array, carry: Any) -> Any:
-            state, buffers = carry
-            state, loss = jax.vmap(one, in_axes=(0, 0, None))(state, indices[t - origin], t + 1)
-            place = jnp.clip((t - warmup) // thinning - first, 0, capacity - 1)
-            return state, jax.tree.map(lambda b, v: b.at[place].set(v), buffers, (state[0], loss))
-
-        return lax.fori_loop(jnp.maximum(start, origin), jnp.minimum(stop, origin + block), step, carry)
-
-    empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), state[0])
-    buffers = empty, jnp.zeros((capacity, len(seeds)), jnp.result_type(float))
-    state, (z, loss) = lax.fori_loop(start // block, (stop + block - 1) // block, many, (state, buffers))
-    return state, jax.vmap(jax.vmap(lambda z: target.constrain(z, rows)))(z), loss
 
 
 class _reporter:

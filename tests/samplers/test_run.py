@@ -14,7 +14,7 @@ import optax
 import pytest
 
 import sgdvi
-from sgdvi.samplers import run
+from sgdvi.samplers import recorder, run
 from sgdvi.samplers.sgd import batch_indices, chain_seed
 
 N = 30
@@ -113,7 +113,7 @@ def test_same_draws_in_any_chunks(kernel: sgdvi.SGD, monkeypatch: pytest.MonkeyP
     whole = sample(kernel, thinning=thinning, num_warmup=10)
     monkeypatch.setattr(run, "_FIRST_STEPS", 3)
     monkeypatch.setattr(run, "_CALL_SECONDS", 1e-9)
-    monkeypatch.setattr(run, "_BUFFER_BYTES", 100)
+    monkeypatch.setattr(recorder, "BUFFER_BYTES", 100)
     monkeypatch.setattr(run, "_MOST_BLOCK", 5)
     calls: list[tuple[int, int]] = []
     parts = sample(kernel, thinning=thinning, num_warmup=10, progress=lambda *done: calls.append(done))
@@ -206,6 +206,42 @@ def test_overflow_is_recorded_and_not_hidden() -> None:
         np.testing.assert_array_equal(finite, np.arange(1, 61) < step)
         assert np.isnan(values(tree)[chain, step - 1 :]).all()
     assert np.isfinite(values(tree)[1::2]).all()
+
+
+def test_collapse_is_recorded() -> None:
+    x = np.tile([1.0, -1.0], 20)
+    y = 0.1 * x + np.tile([1.0, 1.0, -1.0, -1.0], 10)
+    network = sgdvi.LinearNetwork(x, y, depth=1, prior_sd=20.0)
+    critical = network.critical_temperature
+
+    def status(factor: float, **options: Any) -> Any:
+        kernel = sgdvi.SGD(network.model, learning_rate=network.learning_rate(factor * critical, 1), batch_size=1)
+        settings = {"num_chains": 3, "num_steps": 30_000, "thinning": 5000, "num_warmup": 0, "progress": False}
+        return sgdvi.sample(kernel, (x, y), key=jax.random.key(1), init=START, **(settings | options))["chain_status"]
+
+    collapsed = status(2.0)
+    assert list(collapsed["status"].values) == ["collapsed"] * 3
+    steps = collapsed["step"].values
+    assert (steps > 1000).all()
+    assert (steps % 1024 == 0).all()
+    # the step is a fact of the chain, not of the way it was run
+    other = status(2.0, num_chains=200, num_warmup=10_000, num_steps=20_000, thinning=20_000)
+    np.testing.assert_array_equal(other["step"].values[:3], steps)
+    alive = status(0.3)
+    assert list(alive["status"].values) == ["ok"] * 3
+    assert (alive["step"].values == -1).all()
+
+
+def test_a_chain_that_comes_to_rest_away_from_zero_has_collapsed_too() -> None:
+    kernel = sgdvi.SGD(MODEL, learning_rate=1e-12, batch_size=2)  # steps below the rounding of float32
+    status = sample(kernel, num_steps=5000, thinning=1000)["chain_status"]
+    assert list(status["status"].values) == ["collapsed", "collapsed"]
+    assert list(sample(kernel, num_steps=900)["chain_status"]["status"].values) == ["ok", "ok"]
+
+
+def test_a_run_has_a_last_step(kernel: sgdvi.SGD) -> None:
+    with pytest.raises(sgdvi.InputError, match="at most 2147483647 steps"):
+        sample(kernel, num_steps=2**31)
 
 
 def test_settings_are_stored(kernel: sgdvi.SGD) -> None:

@@ -1,0 +1,88 @@
+"""All that decides the draws of a run: for its settings in the result, and for the check when it goes on."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sgdvi._tree import Rows
+from sgdvi.samplers.fingerprint import hash_arrays, hash_program
+from sgdvi.samplers.kernel import SGD
+from sgdvi.samplers.loop import Outputs
+from sgdvi.samplers.sgd import descend
+from sgdvi.samplers.starts import Starts
+
+
+class RunFacts(NamedTuple):
+    """All that decides the draws of a run, and how they are labelled."""
+
+    sampler: SGD
+    outputs: Outputs
+    rows: Rows
+    shapes: Mapping[str, jax.ShapeDtypeStruct]
+    key: jax.Array
+    starts: Starts
+    num_steps: int
+    num_warmup: int
+    thinning: int
+    dims: Mapping[str, Sequence[str]]
+
+    @property
+    def num_draws(self) -> int:
+        """Draws of every chain."""
+        return self.num_steps // self.thinning
+
+    @property
+    def num_chains(self) -> int:
+        """Number of chains."""
+        return jax.tree.leaves(self.starts.z)[0].shape[0]
+
+    @property
+    def draw_bytes(self) -> int:
+        """Bytes of one draw of all chains: what is kept, or what the loop holds, whichever is more."""
+        kept = sum(shape.size * shape.dtype.itemsize for shape in self.shapes.values()) * self.num_chains
+        return max(kept, sum(leaf.nbytes for leaf in jax.tree.leaves(self.starts.z))) + 8 * self.num_chains
+
+    def config(self, seconds: float) -> dict[str, Any]:
+        """Return the settings that a reader of the draws needs."""
+        sampler, size = self.sampler, self.outputs.target.num_data
+        return {
+            "learning_rate": sampler.learning_rate,
+            "rate_note": sampler.rate_note,
+            "noise_scale": sampler.noise_scale(size),
+            "batch_size": sampler.batch_size,
+            "replace": sampler.replace,
+            "num_data": size,
+            "num_steps": self.num_steps,
+            "num_warmup": self.num_warmup,
+            "num_chains": self.num_chains,
+            "thinning": self.thinning,
+            "seconds": seconds,
+        }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what must not change when a run goes on, in the words of its message."""
+        target, optimizer = self.outputs.target, self.sampler.optimizer
+        z = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.starts.z)
+        batch = tuple(jax.ShapeDtypeStruct((self.sampler.batch_size, *r.shape[1:]), r.dtype) for r in self.rows)
+        rows = tuple(jax.ShapeDtypeStruct(r.shape, r.dtype) for r in self.rows)
+        opt_state = jax.eval_shape(optimizer.init, z)
+        step = hash_program(lambda *arguments: descend(target, optimizer, *arguments), z, opt_state, batch)
+        return {
+            # versions first: another one explains whatever else differs
+            **{f"version of {name}": version(name) for name in ("sgdvi", "jax", "numpyro", "optax")},
+            "precision": str(jnp.result_type(float)),
+            "batch size": self.sampler.batch_size,
+            "replace": self.sampler.replace,
+            "num_warmup": self.num_warmup,
+            "num_chains": self.num_chains,
+            "thinning": self.thinning,
+            "dims": {name: list(names) for name, names in self.dims.items()},
+            "key": hash_arrays(self.key),
+            "data": hash_arrays([self.rows, target.split.leaves]),
+            "model": f"{step} {hash_program(target.constrain, z, rows)}",
+            "start": hash_arrays(self.starts.z),
+            "functionals": hash_program(self.outputs, z, rows) + " ".join(self.shapes),
+        }

@@ -1,0 +1,309 @@
+"""Draws on disk: the same as in memory, visible while the run goes on, safe against crashes, full disks, mistakes."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import jax
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import optax
+import pytest
+import xarray as xr
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
+
+import sgdvi
+from sgdvi import draws as labelled
+from sgdvi.samplers import recorder, stored
+
+N = 30
+RNG = np.random.default_rng(2)
+X = RNG.normal(size=N)
+Y = 0.5 * X + RNG.normal(size=N)
+MODEL = sgdvi.LinearNetwork(X, Y, depth=1, noise_sd=1.0, prior_sd=2.0).model
+V = {"v": lambda ds: ds.u * ds["w"]}
+DRAWS = 40
+
+
+@pytest.fixture(scope="module")
+def kernel() -> sgdvi.SGD:
+    return sgdvi.SGD(MODEL, optax.sgd(0.05, momentum=0.5), batch_size=2)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    # about seven draws of two chains with u, w, v and the loss
+    monkeypatch.setattr(recorder, "BUFFER_BYTES", 300)
+    monkeypatch.setattr(stored, "_COMMIT_SECONDS", 1e9)
+
+
+def sample(kernel: sgdvi.SGD, data: Any = (X, Y), **options: Any) -> Any:
+    settings: dict[str, Any] = {"num_steps": DRAWS, "num_warmup": 5, "num_chains": 2, "progress": False}
+    settings |= {"key": jax.random.key(5), "functionals": V}
+    return sgdvi.sample(kernel, data, **(settings | options))
+
+
+def assert_same(one: Any, other: Any, draws: int | None = None) -> None:
+    for group in ("posterior", "sample_stats"):
+        assert set(one[group].data_vars) == set(other[group].data_vars)
+        for name in one[group].data_vars:
+            np.testing.assert_array_equal(one[group][name], other[group][name][:, :draws])
+            assert one[group][name].dtype == other[group][name].dtype
+            assert one[group][name].dims == other[group][name].dims
+
+
+def test_a_store_changes_nothing(kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None) -> None:
+    starts = {"near": {"u": 0.5, "w": 0.5}, "far": {"u": 1.0, "w": -1.0}}
+    memory = sample(kernel, init=starts)
+    disk = sample(kernel, init=starts, store=tmp_path / "draws.zarr")
+    assert_same(disk, memory)
+    for group in ("posterior", "sample_stats", "chain_status"):
+        assert list(disk[group].coords) == list(memory[group].coords)
+        xr.testing.assert_equal(
+            disk[group].to_dataset().coords.to_dataset(), memory[group].to_dataset().coords.to_dataset()
+        )
+    assert list(disk["chain_status"]["status"].values) == ["ok", "ok"]
+    config = [json.loads(tree["posterior"].attrs["config_json"]) for tree in (memory, disk)]
+    assert config[0].pop("seconds") > 0
+    assert config[1].pop("seconds") > 0
+    assert config[0] == config[1]
+    assert_same(labelled.load(labelled.save({"run": disk}, tmp_path).parent)["run"], memory)
+    assert float(az.rhat(az.from_zarr(tmp_path / "draws.zarr"))["v"]) > 0
+
+
+@pytest.mark.parametrize("store", ["memory://sgdvi-test/draws.zarr", MemoryStore()], ids=["fsspec", "zarr"])
+def test_other_stores(kernel: sgdvi.SGD, store: Any) -> None:
+    assert_same(sample(kernel, store=store), sample(kernel))
+    assert_same(sample(kernel, store=store, resume=True, num_steps=60), sample(kernel, num_steps=60))
+
+
+def test_thinned_and_without_parameters(kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None) -> None:
+    every = sample(kernel)
+    thinned = sample(kernel, thinning=3, keep=(), store=tmp_path / "a.zarr")
+    assert list(thinned["posterior"].data_vars) == ["v"]
+    np.testing.assert_array_equal(thinned["posterior"]["v"], every["posterior"]["v"][:, 2:39:3])
+    np.testing.assert_array_equal(every["posterior"]["v"], every["posterior"]["u"] * every["posterior"]["w"])
+    assert sorted(sample(kernel, keep=["w"])["posterior"].data_vars) == ["v", "w"]
+
+
+def test_readers_see_complete_chunks_while_the_run_goes_on(
+    kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None
+) -> None:
+    whole, seen = sample(kernel), []
+
+    def look(done: int, total: int) -> None:
+        for tree in (az.from_zarr(tmp_path / "a.zarr"), xr.open_datatree(tmp_path / "a.zarr", engine="zarr")):
+            assert_same(tree, whole, tree["posterior"].sizes["draw"])
+        seen.append((done, tree["posterior"].sizes["draw"]))
+
+    sample(kernel, store=tmp_path / "a.zarr", progress=look)
+    counts = [draws for _, draws in seen]
+    assert counts[0] == 0
+    assert counts[-1] == DRAWS
+    assert len(set(counts)) > 4
+    assert all(draws >= done - 5 - 8 for done, draws in seen)
+
+
+class Failing(WrapperStore[LocalStore]):
+    """Lets the first `allowed` writes through."""
+
+    error: Exception = RuntimeError("killed")
+    allowed = 0
+    writes = 0
+
+    def count(self) -> None:
+        self.writes += 1
+        if self.writes > self.allowed:
+            raise self.error
+
+    async def set(self, key: str, value: Any) -> None:
+        self.count()
+        await super().set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Any) -> None:
+        self.count()
+        await super().set_if_not_exists(key, value)
+
+    def set_sync(self, key: str, value: Any) -> None:
+        self.count()
+        super().set_sync(key, value)
+
+
+def failing(path: Path, allowed: int, error: Exception | None = None) -> Failing:
+    store = Failing(LocalStore(path))
+    store.allowed = allowed
+    store.error = error or store.error
+    return store
+
+
+def test_a_crash_at_any_write_loses_one_chunk_at_most(kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None) -> None:
+    whole = sample(kernel)
+    counted = failing(tmp_path / "counted.zarr", 10**9)
+    sample(kernel, store=counted)
+    assert counted.writes > 100
+    kept = set()
+    # each moment of the creation and of one chunk, and a few later ones
+    for allowed in (0, 9, 30, *range(50, counted.writes, 8), counted.writes - 1):
+        path = tmp_path / f"{allowed}.zarr"
+        with pytest.raises(RuntimeError, match="killed"):
+            sample(kernel, store=failing(path, allowed))
+        created = path.exists() and (path / "checkpoint").exists()
+        if created and json.loads((path / "zarr.json").read_text()).get("consolidated_metadata"):
+            tree = az.from_zarr(path)
+            kept.add(tree["posterior"].sizes["draw"])
+            assert_same(tree, whole, tree["posterior"].sizes["draw"])
+        assert_same(sample(kernel, store=path, resume=True), whole)
+    assert {0, DRAWS} - kept == {DRAWS}
+    assert len(kept) >= 3
+
+
+def test_a_full_disk_is_told_and_leaves_the_draws(kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(
+        OSError, match="must take what the run writes; got No space left on device.*resume=True"
+    ) as info:
+        sample(kernel, store=failing(tmp_path / "a.zarr", 110, full))
+    assert info.value.errno == errno.ENOSPC
+    tree = az.from_zarr(tmp_path / "a.zarr")
+    draws = tree["posterior"].sizes["draw"]
+    assert 0 < draws < DRAWS
+    assert f"the store shows {draws} draws" in str(info.value)
+    assert_same(tree, sample(kernel), draws)
+    assert_same(sample(kernel, store=tmp_path / "a.zarr", resume=True), sample(kernel))
+
+
+KILLED = """
+import sys
+import jax
+sys.path.insert(0, {tests!r})
+jax.config.update("jax_compilation_cache_dir", {cache!r})
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+from test_store import *
+stored._COMMIT_SECONDS = 0.0
+print("running", flush=True)
+sample(sgdvi.SGD(MODEL, optax.sgd(0.05, momentum=0.5), batch_size=2), num_steps=10**9, thinning=1000,
+       store={store!r}, resume=True)
+"""
+
+
+def test_kill_9_at_random_moments(kernel: sgdvi.SGD, tmp_path: Path) -> None:
+    script = KILLED.format(
+        tests=str(Path(__file__).parent), cache=str(tmp_path / "cache"), store=str(tmp_path / "a.zarr")
+    )
+    reached = [0]
+    for delay in np.random.default_rng().uniform(0.0, 0.5, size=2):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        limit = time.monotonic() + 60
+        while draws_in(tmp_path / "a.zarr") <= reached[-1] and time.monotonic() < limit:
+            time.sleep(0.05)
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        reached.append(draws_in(tmp_path / "a.zarr"))
+    assert 0 < reached[1] < reached[2]
+    sample(kernel, num_steps=(reached[2] + 5) * 1000, thinning=1000, store=tmp_path / "a.zarr", resume=True)
+    whole = sample(kernel, num_steps=(reached[2] + 5) * 1000, thinning=1000)
+    assert_same(labelled.open_store(tmp_path / "a.zarr"), whole)
+
+
+def draws_in(path: Path) -> int:
+    root = path / "zarr.json"
+    if not root.exists() or "consolidated_metadata" not in json.loads(root.read_text()):
+        return 0
+    return az.from_zarr(path)["posterior"].sizes["draw"]
+
+
+def test_an_interrupted_run_keeps_all_it_made(kernel: sgdvi.SGD, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done >= 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(kernel, num_steps=5000, store=tmp_path / "a.zarr", progress=stop)
+    assert draws_in(tmp_path / "a.zarr") == 995
+    done: list[int] = []
+    resumed = sample(
+        kernel, num_steps=5000, store=tmp_path / "a.zarr", resume=True, progress=lambda now, total: done.append(now)
+    )
+    assert done[0] == 1000
+    assert_same(resumed, sample(kernel, num_steps=5000))
+
+
+def test_the_state_of_any_optimizer_is_kept(tmp_path: Path) -> None:
+    noisy = optax.chain(optax.add_noise(0.1, 0.5, jax.random.key(3)), optax.adam(0.01))
+    kernel = sgdvi.SGD(MODEL, noisy, batch_size=2)
+    sample(kernel, store=tmp_path / "a.zarr", num_steps=15)
+    assert_same(sample(kernel, store=tmp_path / "a.zarr", resume=True), sample(kernel))
+
+
+def test_what_must_not_change(kernel: sgdvi.SGD, tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    sample(kernel, store=store)
+
+    def other(x: Any, y: Any = None) -> None:
+        u, w = numpyro.sample("u", dist.Normal(0, 2)), numpyro.sample("w", dist.Normal(0, 2.5))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.Normal(u * w * x, 1.0), obs=y)
+
+    with pytest.raises(sgdvi.InputError, match=r"must be a new name; got .* 40 draws\. Go on with it with resume=True"):
+        sample(kernel, store=store)
+    shifted = np.where(np.arange(N) == 7, Y + 1e-6, Y)
+    refused: list[tuple[str, sgdvi.SGD, dict[str, Any]]] = [
+        ("another data than", kernel, {"data": (X, shifted)}),
+        ("another model than", sgdvi.SGD(other, kernel.optimizer, batch_size=2), {}),
+        ("another model than", sgdvi.SGD(MODEL, optax.sgd(0.051, momentum=0.5), batch_size=2), {}),
+        ("batch size that it began with; got 3", sgdvi.SGD(MODEL, kernel.optimizer, batch_size=3), {}),
+        ("the key that", kernel, {"key": jax.random.key(6)}),
+        ("thinning that it began with; got 2 \\(1 in", kernel, {"thinning": 2}),
+        ("num_warmup that", kernel, {"num_warmup": 6}),
+        ("num_chains that it began with; got 3 ", kernel, {"num_chains": 3}),
+        ("another start than", kernel, {"init": {"u": 1.0, "w": 1.0}}),
+        ("another functionals than", kernel, {"functionals": {"v": lambda ds: ds.u * ds.w * 2}}),
+        ("num_steps must be at least what the store holds, 40 draws", kernel, {"num_steps": 39}),
+    ]
+    for text, sampler, change in refused:
+        with pytest.raises(sgdvi.InputError, match=text):
+            sample(sampler, store=store, resume=True, **change)
+    assert_same(sample(kernel, store=store, resume=True), sample(kernel))
+
+
+def test_bad_stores(kernel: sgdvi.SGD, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.tex").write_text("x")
+    xr.Dataset({"a": 1}).to_zarr(tmp_path / "other.zarr", consolidated=False)
+    for store, text in [
+        (3, "must be a path, an fsspec URL or a Zarr store; got 3"),
+        (tmp_path / "file", "got the file"),
+        (tmp_path / "folder", "a store that sgdvi.sample has written; got .*folder', which is neither"),
+        (tmp_path / "other.zarr", "which is neither"),
+        ("nosuchthing://bucket/a.zarr", "must be a path, an fsspec URL.*Install fsspec"),
+    ]:
+        with pytest.raises(sgdvi.InputError, match=text):
+            sample(kernel, store=store, resume=True)
+    with pytest.raises(sgdvi.InputError, match="resume=True needs a store"):
+        sample(kernel, resume=True)
+    assert (tmp_path / "folder" / "thesis.tex").read_text() == "x"
+    with pytest.raises(OSError, match="Permission denied|must take"):
+        sample(kernel, store="/proc/draws.zarr")
+
+
+def test_bad_functionals(kernel: sgdvi.SGD) -> None:
+    for change, text in [
+        ({"functionals": {"u": lambda ds: ds.u}}, "must not have the name of a site; got 'u'"),
+        ({"functionals": {"a": lambda ds: ds.beta}}, "'a' must be computable.*no site 'beta'; sites: u, w"),
+        ({"keep": ["u", "b"]}, r"keep must name sites of the model, \['u', 'w'\]; got \['b'\]"),
+        ({"keep": (), "functionals": None}, "a draw must have something in it"),
+    ]:
+        with pytest.raises(sgdvi.InputError, match=text):
+            sample(kernel, **change)
