@@ -12,11 +12,11 @@ import pytest
 from sgdvi._check import InputError
 from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.diagnostics import Status
-from sgdvi.diagnostics.known import as_line_law
+from sgdvi.diagnostics.known import as_line_law, find_facts
 from sgdvi.diagnostics.suite import ORDER
 from sgdvi.diagnostics.words import number
 from sgdvi.draws import from_samples, make_tree
-from sgdvi.laws import discrete_law
+from sgdvi.laws import discrete_law, lyapunov_exponent
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import line_posterior
 
@@ -253,6 +253,19 @@ def test_the_gap_says_what_the_steps_alone_account_for(exact: Comparison) -> Non
     assert gap.details["discrete_law_ks"] == pytest.approx(want, abs=1e-3)
     assert f"on these data is KS = {number(gap.details['discrete_law_ks'])} from that of the flow" in gap.meaning
     assert all(f.run == "SGD" or "discrete_law" not in f.details for f in exact.findings)
+
+
+def test_batches_without_replacement_have_their_own_exponent_where_they_can_be_listed() -> None:
+    few, many = network(rows=12, slope=0.35, seed=5), network()
+    rate = few.learning_rate(0.3 * few.critical_temperature, 3)
+    found, drawn = (find_facts(Known(few, rate, 3, replace=replace), {}) for replace in (False, True))
+    want = 2 * lyapunov_exponent(few.x, few.y, few.kappa * rate, 3, few.weight_decay, replace=False)
+    assert found.setting.exponent == pytest.approx(want, rel=1e-12)
+    assert found.setting.exponent > drawn.setting.exponent  # less noise
+    assert found.steps.distance != drawn.steps.distance
+    unlisted = find_facts(Known(many, rate, 30, replace=False), {})
+    assert math.isnan(unlisted.setting.exponent)
+    assert unlisted.steps is None
 
 
 def test_the_verdict_names_everything(exact: Comparison) -> None:

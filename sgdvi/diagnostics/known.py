@@ -229,11 +229,13 @@ def _setting(known: Known | None) -> Setting | None:
     if network.depth != 1:
         return Setting(temperature, critical, learning_rate=known.learning_rate)
     label = str(phase(network.moments, temperature, network.depth, network.weight_decay))
-    if not known.replace:  # the exact threshold is that of batches with replacement
-        return Setting(temperature, critical, label, known.learning_rate)
     data, decay = (network.x, network.y), network.weight_decay
-    threshold = discrete_threshold(*data, known.batch_size, decay)
     rate = network.flow_learning_rate(known.learning_rate)
+    try:
+        threshold = discrete_threshold(*data, known.batch_size, decay, replace=known.replace)
+        growth = 2 * lyapunov_exponent(*data, rate, known.batch_size, decay, replace=known.replace)
+    except InputError:  # too many batches without replacement to list them
+        return Setting(temperature, critical, label, known.learning_rate)
     return Setting(
         temperature,
         critical,
@@ -241,6 +243,5 @@ def _setting(known: Known | None) -> Setting | None:
         known.learning_rate,
         lowest=threshold.lower / network.kappa if math.isfinite(threshold.lower) else math.nan,
         highest=threshold.upper / network.kappa,
-        # the exponent is that of one factor; v is a product of two
-        exponent=2 * lyapunov_exponent(*data, rate, known.batch_size, decay),
+        exponent=growth,  # of v, a product of two factors: twice the exponent of one
     )

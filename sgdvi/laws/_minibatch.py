@@ -36,17 +36,19 @@ class Factors:
                 return float(self.masses @ np.log(np.abs(self.points)))
         return float(self.masses @ _mean_log(self.points, self.half))
 
-    def moment(self, power: float) -> float:
-        """E |f|^power; infinite where it diverges."""
+    def excess(self, power: float) -> float:
+        """E |f|^power - 1, without cancellation where it is small; at most 1e300."""
         with np.errstate(divide="ignore", over="ignore"):
-            if self.half == 0:
-                return float(self.masses @ np.abs(self.points) ** power)
+            values = np.expm1(power * np.log(np.abs(self.points)))
             near = np.abs(self.points) < 10 * self.half
-            if power <= -1 and near.any():
-                return math.inf
-            ends = [np.sign(t) * np.abs(t) ** (1 + power) for t in (self.points + self.half, self.points - self.half)]
-            exact = (ends[0] - ends[1]) / (2 * self.half * (1 + power)) if near.any() else 0.0
-            return float(self.masses @ np.where(near, exact, np.abs(self.points) ** power))
+            if near.any():
+                if power <= -1:
+                    return 1e300
+                ends = [
+                    np.sign(t) * np.abs(t) ** (1 + power) for t in (self.points + self.half, self.points - self.half)
+                ]
+                values = np.where(near, (ends[0] - ends[1]) / (2 * self.half * (1 + power)) - 1, values)
+            return min(float(self.masses @ values), 1e300)
 
 
 class Minibatch:

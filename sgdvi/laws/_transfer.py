@@ -13,8 +13,11 @@ from functools import reduce
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 
+_SHIFT = 1e-12
 # Entries of one block of atoms: they fit the processor's cache.
 _BLOCK = 100_000
+# Below this the mass that leaves per step is rounding.
+_NO_ESCAPE = 1e-10
 # Neighbours that share a mass, counted from the one below it.
 SIX = (-2, -1, 0, 1, 2, 3)
 TWO = (0, 1)
@@ -127,10 +130,8 @@ def operator(grid: Grid, steps: Steps) -> np.ndarray:
 
 def leading(grid: Grid, matrix: np.ndarray, tries: int = 400) -> Eigen:
     """Find the left eigenvector of the eigenvalue nearest 1 by inverse iteration."""
-    # The shift keeps the factors regular where 1 itself is the eigenvalue; all eigenvalues lie in the unit disc.
-    factors = lu_factor(matrix.T - (1 + 1e-9) * np.eye(grid.count), overwrite_a=True, check_finite=False)
-    lost = np.maximum(1 - matrix.sum(1), 0.0)
-    lost[lost < 1e-13] = 0.0
+    # All eigenvalues lie in the unit disc. The shift keeps the factors regular where 1 itself is one of them.
+    factors = lu_factor(matrix.T - (1 + _SHIFT) * np.eye(grid.count), overwrite_a=True, check_finite=False)
     masses = np.full(grid.count, 1 / grid.count)
     for _ in range(tries):
         new = lu_solve(factors, masses, check_finite=False)
@@ -139,6 +140,6 @@ def leading(grid: Grid, matrix: np.ndarray, tries: int = 400) -> Eigen:
         masses = new
         if change < 1e-13:
             break
-    escape = float(lost @ masses)
+    escape = float((1 - matrix.sum(1)) @ masses)
     residual = float(np.abs(masses @ matrix - (1 - escape) * masses).sum())
-    return Eigen(grid, masses, escape, residual)
+    return Eigen(grid, masses, escape if escape > _NO_ESCAPE else 0.0, residual)

@@ -6,27 +6,16 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 
 from sgdvi._check import InputError, message, non_negative, positive, require
+from sgdvi.laws._chain import Chain, require_noise
 from sgdvi.laws._log_table import LogTable
-from sgdvi.laws._minibatch import Factors, Minibatch, mean_on_lattice
-from sgdvi.laws._transfer import Eigen, Grid, leading, operator
+from sgdvi.laws._minibatch import Minibatch
 
-# Steps of the grid in its uniform coordinate: about 10 and more points per standard deviation of log v.
-_COARSEST = 0.08
-_MOST_POINTS = 2_500
-# Below this an escape per step is rounding.
-_NO_ESCAPE = 1e-10
-# The grid begins where the law has about exp(-this) below.
-_FOOT = 30.0
 # The grid ends at this many times the v at which the average row overshoots.
 _FAR = 1e4
 # Learning rate times the size of x y below which rounding shows in the law.
 _SLOWEST = 1e-9
-# Below this share of the products the rows are fitted exactly.
-_FITTED = 1e-12
-_LATTICES = (256, 8_192)
 
 
 class HasCDF(Protocol):
@@ -253,105 +242,14 @@ def discrete_law(
     if escape_at is not None:
         top, inside = positive("escape_at", escape_at), abs(batch.mean) / float(batch.squares.mean())
         require(top > inside, f"escape_at must be beyond the least-squares v, {inside:.3g} in size", escape_at)
-    _require_noise(batch, decay)
+    require_noise(batch, decay)
     near_zero = batch.near_zero(rate, decay)
     growth = 2 * near_zero.mean_log()
     if growth <= 0:
         return DiscreteLaw("collapsed to zero", batch.side, growth, 0.0, top, 0.0, 0.0, None)
-    chain = _Chain(batch, rate, decay, near_zero, math.log(top))
-    eigen = chain.settle()
-    table, exponent, change, error = chain.table(eigen), chain.exponent(eigen.escape), math.inf, math.inf
-    while error > tolerance:
-        grid = eigen.grid
-        finer = Grid.between(grid.centre, grid.scale, grid.log_v[0], grid.log_v[-1], grid.step / 2)
-        if finer.count > _MOST_POINTS:
-            break
-        coarse, before, eigen = table, exponent, chain.solve(finer)
-        table, exponent = chain.table(eigen), chain.exponent(eigen.escape)
-        last, change = change, float(np.abs(table.below - coarse.cdf(finer.log_v)).max())
-        # what further halvings would add up to, were each to change the cdf less than the one before by this ratio
-        error = change / (1 - min(change / last, 0.75))
-        if before is None and exponent is None:
-            break
-    if exponent is None:
+    chain = Chain(batch, rate, decay, near_zero, math.log(top))
+    eigen, table, error = chain.law(tolerance)
+    if chain.exponent(eigen.escape) is None:
         return DiscreteLaw("no law: overflows", batch.side, growth, math.nan, top, math.nan, math.nan, None)
-    status = "quasi-stationary" if eigen.escape > _NO_ESCAPE else "proper"
-    escape = eigen.escape if eigen.escape > _NO_ESCAPE else 0.0
-    return DiscreteLaw(status, batch.side, growth, escape, top, error, eigen.residual, table)
-
-
-def _require_noise(batch: Minibatch, decay: float) -> None:
-    """Refuse rows that all ask for the same v: there the chain stops, and its law is a point."""
-    wanted = batch.products - decay
-    value = float(batch.squares @ wanted / (batch.squares @ batch.squares))
-    left = np.abs(batch.squares * value - wanted).max()
-    if value > 0 and left <= _FITTED * batch.scale:
-        rule = "batches must disagree on the best v"
-        got = f"v = {batch.side * value:.6g} for all of them"
-        raise InputError(message(rule, got, "SGD stops there: there is no noise, and no law beside that point."))
-
-
-@dataclass(frozen=True, eq=False)
-class _Chain:
-    """The iteration with its settings, and the ways to its law."""
-
-    batch: Minibatch
-    rate: float
-    decay: float
-    near_zero: Factors
-    highest: float
-
-    def solve(self, grid: Grid) -> Eigen:
-        lattice = self._lattice(grid)
-        return leading(grid, operator(grid, lambda log_v: self.batch.steps(log_v, self.rate, self.decay, lattice)))
-
-    def table(self, eigen: Eigen) -> LogTable:
-        return LogTable.from_masses(eigen.grid, eigen.masses, self.exponent(eigen.escape) or 0.5)
-
-    def settle(self) -> Eigen:
-        """Solve on a coarse grid that reaches far enough down."""
-        centre, scale = self._guess()
-        exponent = self.exponent(0.0) or 0.5
-        while True:
-            lowest = min(centre, self.highest) - _FOOT / exponent - 12 * scale
-            eigen = self.solve(Grid.between(centre, scale, lowest, self.highest, _COARSEST))
-            found = self.exponent(eigen.escape)
-            if found is None or found > 0.7 * exponent:
-                return eigen
-            exponent = found
-
-    def _guess(self) -> tuple[float, float]:
-        """Place and width of the law in log v as the flow has them."""
-        batch, curvature = self.batch, float(self.batch.squares.mean())
-        best = (batch.mean - self.decay) / curvature
-        if best <= 0:
-            return -math.log(2 * self.rate * curvature), 1.0
-        noise = float(np.var(best * batch.squares - batch.products)) / batch.size
-        return math.log(best), float(np.clip(np.sqrt(2 * self.rate * noise / (curvature * best)), 1e-6, 1.0))
-
-    def exponent(self, escape: float) -> float | None:
-        """Exponent e of the cdf near 0: the larger root of E |f|^(-2e) = 1 - escape, at most 1/2.
-
-        At 1/2 jumps to near 0 from where f vanishes take over. None where there is no root: mass drifts to 0 more
-        slowly than chains overflow, and no law is left.
-        """
-        survival = 1 - escape
-
-        def excess(exponent: float) -> float:
-            return min(self.near_zero.moment(-2 * exponent), 1e300) - survival
-
-        if excess(0.5) <= 0:
-            return 0.5
-        least = float(minimize_scalar(excess, bounds=(0.0, 0.5), method="bounded", options={"xatol": 1e-12}).x)
-        if excess(least) >= 0:
-            return None
-        return float(brentq(excess, least, 0.5, xtol=1e-300, rtol=1e-12))
-
-    def _lattice(self, grid: Grid) -> int:
-        """Points of the lattice for the minibatch mean, so that it is as fine as the grid at its centre."""
-        if self.batch.size == 1:
-            return 1
-        values = math.exp(grid.centre) * self.batch.squares - self.batch.products
-        _, step, masses = mean_on_lattice(values[None], self.batch.size, _LATTICES[0])
-        wanted = 4 * self.rate * float(step[0]) * masses.shape[1] / (grid.scale * grid.step)
-        return int(np.clip(2 ** math.ceil(math.log2(max(wanted, 1.0))), *_LATTICES))
+    status = "quasi-stationary" if eigen.escape > 0 else "proper"
+    return DiscreteLaw(status, batch.side, growth, eigen.escape, top, error, eigen.residual, table)
