@@ -174,6 +174,31 @@ class Moments:
         """g(v) = Var[v x^2 - x y], the variance of the gradient noise at v (without the factor 4)."""
         return self.alpha1 * v * v - 2 * self.alpha2 * v + self.alpha3
 
+    def scale_noise(self, factor: Any) -> Self:
+        """Moments of the same x with the residuals about the least-squares line multiplied by ``factor``.
+
+        Parameters
+        ----------
+        factor
+            Number or array of at least 0 that broadcasts; at 0 the data are y = v* x.
+
+        Notes
+        -----
+        With r = y - v* x, alpha2 = v* alpha1 + Cov[x^2, x r] and alpha3 = v*^2 alpha1 + 2 v* Cov[x^2, x r] + Var[x r];
+        the landscape does not change, as E[x r] = 0. ``Moments.linear(k, 1.0).scale_noise(s)`` is
+        ``Moments.linear(k, s)``.
+        """
+        slope, one = self.minimizer, 0 * factor + 1
+        across = factor * (self.alpha2 - slope * self.alpha1)
+        return replace(
+            self,
+            alpha1=self.alpha1 * one,
+            alpha2=slope * self.alpha1 + across,
+            alpha3=slope * (slope * self.alpha1 + 2 * across) + factor * factor * self.noise(slope),
+            beta1=self.beta1 * one,
+            beta2=self.beta2 * one,
+        )
+
     def mirror(self) -> Self:
         """Moments of the data with y -> -y: the law on v < 0 is the law of |v| under these."""
         return replace(self, alpha2=-self.alpha2, beta2=-self.beta2)

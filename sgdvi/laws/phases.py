@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._check import InputError, message, non_negative, positive, whole
-from sgdvi.laws._arrays import give_back, keep, to_float64
+from sgdvi._check import InputError, message, non_negative, require, whole
+from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
 from sgdvi.moments import Moments
 
 
@@ -109,65 +109,106 @@ def critical_temperature(
 
 
 def phase(
-    moments: Moments, temperature: float, depth: int = 1, weight_decay: float = 0.0, *, sign: int | None = None
-) -> Phase:
+    moments: Moments,
+    temperature: ArrayLike,
+    depth: int = 1,
+    weight_decay: ArrayLike = 0.0,
+    *,
+    sign: int | None = None,
+) -> Any:
     """Regime of the stationary law at a temperature, decided pointwise.
 
     Parameters
     ----------
     moments
-        Moments of the data; concrete scalars.
+        Moments of the data; scalars or one batch shape.
     temperature
-        Temperature T > 0.
+        Temperature T > 0; broadcasts against the moments.
     depth, weight_decay, sign
-        As in `critical_temperature`.
+        As in `critical_temperature`; the decay broadcasts.
 
     Returns
     -------
-    Phase
-        "Ia", "Ib", "IIa", "IIb" or "IIIb" at depth 1, "none" at other depths.
+    Phase or array of str
+        "Ia", "Ib", "IIa", "IIb" or "IIIb" at depth 1, "none" at other depths: a `Phase` for scalars, else an array
+        of labels of the common shape, which compare equal to the members of `Phase`.
 
     Raises
     ------
     InputError
-        For a temperature that is not above zero, or moments that are not scalars.
+        For a temperature that is not above zero, a negative decay, shapes that do not broadcast, or traced values: a
+        label is no number.
+
+    See Also
+    --------
+    phase_intervals : The temperatures at which the regime changes.
 
     Notes
     -----
     The density's exponent at zero is (beta2 - gamma)/(2 alpha3 T) - 3/2: regime III below Tc/3, II below Tc. The
-    suffix is decided by the stationary points of the density, as data exist where a mode comes back on heating.
+    suffix is decided by the stationary points of the density, as data exist where a mode comes back on heating. For
+    data with gradient noise at every v (Delta > 0); at Delta = 0 the label tells of the neighbourhood of zero alone.
     """
-    temperature = positive("temperature", temperature)
     depth = whole("depth", depth)
-    decay = non_negative("weight_decay", weight_decay)
-    if moments.batch_shape:
-        raise InputError(message("phase takes scalar moments", f"batch shape {moments.batch_shape}", "Loop over them."))
+    require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
+    advice = "Call it outside of jit, vmap and grad."
+    require(not is_traced(moments, temperature, weight_decay), "phase needs concrete values", "a traced one", advice)
+    heat, decay = _numbers("temperature", temperature), _numbers("weight_decay", weight_decay)
+    require(np.all(np.isfinite(heat) & (heat > 0)), "temperature must be finite and above 0", _worst(heat))
+    require(np.all(np.isfinite(decay) & (decay >= 0)), "weight_decay must be finite and at least 0", _worst(decay))
+    shapes = (moments.batch_shape, heat.shape, decay.shape)
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        rule = "moments, temperature and weight_decay must broadcast against each other"
+        raise InputError(message(rule, f"shapes {shapes[0]}, {shapes[1]} and {shapes[2]}")) from None
     if depth != 1:
-        return Phase.NONE
-    side = sign if sign is not None else (1 if moments.beta2 >= 0 else -1)
-    data = moments if side > 0 else moments.mirror()
-    critical = float(critical_temperature(moments, 1, decay, sign=side))
-    mode = nonzero_mode(data, temperature, decay)
-    if temperature < critical / 3:
-        return Phase.IIIB
-    if temperature < critical:
-        return Phase.IIA if mode is None else Phase.IIB
-    return Phase.IA if mode is None else Phase.IB
+        return Phase.NONE if shape == () else np.full(shape, Phase.NONE.value)
+    beta2 = np.asarray(moments.beta2, np.float64)
+    side = np.where(beta2 >= 0, 1.0, -1.0) if sign is None else float(sign)
+    drift = side * beta2 - decay
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # alpha3 = 0 has no transition: the law is proper, and vanishes at 0, at every temperature.
+        critical = np.where(drift > 0, drift / np.asarray(moments.alpha3, np.float64), 0.0)
+    mode = np.isfinite(_largest_root(moments, heat, decay, side))
+    collapsed, vanishing = heat >= critical, heat < critical / 3
+    names = np.where(collapsed, np.where(mode, "Ib", "Ia"), np.where(mode, "IIb", "IIa"))
+    labels = np.broadcast_to(np.where(vanishing, "IIIb", names), shape)
+    return Phase(str(labels)) if shape == () else labels.copy()
 
 
-def nonzero_mode(moments: Moments, temperature: float, weight_decay: float = 0.0) -> float | None:
-    """Mode of the depth-1 density at v > 0, or None.
+def nonzero_mode(moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike = 0.0) -> Any:
+    """Mode of the depth-1 density at v > 0, nan where it has none; concrete values, scalars or arrays.
 
     Notes
     -----
     The larger root of 7 alpha1 T v^2 + (beta1 - 10 alpha2 T) v - (B - 3 alpha3 T) = 0, B = beta2 - gamma; written
     so that nothing cancels. Below Tc/3 there is exactly one positive root; above, two or none.
     """
-    alpha1, alpha2, alpha3 = float(moments.alpha1), float(moments.alpha2), float(moments.alpha3)
-    linear = float(moments.beta1) - 10 * alpha2 * temperature
-    constant = float(moments.beta2) - weight_decay - 3 * alpha3 * temperature
+    heat, decay = _numbers("temperature", temperature), _numbers("weight_decay", weight_decay)
+    return _largest_root(moments, heat, decay, 1.0)[()]
+
+
+def _largest_root(moments: Moments, temperature: np.ndarray, decay: np.ndarray, side: Any) -> np.ndarray:
+    alpha1, alpha2, alpha3, beta1, beta2 = (np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(moments))
+    linear = beta1 - 10 * side * alpha2 * temperature
+    constant = side * beta2 - decay - 3 * alpha3 * temperature
     discriminant = linear**2 + 28 * alpha1 * temperature * constant
-    if discriminant < 0 or (constant <= 0 and linear >= 0):
-        return None
-    root = float(np.sqrt(discriminant))
-    return 2 * constant / (linear + root) if linear > 0 else (root - linear) / (14 * alpha1 * temperature)
+    exists = (discriminant > 0) & ((constant > 0) | ((constant < 0) & (linear < 0)))
+    root = np.sqrt(np.where(exists, discriminant, 1.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        falling, rising = 2 * constant / (linear + root), (root - linear) / (14 * alpha1 * temperature)
+    return np.where(exists, np.where(linear > 0, falling, rising), np.nan)
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(message(f"{name} must be a number or an array of numbers", repr(value))) from None
+
+
+def _worst(values: np.ndarray) -> Any:
+    """The value that is least fit, for a message: nan before the smallest."""
+    bad = values[~np.isfinite(values)]
+    return bad.flat[0] if bad.size else values.min()

@@ -1,0 +1,209 @@
+"""Laws: density, distribution function and tail."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from sgdvi._check import require
+from sgdvi.plots.canvas import canvas, panels
+from sgdvi.report.palette import LIGHT
+
+Laws = Any
+# The first law is the ink line; each further one has a colour and dashes of its own (Okabe and Ito 2008).
+_PENS: list[tuple[str, Any]] = [
+    (LIGHT.ink, "-"),
+    ("#d55e00", (0, (5, 1.5))),
+    ("#0072b2", (0, (1.2, 1))),
+    ("#00815e", (0, (5, 1.5, 1, 1.5))),
+    ("#b0528c", (0, (3, 1, 1, 1, 1, 1))),
+    ("#c77c00", (0, (8, 2))),
+]
+_POINTS = 600
+
+
+def plot_law(laws: Laws, kind: str = "density", *, ax: Axes | None = None) -> Axes:
+    """Draw one law or several: density, distribution function, or tail.
+
+    Parameters
+    ----------
+    laws
+        A law with ``log_prob``, ``cdf`` and ``icdf``, or a mapping of names to at most six laws. The first is the
+        black line.
+    kind
+        "density"; "cdf"; or "tail": the density of abs(v) with both axes logarithmic, beside its power law.
+    ax
+        Axes to draw on; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InputError
+        For an unknown kind, or no law or more than six.
+
+    Notes
+    -----
+    Units: v is in those of y per unit of x, a density in their inverse. An atom at zero is an arrow as high as the
+    panel, with its mass in the legend.
+    """
+    kinds: dict[str, Callable[[Axes, Mapping[str, Any]], None]] = {"density": _density, "cdf": _cdf, "tail": _tail}
+    require(kind in kinds, "kind must be 'density', 'cdf' or 'tail'", repr(kind))
+    named = _named(laws)
+    with canvas(ax) as axes:
+        kinds[kind](axes, named)
+        if len(named) > 1 or kind == "tail" or any(map(_atom, named.values())):
+            axes.legend()
+    return axes
+
+
+def plot_law_panels(laws: Laws, title: str = "") -> Figure:
+    """Draw density, distribution function and tail side by side on a new figure.
+
+    Parameters
+    ----------
+    laws
+        As in `plot_law`.
+    title
+        Title of the figure.
+    """
+    named = _named(laws)
+    with panels(3, (10.5, 3.7)) as axes:
+        for place, draw in zip(axes, (_density, _cdf, _tail), strict=True):
+            draw(place, named)
+        if axes[2].get_lines():
+            axes[2].legend(loc="lower left")
+        figure = axes[0].figure
+        handles, labels = axes[0].get_legend_handles_labels()
+        if len(named) > 1 or any(map(_atom, named.values())):
+            figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10.5)
+    return figure
+
+
+def _named(laws: Laws) -> Mapping[str, Any]:
+    named = dict(laws) if isinstance(laws, Mapping) else {"exact law": laws}
+    require(1 <= len(named) <= len(_PENS), f"there must be 1 to {len(_PENS)} laws", len(named))
+    for law in named.values():
+        require(np.shape(law.mean) == (), "laws must be scalars", f"batch shape {np.shape(law.mean)}")
+    return named
+
+
+def _density(ax: Axes, laws: Mapping[str, Any]) -> None:
+    low, high = _window(laws)
+    # Finer towards zero, where a density may diverge.
+    grid = np.unique(np.concatenate([np.linspace(low, high, _POINTS), _towards_zero(low, high)]))
+    peaks = []
+    for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
+        _arrow(ax, name, law, color)
+        if _atom(law) < 1:
+            height = np.exp(_log_density(law, grid))
+            ax.plot(grid, np.where(height > 0, height, np.nan), color=color, linestyle=dashes, label=name, zorder=4)
+            peaks.append(_visible_peak(law, grid, height))
+    ax.set(xlim=(low, high), xlabel="v (units of y / x)", ylabel="density of v")
+    if peaks:
+        # A law much narrower than the first may leave the frame, so that the first is seen.
+        ax.set_ylim(0, 1.1 * min(max(peaks), 3 * peaks[0]))
+    else:
+        _say_nothing_there(ax)
+
+
+def _cdf(ax: Axes, laws: Mapping[str, Any]) -> None:
+    low, high = _window(laws)
+    grid = np.linspace(low, high, _POINTS)
+    for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
+        ax.plot(grid, np.asarray(law.cdf(grid)), color=color, linestyle=dashes, label=name, zorder=4)
+    ax.set(xlim=(low, high), ylim=(0, 1.02), xlabel="v (units of y / x)", ylabel="P(draw ≤ v)")
+
+
+def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
+    tops, reach = [], []
+    proper = {name: law for name, law in laws.items() if _atom(law) < 1}
+    bulks = [abs(float(law.icdf(_level(law, 0.99)))) for law in proper.values()]
+    for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
+        if name not in proper:
+            continue
+        grid = np.geomspace(max(bulks) * 1e-3, max(bulks) * 1e3, _POINTS)
+        height = _log_density(law, _side(law) * grid) / np.log(10)
+        exponent = float(law.tail_exponent)
+        label = rf"{name}, tail $v^{{-{exponent:.3g}}}$"
+        ax.plot(grid, 10.0 ** np.maximum(height, -300), color=color, linestyle=dashes, label=label, zorder=4)
+        # The power law that the density follows in the end, drawn over the last two decades, a little above it.
+        far = grid[grid > grid[-1] / 100]
+        guide = 10.0 ** np.maximum(height[-1] + 0.5, -300) * (far / far[-1]) ** -exponent
+        ax.plot(far, guide, color=color, linewidth=0.8, zorder=3)
+        tops.append(height[np.isfinite(height)].max())
+        reach.append(height[-1])
+    ax.set(xlabel="|v| (units of y / x)", ylabel="density of v (both axes logarithmic)")
+    if not proper:
+        _say_nothing_there(ax)
+        return
+    ax.set(xscale="log", yscale="log", ylim=(10 ** max(min(reach) - 1.0, -40.0), 10 ** (max(tops) + 0.7)))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(numticks=8))
+        axis.set_minor_locator(NullLocator())
+
+
+def _say_nothing_there(ax: Axes) -> None:
+    ax.set(xticks=[0] if ax.get_xlim()[0] < 0 else [], yticks=[])
+    ax.text(0.5, 0.5, "no density: all mass at 0", transform=ax.transAxes, ha="center", color=LIGHT.muted, fontsize=9)
+
+
+def _window(laws: Mapping[str, Any]) -> tuple[float, float]:
+    """Stretch of v that holds the bulk of all laws, and zero where it is near."""
+    ends = [np.asarray([law.icdf(0.002), law.icdf(0.995)], float) for law in laws.values() if _atom(law) < 1]
+    if not ends:
+        return -1.0, 1.0
+    low, high = float(np.min(ends)), float(np.max(ends))
+    pad = 0.06 * (high - low)
+    low, high = low - pad, high + pad
+    if 0 < low < 0.4 * high or any(map(_atom, laws.values())):
+        low = min(low, -0.02 * high)
+    if 0.4 * low < high < 0:
+        high = max(high, 0.02 * low)
+    return low, high
+
+
+def _towards_zero(low: float, high: float) -> np.ndarray:
+    sides = [end * np.geomspace(1e-6, 1, _POINTS // 2) for end in (low, high) if low < 0 < high]
+    return np.concatenate([*sides, np.zeros(0)])
+
+
+def _log_density(law: Any, v: np.ndarray) -> np.ndarray:
+    """Log density, -inf outside the support and at zero, where a density may be infinite and where an atom sits."""
+    inside = (v != 0) & np.asarray(law.support(v))
+    if not inside.any():
+        return np.full(v.shape, -np.inf)
+    return np.where(inside, np.asarray(law.log_prob(np.where(inside, v, v[inside][0])), np.float64), -np.inf)
+
+
+def _visible_peak(law: Any, grid: np.ndarray, height: np.ndarray) -> float:
+    # Where the density diverges at zero the innermost stretch may leave the frame.
+    away = np.abs(grid) > 0.02 * np.max(np.abs(grid))
+    return float(np.max(height[away & np.isfinite(height)], initial=0.0))
+
+
+def _atom(law: Any) -> float:
+    return float(np.asarray(getattr(law, "zero_mass", 0.0)))
+
+
+def _arrow(ax: Axes, name: str, law: Any, color: str) -> None:
+    mass = _atom(law)
+    if mass > 0:
+        label = f"{name}: mass {mass:.3g} at 0"
+        ax.plot([0, 0], [0, 1], color=color, transform=ax.get_xaxis_transform(), label=label, clip_on=False, zorder=4)
+        ax.plot([0], [1], "^", color=color, transform=ax.get_xaxis_transform(), clip_on=False, markersize=6)
+
+
+def _side(law: Any) -> float:
+    return 1.0 if float(law.icdf(0.99)) > 0 else -1.0
+
+
+def _level(law: Any, q: float) -> float:
+    return q if _side(law) > 0 else 1 - q
