@@ -26,6 +26,13 @@ _CONTENTS = {
     "DiscreteLaw": "sgdvi.laws",
     "phase": "sgdvi.laws",
     "Phase": "sgdvi.laws",
+    "phase_intervals": "sgdvi.laws",
+    "PhaseInterval": "sgdvi.laws",
+    "phase_diagram": "sgdvi.laws",
+    "PhaseDiagram": "sgdvi.laws",
+    "fluctuations": "sgdvi.laws",
+    "Fluctuations": "sgdvi.laws",
+    "fluctuation_maxima": "sgdvi.laws",
     # models and data
     "Problem": "sgdvi.problem",
     "LinearNetwork": "sgdvi.linear",
@@ -45,7 +52,7 @@ _CONTENTS = {
     "Result": "sgdvi.experiment",
     "InputError": "sgdvi._check",
 }
-_MODULES = {"zoo", "laws", "samplers", "diagnostics", "report", "testing"}
+_MODULES = {"zoo", "laws", "samplers", "diagnostics", "plots", "report", "testing"}
 
 __all__ = sorted([*_CONTENTS, *_MODULES, "__version__"])
 
@@ -60,13 +67,20 @@ if TYPE_CHECKING:
     from sgdvi.experiment import Result as Result
     from sgdvi.experiment import run as run
     from sgdvi.laws import DiscreteLaw as DiscreteLaw
+    from sgdvi.laws import Fluctuations as Fluctuations
     from sgdvi.laws import Phase as Phase
+    from sgdvi.laws import PhaseDiagram as PhaseDiagram
+    from sgdvi.laws import PhaseInterval as PhaseInterval
     from sgdvi.laws import SGDStationary as SGDStationary
     from sgdvi.laws import StationaryLaw as StationaryLaw
     from sgdvi.laws import critical_temperature as critical_temperature
     from sgdvi.laws import discrete_law as discrete_law
     from sgdvi.laws import discrete_threshold as discrete_threshold
+    from sgdvi.laws import fluctuation_maxima as fluctuation_maxima
+    from sgdvi.laws import fluctuations as fluctuations
     from sgdvi.laws import phase as phase
+    from sgdvi.laws import phase_diagram as phase_diagram
+    from sgdvi.laws import phase_intervals as phase_intervals
     from sgdvi.laws import stationary_law as stationary_law
     from sgdvi.laws.memory import Memory as Memory
     from sgdvi.laws.memory import memory as memory

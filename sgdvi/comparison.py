@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from sgdvi._check import InputError, message, require
+from sgdvi._json import plain
 from sgdvi.diagnostics import suite
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.known import Known, as_line_law, find_facts, law_points
@@ -78,10 +78,10 @@ class Comparison:
             "reference": self.reference,
             "runs": list(self.runs),
             "functionals": list(self.functionals),
-            "findings": [_plain(asdict(finding)) for finding in self.findings],
-            "summaries": _plain(self.summaries),
+            "findings": [plain(asdict(finding)) for finding in self.findings],
+            "summaries": plain(self.summaries),
             "thresholds": self.thresholds.to_dict(),
-            "known": None if self.known is None else _plain(self.known.to_dict()),
+            "known": None if self.known is None else plain(self.known.to_dict()),
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
@@ -320,21 +320,6 @@ class _Work:
             law = as_line_law(self.runs[name])
             return {run.functional: summarise_law(self.runs[name], law.icdf, run.points[run.functional])}
         return {functional: summarise(run, functional) for functional in run.values}
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` in JSON types, numbers without a JSON form as texts."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return value if value is None else str(value)
 
 
 def _cell(value: float | None) -> str:

@@ -18,6 +18,19 @@ def reference_options(case: dict) -> dict:
     return {name: case[name] for name in ("depth", "width", "weight_decay")}
 
 
+def random_data(count: int, seed: int) -> list[Moments]:
+    """Moments that real data can have: of three weighted points, many of them nearly noiseless, and of any scale."""
+    rng = np.random.default_rng(seed)
+    found = []
+    while len(found) < count:
+        x = rng.normal(size=3) * 10.0 ** rng.uniform(-2, 2)
+        y = (rng.normal() * x + 10.0 ** rng.uniform(-2, 1) * rng.normal(size=3)) * 10.0 ** rng.uniform(-2, 2)
+        m = Moments.from_data(x, y, weights=rng.dirichlet(np.ones(3)) + 1e-3)
+        if m.delta > 1e-9 * m.alpha1 * m.alpha3:
+            found.append(m if m.beta2 > 0 else m.mirror())
+    return found
+
+
 def sets() -> list:
     """(moments, temperature, options) over temperatures, decay, sides, and data from easy to nearly noiseless."""
     out = []

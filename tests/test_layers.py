@@ -8,11 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = [
-    {"_types", "_check", "_status", "_tree"},
+    {"_types", "_check", "_json", "_status", "_tree"},
     {"moments", "laws", "symmetry", "linear", "problem", "models"},
     {"samplers", "draws", "store"},
     {"diagnostics", "comparison"},
-    {"report", "zoo", "cite", "testing", "experiment"},
+    {"report", "plots", "zoo", "cite", "testing", "experiment"},
     {"cli", "__main__"},
 ]
 # only these modules know labelled arrays; arviz_stats.base works on plain ones

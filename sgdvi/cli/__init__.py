@@ -13,7 +13,9 @@ from sgdvi import __version__
 from sgdvi._check import InputError
 from sgdvi.cli.compare import compare
 from sgdvi.cli.doctor import doctor
+from sgdvi.cli.law import law
 from sgdvi.cli.models import models
+from sgdvi.cli.phases import phases
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -24,11 +26,13 @@ def cli() -> None:
     """Is what SGD gives me a posterior?
 
     `sgdvi compare MODEL` runs SGD, NUTS, variational inference and the exact laws on one model and data set, and
-    writes a report with a verdict.
+    writes a report with a verdict. `sgdvi law` and `sgdvi phases` show the exact laws alone.
     """
 
 
 cli.add_command(compare)
+cli.add_command(law)
+cli.add_command(phases)
 cli.add_command(models)
 cli.add_command(doctor)
 

@@ -1,7 +1,6 @@
 """The settings of an experiment: what the user gave, and a rule with words for everything else."""
 
 import math
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from sgdvi._check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
 from sgdvi.laws import phase
+from sgdvi.laws.temperatures import parse_temperature as parse_temperature
 from sgdvi.linear import LinearNetwork
 from sgdvi.problem import Problem
 from sgdvi.samplers.warmup import suggest_warmup
@@ -108,31 +108,6 @@ def make_plan(
         phase=label,
         rules=rules,
     )
-
-
-def parse_temperature(value: float | str, critical: float) -> float:
-    """Return a temperature from a number or a multiple of Tc such as ``"0.5Tc"``.
-
-    Raises
-    ------
-    InputError
-        If it is neither, if it is not above 0, or if a multiple is asked for where Tc is infinite.
-    """
-    if not isinstance(value, str):
-        return positive("temperature", value)
-    match = re.fullmatch(r"\s*([-+0-9.eE]*)\s*\*?\s*(tc)?\s*", value, flags=re.IGNORECASE)
-    try:
-        number = float(match[1] or 1.0) if match and (match[1] or match[2]) else math.nan
-    except ValueError:
-        number = math.nan
-    advice = "Write a number such as 0.01, or a multiple of the critical temperature such as 0.5Tc."
-    require(math.isfinite(number) and number > 0, "temperature must be above 0", repr(value), advice)
-    assert match is not None  # the line above has refused everything that does not match
-    if not match[2]:
-        return number
-    rule = "a multiple of Tc needs a problem with a critical temperature (depth 1)"
-    require(math.isfinite(critical) and critical > 0, rule, f"Tc = {critical:g}", "Give a number.")
-    return number * critical
 
 
 def matching_temperature(network: LinearNetwork) -> float:

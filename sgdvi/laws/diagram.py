@@ -7,9 +7,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._check import non_negative, positive, require
-from sgdvi.laws.spread import mean_and_variance
 from sgdvi.laws.intervals import PhaseInterval, phase_intervals
 from sgdvi.laws.phases import critical_temperature, phase
+from sgdvi.laws.spread import mean_and_variance
 from sgdvi.moments import Moments
 
 
@@ -127,13 +127,13 @@ def phase_diagram(
     shape = moments.batch_shape
     require(shape == (), "phase_diagram takes scalar moments", f"batch shape {shape}", "Draw one diagram for each.")
     require(float(moments.beta2) != 0, "beta2 must not be 0: such data collapse at every temperature", moments.beta2)
-    axes = []
-    for name, values in (("noise", noise), ("temperature", temperature)):
-        axis = np.asarray(values, np.float64)
-        good = axis.ndim == 1 and axis.size >= 2 and np.all(np.isfinite(axis)) and axis[0] > 0
-        require(good, f"{name} must be a vector of at least 2 numbers above 0", f"shape {axis.shape}")
-        require(np.all(np.diff(axis) > 0), f"{name} must increase", "values that do not", "Sort them.")
-        axes.append(axis)
-    return PhaseDiagram(
-        moments, positive("noise_sd", noise_sd), *axes, weight_decay=non_negative("weight_decay", weight_decay)
-    )
+    sd, decay = positive("noise_sd", noise_sd), non_negative("weight_decay", weight_decay)
+    return PhaseDiagram(moments, sd, _axis("noise", noise), _axis("temperature", temperature), decay)
+
+
+def _axis(name: str, values: ArrayLike) -> np.ndarray:
+    axis = np.asarray(values, np.float64)
+    good = axis.ndim == 1 and axis.size >= 2 and np.all(np.isfinite(axis)) and axis[0] > 0
+    require(good, f"{name} must be a vector of at least 2 finite numbers above 0", f"shape {axis.shape}")
+    require(np.all(np.diff(axis) > 0), f"{name} must increase", "values that do not", "Sort them.")
+    return axis

@@ -13,6 +13,7 @@ from sgdvi._check import InputError, message, require, whole
 from sgdvi.laws._arrays import is_traced
 from sgdvi.laws.phases import critical_temperature, law_exists
 from sgdvi.laws.stationary import SGDStationary
+from sgdvi.laws.temperatures import temperature_grid
 from sgdvi.moments import Moments
 
 # Laws are built this many at a time: memory stays small, and only two sizes are ever compiled.
@@ -137,23 +138,6 @@ def fluctuation_maxima(
         top = np.clip(np.argmax(heights, axis=1), 1, _ZOOM - 1)
         low, best, high = fine[rows, top - 1], fine[rows, top], fine[rows, top + 1]
     return best
-
-
-def temperature_grid(
-    moments: Moments, count: int, depth: int = 1, width: int = 1, weight_decay: float = 0.0
-) -> np.ndarray:
-    """Temperatures that show all of the law: up to Tc at depth 1, else over decades about the natural scale."""
-    critical = float(critical_temperature(moments, depth, weight_decay))
-    alpha1, alpha3, beta1 = (float(np.asarray(leaf)) for leaf in (moments.alpha1, moments.alpha3, moments.beta1))
-    # Two scales: of the noise at v = 0, where Tc comes from, and of its growth with v.
-    if depth == 0 or not np.isfinite(critical):
-        slope, n = abs(float(moments.minimizer)), depth + 1
-        unit = width ** (1 - 2 / n) * beta1 * slope ** (2 / n) / max(float(moments.noise(slope)), alpha3)
-        return np.geomspace(1e-4 * unit, 1e4 * unit, count)
-    cold = min(critical, beta1 / alpha1) if alpha1 > 0 else critical
-    half = count // 2
-    decades = np.geomspace(1e-3 * cold, 0.1 * critical, half + 1)[:-1]
-    return np.concatenate([decades, np.linspace(0.1, 1 - 1e-4, count - half) * critical])
 
 
 def _laws(

@@ -36,11 +36,11 @@ def canvas(ax: Axes | None, figsize: tuple[float, float] = (5.2, 3.8)) -> Iterat
 
 
 @contextmanager
-def panels(columns: int, figsize: tuple[float, float]) -> Iterator[list[Axes]]:
-    """Give the axes of a new figure with several panels side by side, in the style of sgdvi, outside pyplot."""
+def panels(columns: int, figsize: tuple[float, float]) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Give a new figure with several panels side by side, in the style of sgdvi, outside pyplot."""
     with style(LIGHT):
-        axes = Figure(figsize=figsize).subplots(1, columns, squeeze=False)
-        yield list(axes[0])
+        figure = Figure(figsize=figsize)
+        yield figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def check_figure_path(path: str | os.PathLike[str]) -> Path:
@@ -79,9 +79,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     kind = target.suffix.lower().removeprefix(".")
     # Written whole or not at all.
     partial = target.with_name(f".{target.name}.partial")
-    settings = {"svg.hashsalt": "sgdvi", "svg.fonttype": "path", "pdf.fonttype": 42}
     try:
-        with rc_context(settings):
+        with rc_context({"svg.hashsalt": "sgdvi", "svg.fonttype": "path", "pdf.fonttype": 42}):
             figure.savefig(
                 partial, format=kind, dpi=200, facecolor="white", transparent=False, metadata=_METADATA[kind]
             )

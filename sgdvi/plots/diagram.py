@@ -90,7 +90,9 @@ def plot_phase_diagram(
         axes.set(xlim=(noise[0], noise[-1]), ylim=(heat[0] if log else 0.0, heat[-1]))
         if log:
             axes.set(xscale="log", yscale="log")
-        axes.set(xlabel="noise: sd of y about the line (units of y)", ylabel="temperature T = learning rate / batch size")
+        axes.set(
+            xlabel="noise: sd of y about the line (units of y)", ylabel="temperature T = learning rate / batch size"
+        )
         axes.grid(visible=False)
         axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     return axes
@@ -98,16 +100,32 @@ def plot_phase_diagram(
 
 def _contours(axes: Axes, diagram: PhaseDiagram) -> None:
     spread = np.sqrt(diagram.variance)
-    levels = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0.0, float(np.quantile(spread, 0.995)))[1:-1]
+    levels = np.asarray(
+        MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0.0, float(np.quantile(spread, 0.995)))[1:-1]
+    )
     lines = axes.contour(diagram.noise, diagram.temperature, spread.T, levels, colors=_GREY, linewidths=0.7, zorder=2)
-    axes.clabel(lines, fontsize=7, fmt="%.3g")
+    axes.clabel(lines, fontsize=7, fmt="%.3g", manual=_label_places(diagram, spread, levels))
     axes.plot([], [], color=_GREY, linewidth=0.7, label="standard deviation of v")
+
+
+def _label_places(diagram: PhaseDiagram, spread: np.ndarray, levels: np.ndarray) -> list[tuple[float, float]]:
+    """Where each contour is met on the way up from cold, below Tc/3, at noises that differ from level to level."""
+    columns = np.linspace(0.25, 0.85, len(levels)) * len(diagram.noise)
+    places = []
+    for level, column in zip(levels, columns.astype(int), strict=True):
+        for trial in (*range(column, len(diagram.noise)), *range(column)):
+            first = int(np.argmax(spread[trial] >= level))
+            if 0 < first and diagram.temperature[first] < 0.3 * diagram.critical[trial]:
+                places.append((float(diagram.noise[trial]), float(diagram.temperature[first])))
+                break
+    return places
 
 
 def _mode_boundary(axes: Axes, fine: PhaseDiagram) -> None:
     """Draw A(T) = 0 where it is a border: where the double root that it stands for is above zero."""
     found = False
-    for line in contour_generator(fine.noise, fine.temperature, fine.mode_discriminant.T).lines(0.0):
+    contours = contour_generator(fine.noise, fine.temperature, fine.mode_discriminant.T, line_type="Separate")
+    for line in map(np.asarray, contours.lines(0.0)):
         outside = fine.double_root(line[:, 0], line[:, 1]) <= 0
         axes.plot(*np.where(outside[:, None], np.nan, line).T, ":", color=_MODE, linewidth=1.6, zorder=4)
         found |= not outside.all()

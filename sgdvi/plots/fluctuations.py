@@ -5,7 +5,7 @@ from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 
 from sgdvi.laws import critical_temperature, fluctuation_maxima, fluctuations
-from sgdvi.laws.spread import temperature_grid
+from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.moments import Moments
 from sgdvi.plots.canvas import canvas
 from sgdvi.report.palette import LIGHT
@@ -55,8 +55,10 @@ def plot_fluctuations(
             label = f"{name}, largest at {' and '.join(where)}" if where else name
             axes.plot(heat, shown, color=color, linestyle=dashes, linewidth=thickness, label=label)
             axes.plot(tops, np.interp(tops, heat, heights), "o", color=color, markersize=5)
-        if np.isfinite(critical):
-            axes.axvline(critical, color=LIGHT.muted, linewidth=1.0, linestyle=":", label="Tc")
+        edge = infinite_from(moments, width, weight_decay) if depth == 0 else critical
+        if np.isfinite(edge):
+            name = "infinite variance from here on" if depth == 0 else "Tc"
+            axes.axvline(edge, color=LIGHT.muted, linewidth=1.0, linestyle=":", label=name)
             axes.set(xlim=(0, None), ylim=(0, None))
         else:
             axes.set(xscale="log", yscale="log")

@@ -73,12 +73,11 @@ def plot_law_panels(laws: Laws, title: str = "") -> Figure:
         Title of the figure.
     """
     named = _named(laws)
-    with panels(3, (10.5, 3.7)) as axes:
+    with panels(3, (10.5, 3.7)) as (figure, axes):
         for place, draw in zip(axes, (_density, _cdf, _tail), strict=True):
             draw(place, named)
         if axes[2].get_lines():
             axes[2].legend(loc="lower left")
-        figure = axes[0].figure
         handles, labels = axes[0].get_legend_handles_labels()
         if len(named) > 1 or any(map(_atom, named.values())):
             figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
@@ -111,7 +110,7 @@ def _density(ax: Axes, laws: Mapping[str, Any]) -> None:
         # A law much narrower than the first may leave the frame, so that the first is seen.
         ax.set_ylim(0, 1.1 * min(max(peaks), 3 * peaks[0]))
     else:
-        _say_nothing_there(ax)
+        ax.set(yticks=[])
 
 
 def _cdf(ax: Axes, laws: Mapping[str, Any]) -> None:
@@ -142,17 +141,13 @@ def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
         reach.append(height[-1])
     ax.set(xlabel="|v| (units of y / x)", ylabel="density of v (both axes logarithmic)")
     if not proper:
-        _say_nothing_there(ax)
+        ax.set(xticks=[], yticks=[])
+        ax.text(0.5, 0.5, "all mass at 0", transform=ax.transAxes, ha="center", color=LIGHT.muted, fontsize=9)
         return
     ax.set(xscale="log", yscale="log", ylim=(10 ** max(min(reach) - 1.0, -40.0), 10 ** (max(tops) + 0.7)))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(LogLocator(numticks=8))
         axis.set_minor_locator(NullLocator())
-
-
-def _say_nothing_there(ax: Axes) -> None:
-    ax.set(xticks=[0] if ax.get_xlim()[0] < 0 else [], yticks=[])
-    ax.text(0.5, 0.5, "no density: all mass at 0", transform=ax.transAxes, ha="center", color=LIGHT.muted, fontsize=9)
 
 
 def _window(laws: Mapping[str, Any]) -> tuple[float, float]:

@@ -1,0 +1,60 @@
+"""Temperatures as a person writes them, and grids of them that show all of a law."""
+
+import math
+import re
+
+import numpy as np
+
+from sgdvi._check import positive, require
+from sgdvi.laws.phases import critical_temperature
+from sgdvi.moments import Moments
+
+
+def parse_temperature(value: float | str, critical: float) -> float:
+    """Return a temperature from a number or a multiple of Tc such as ``"0.5Tc"``.
+
+    Raises
+    ------
+    InputError
+        If it is neither, if it is not above 0, or if a multiple is asked for where Tc is infinite.
+    """
+    if not isinstance(value, str):
+        return positive("temperature", value)
+    match = re.fullmatch(r"\s*([-+0-9.eE]*)\s*\*?\s*(tc)?\s*", value, flags=re.IGNORECASE)
+    try:
+        number = float(match[1] or 1.0) if match and (match[1] or match[2]) else math.nan
+    except ValueError:
+        number = math.nan
+    advice = "Write a number such as 0.01, or a multiple of the critical temperature such as 0.5Tc."
+    require(math.isfinite(number) and number > 0, "temperature must be above 0", repr(value), advice)
+    assert match is not None  # the line above has refused everything that does not match
+    if not match[2]:
+        return number
+    rule = "a multiple of Tc needs a problem with a critical temperature (depth 1)"
+    require(math.isfinite(critical) and critical > 0, rule, f"Tc = {critical:g}", "Give a number.")
+    return number * critical
+
+
+def temperature_grid(
+    moments: Moments, count: int, depth: int = 1, width: int = 1, weight_decay: float = 0.0
+) -> np.ndarray:
+    """Temperatures that show all of the law: up to Tc at depth 1, else over decades about the natural scale."""
+    critical = float(critical_temperature(moments, depth, weight_decay))
+    alpha1, alpha3, beta1 = (float(np.asarray(leaf)) for leaf in (moments.alpha1, moments.alpha3, moments.beta1))
+    # Two scales: of the noise at v = 0, where Tc comes from, and of its growth with v.
+    if depth == 0 and alpha1 > 0:
+        return np.linspace(1e-4, 0.95, count) * infinite_from(moments, width, weight_decay)
+    if not np.isfinite(critical):
+        slope, n = abs(float(moments.minimizer)), depth + 1
+        unit = width ** (1 - 2 / n) * beta1 * slope ** (2 / n) / max(float(moments.noise(slope)), alpha3)
+        return np.geomspace(1e-4 * unit, 1e4 * unit, count)
+    cold = min(critical, beta1 / alpha1) if alpha1 > 0 else critical
+    half = count // 2
+    decades = np.geomspace(1e-3 * cold, 0.1 * critical, half + 1)[:-1]
+    return np.concatenate([decades, np.linspace(0.1, 1 - 1e-4, count - half) * critical])
+
+
+def infinite_from(moments: Moments, width: int = 1, weight_decay: float = 0.0) -> float:
+    """Temperature at and above which the variance of the depth-0 law is infinite, (beta1 + gamma/d)/(d alpha1)."""
+    alpha1, beta1 = float(np.asarray(moments.alpha1)), float(np.asarray(moments.beta1))
+    return (beta1 + weight_decay / width) / (alpha1 * width) if alpha1 > 0 else math.inf
