@@ -30,6 +30,8 @@ _CONTENTS = {
     "PhaseInterval": "sgdvi.laws",
     "phase_diagram": "sgdvi.laws",
     "PhaseDiagram": "sgdvi.laws",
+    "bias": "sgdvi.laws",
+    "Bias": "sgdvi.laws",
     "fluctuations": "sgdvi.laws",
     "Fluctuations": "sgdvi.laws",
     "fluctuation_maxima": "sgdvi.laws",
@@ -67,12 +69,14 @@ if TYPE_CHECKING:
     from sgdvi.experiment import Result as Result
     from sgdvi.experiment import run as run
     from sgdvi.laws import DiscreteLaw as DiscreteLaw
+    from sgdvi.laws import Bias as Bias
     from sgdvi.laws import Fluctuations as Fluctuations
     from sgdvi.laws import Phase as Phase
     from sgdvi.laws import PhaseDiagram as PhaseDiagram
     from sgdvi.laws import PhaseInterval as PhaseInterval
     from sgdvi.laws import SGDStationary as SGDStationary
     from sgdvi.laws import StationaryLaw as StationaryLaw
+    from sgdvi.laws import bias as bias
     from sgdvi.laws import critical_temperature as critical_temperature
     from sgdvi.laws import discrete_law as discrete_law
     from sgdvi.laws import discrete_threshold as discrete_threshold

@@ -7,6 +7,8 @@ from sgdvi.laws.discrete import discrete_threshold as discrete_threshold
 from sgdvi.laws.discrete import lyapunov_exponent as lyapunov_exponent
 from sgdvi.laws.discrete_time import DiscreteLaw as DiscreteLaw
 from sgdvi.laws.discrete_time import discrete_law as discrete_law
+from sgdvi.laws.identities import Bias as Bias
+from sgdvi.laws.identities import bias as bias
 from sgdvi.laws.intervals import PhaseInterval as PhaseInterval
 from sgdvi.laws.intervals import phase_intervals as phase_intervals
 from sgdvi.laws.mixture import StationaryLaw as StationaryLaw

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from scipy.special import expit
 
 from sgdvi._check import InputError, message, require, whole
 from sgdvi.laws._arrays import is_traced
 from sgdvi.laws.phases import critical_temperature, law_exists
+from sgdvi.laws.quadrature import log_nodes
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.laws.temperatures import temperature_grid
 from sgdvi.moments import Moments
@@ -192,16 +192,8 @@ def _four_moments(law: SGDStationary) -> tuple[np.ndarray, ...]:
     mean, variance = _two_moments(law)
     if law.depth == 0:
         return mean, variance, mean / law.width, variance / law.width**2
-    # Quadrature over the quantiles, whose ends tanh-sinh nodes resolve; centred, so that a small T costs no digits.
-    levels, weights = _tanh_sinh()
-    factor = np.exp((np.asarray(law.log_icdf(levels[:, None])) - np.log(law.width)) / (law.depth + 1))
-    factor_mean = weights @ factor
-    return mean, variance, factor_mean, weights @ (factor - factor_mean) ** 2
-
-
-def _tanh_sinh(reach: float = 3.0, count: int = 161) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on (0, 1) (Takahasi and Mori 1974)."""
-    t = np.linspace(-reach, reach, count)
-    inner = np.pi * np.sinh(t)
-    weights = np.pi * np.cosh(t) / (4 * np.cosh(inner / 2) ** 2) * (t[1] - t[0])
-    return expit(inner), weights / weights.sum()
+    nodes, weights = log_nodes(law)
+    factor = np.exp((nodes - np.log(law.width)) / (law.depth + 1))
+    factor_mean = np.sum(weights * factor, axis=0)
+    # Centred, so that a small T costs no digits.
+    return mean, variance, factor_mean, np.sum(weights * (factor - factor_mean) ** 2, axis=0)

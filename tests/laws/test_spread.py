@@ -1,0 +1,134 @@
+import jax
+import numpy as np
+import pytest
+from law_cases import random_data
+
+from sgdvi import InputError, Moments, SGDStationary, critical_temperature, fluctuation_maxima, fluctuations
+from sgdvi.laws import spread
+
+TWO_MAXIMA = Moments(1.0, 0.5993, 0.3746, 0.1825, 0.1763)
+
+
+def by_integration(m: Moments, temperature: float, depth: int, width: int) -> tuple[float, float, float, float]:
+    """Mean and variance of v and of u, from the slope of the density integrated on a fine grid in log v."""
+    n, order = depth + 1, (depth - 1) / (depth + 1)
+    x = np.linspace(-14 if depth > 1 else -80, 40, 400_001)
+    v = np.exp(x)
+    noise = m.alpha1 * v**2 - 2 * m.alpha2 * v + m.alpha3
+    pull = width ** (1 - 2 / n) * (m.beta1 * v - m.beta2) / (n * temperature * v**order * noise)
+    slope = 1 - 3 * depth / n - 2 * v * (m.alpha1 * v - m.alpha2) / noise - pull
+    step = x[1] - x[0]
+    # outward from the bulk: near 0 the slope is enormous at depth 2 and above
+    start, rise = np.searchsorted(x, np.log(m.minimizer)), (slope[1:] + slope[:-1]) / 2 * step
+    below, above = -np.cumsum(rise[:start][::-1])[::-1], np.cumsum(rise[start:])
+    weight = np.exp(np.concatenate([below, [0.0], above]))
+    weight /= weight.sum()
+    u = np.exp((x - np.log(width)) / n)
+    mean, factor_mean = weight @ v, weight @ u
+    return mean, weight @ (v - mean) ** 2, factor_mean, weight @ (u - factor_mean) ** 2
+
+
+@pytest.mark.parametrize(("depth", "width"), [(1, 1), (1, 3), (2, 1), (5, 4)])
+def test_against_integration_of_the_slope(depth, width):
+    m = Moments.linear(1.0, 1.0)
+    found = fluctuations(m, [0.02, 0.1, 0.2], depth, width)
+    for i, heat in enumerate(found.temperature):
+        expected = by_integration(m, heat, depth, width)
+        values = [array[i] for array in found[1:]]
+        assert values == pytest.approx(expected, rel=2e-6)
+
+
+def test_depth_1_factor_is_the_root_of_v():
+    """At depth 1 and width 1: Var[u] = E[v] - E[sqrt v]^2."""
+    m = Moments.linear(0.7, 0.4)
+    found = fluctuations(m, critical_temperature(m) * np.array([1e-6, 0.1, 0.5, 0.9, 0.999]))
+    # at 1e-6 Tc six digits cancel on the right
+    expected = found.mean - found.factor_mean**2
+    assert found.factor_variance == pytest.approx(expected, rel=1e-11, abs=3e-14)
+
+
+def test_k_equals_s():
+    """Data of the paper's figures: Var[v] is largest at 0.607 Tc, Var[u] at 0.754 Tc (mpmath, 20 digits)."""
+    m = Moments.linear(1.0, 1.0)
+    assert fluctuation_maxima(m) * 3 == pytest.approx([0.607187], abs=2e-6)
+    assert fluctuation_maxima(m, "u") * 3 == pytest.approx([0.753904], abs=2e-6)
+    assert fluctuation_maxima(m.mirror(), "u") == pytest.approx(fluctuation_maxima(m, "u"))
+
+
+def test_data_with_two_maxima():
+    critical = critical_temperature(TWO_MAXIMA)
+    tops = fluctuation_maxima(TWO_MAXIMA)
+    assert tops / critical == pytest.approx([0.25, 0.96], abs=0.02)
+    around = np.concatenate([tops * (1 + shift) for shift in (-1e-3, 0.0, 1e-3)]).reshape(3, 2)
+    heights = fluctuations(TWO_MAXIMA, around).variance
+    assert np.all(heights[1] > heights[[0, 2]])
+    between = fluctuations(TWO_MAXIMA, 0.6 * critical).variance
+    assert between < 0.95 * heights[1].min()
+
+
+def test_inversion_rises_in_proportion_and_falls_to_zero():
+    """Var[v] ~ n |v*|^(2-2/n) d^(2/n-1) g(v*) T/beta1 at small T; at depth 1 both variances vanish at Tc."""
+    for m in random_data(5, seed=3):
+        critical, star = critical_temperature(m), float(m.minimizer)
+        cold = fluctuations(m, critical * 1e-7 * np.array([1.0, 2.0]))
+        assert cold.variance / cold.temperature == pytest.approx(2 * star * m.noise(star) / m.beta1, rel=1e-4)
+        assert cold.factor_variance / cold.variance == pytest.approx(1 / (4 * star), rel=1e-3)
+        hot = fluctuations(m, critical * (1 - np.array([1e-4, 1e-5])))
+        assert hot.variance[1] / hot.variance[0] == pytest.approx(0.1, rel=0.02)
+        assert hot.factor_variance[1] / hot.factor_variance[0] == pytest.approx(0.1, rel=0.02)
+
+
+def test_depth_0_only_rises():
+    m = Moments.linear(1.0, 1.0)
+    heat = np.array([0.1, 0.3, 0.49, 0.5, 1.0])
+    found = fluctuations(m, heat, depth=0)
+    assert found.variance[:3] == pytest.approx(heat[:3] / (1 - 2 * heat[:3]))
+    assert np.all(np.isinf(found.variance[3:]))
+    assert fluctuations(m, 0.1, 0, width=2).factor_variance == pytest.approx(0.2 / 0.6 / 4)
+    assert fluctuation_maxima(m, depth=0).size == 0
+
+
+def test_deeper_networks_have_one_maximum_and_no_collapse():
+    m, depth = Moments.linear(1.0, 1.0), 2
+    for of in ("v", "u"):
+        (top,) = fluctuation_maxima(m, of, depth)
+        found = fluctuations(m, top * np.array([0.01, 1.0, 100.0]), depth)
+        heights = found.variance if of == "v" else found.factor_variance
+        assert 0 < max(heights[0], heights[2]) < heights[1]
+
+
+def test_collapse_is_zero_and_shapes_broadcast():
+    m = Moments.linear(-1.0, 1.0).scale_noise(np.array([[0.5], [2.0]]))
+    found = fluctuations(m, np.array([0.1, 0.16, 0.4]), weight_decay=0.01)
+    critical = critical_temperature(m, 1, 0.01)
+    assert found.variance.shape == (2, 3)
+    assert np.array_equal(found.variance > 0, found.temperature < critical)
+    law = SGDStationary(Moments.linear(-1.0, 2.0), 0.1, sign=-1, weight_decay=0.01)
+    assert (found.mean[1, 0], found.variance[1, 0]) == pytest.approx((float(law.mean), float(law.variance)))
+    mean, variance = spread.mean_and_variance(m, found.temperature, weight_decay=0.01)
+    assert np.array_equal(mean, found.mean)
+    assert np.array_equal(variance, found.variance)
+    assert fluctuations(m, 10.0).mean.tolist() == [[0.0], [0.0]]
+    assert fluctuation_maxima(Moments.linear(1.0, 1.0), weight_decay=2.0).size == 0
+
+
+def test_more_laws_than_one_chunk(monkeypatch):
+    monkeypatch.setattr(spread, "_MANY", 256)
+    heat = np.linspace(0.01, 0.3, 300)
+    m = Moments.linear(1.0, 1.0)
+    whole = spread.mean_and_variance(m, heat)[1]
+    assert whole[[0, 255, 299]] == pytest.approx(spread.mean_and_variance(m, heat[[0, 255, 299]])[1], rel=1e-12)
+
+
+def test_bad_input():
+    m = Moments.linear(1.0, 1.0)
+    with pytest.raises(InputError, match="temperature must be finite and above 0"):
+        fluctuations(m, [0.1, -1.0])
+    with pytest.raises(InputError, match="'v' or 'u'"):
+        fluctuation_maxima(m, "w")
+    with pytest.raises(InputError, match="scalar"):
+        fluctuation_maxima(m.scale_noise(np.ones(2)))
+    with pytest.raises(InputError, match="broadcast"):
+        fluctuations(m.scale_noise(np.ones(2)), np.ones(3))
+    with pytest.raises(InputError, match="concrete"):
+        jax.jit(lambda t: fluctuations(m, t).mean)(0.1)
