@@ -68,8 +68,8 @@ if TYPE_CHECKING:
     from sgdvi.diagnostics import Status as Status
     from sgdvi.experiment import Result as Result
     from sgdvi.experiment import run as run
-    from sgdvi.laws import DiscreteLaw as DiscreteLaw
     from sgdvi.laws import Bias as Bias
+    from sgdvi.laws import DiscreteLaw as DiscreteLaw
     from sgdvi.laws import Fluctuations as Fluctuations
     from sgdvi.laws import Phase as Phase
     from sgdvi.laws import PhaseDiagram as PhaseDiagram

@@ -122,3 +122,18 @@ def test_weights_are_checked():
         Moments.from_data(x, y, weights=[1.0, 1.0, -1.0, 1.0])
     with pytest.raises(InputError, match="at least 3 rows must have a positive weight"):
         Moments.from_data(x, y, weights=[1.0, 1.0, 0.0, 0.0])
+
+
+def test_scaled_noise_is_that_of_data_with_scaled_residuals():
+    rng = np.random.default_rng(3)
+    x, noise = rng.normal(size=50), rng.standard_t(3, size=50)
+    y = 0.8 * x + noise
+    m = Moments.from_data(x, y)
+    slope = float(m.minimizer)
+    for factor in (0.0, 0.3, 1.0, 4.0):
+        expected = Moments.from_data(x, slope * x + factor * (y - slope * x))
+        for name, value in vars(m.scale_noise(factor)).items():
+            assert value == pytest.approx(getattr(expected, name), rel=1e-12), name
+    batch = Moments.linear(1.5, 1.0).scale_noise(np.array([0.5, 2.0]))
+    assert batch.batch_shape == (2,)
+    assert batch.alpha3 == pytest.approx([4.75, 8.5])

@@ -107,9 +107,11 @@ def _describe(source: Source, law: Any, depth: int, width: int, temperature: flo
     m = source.moments
     side = 1.0 if float(m.beta2) >= 0 else -1.0
     label = phase(m, temperature, depth, decay)
-    collapsed = float(law.zero_mass) == 1
+    atoms = [(0.0, float(law.zero_mass)), (float(law.point), float(law.point_mass))]
+    atoms = [(place, mass) for place, mass in atoms if mass > 0]
+    proper = sum(mass for _, mass in atoms) < 1
     modes: list[float] = []
-    if not collapsed:
+    if proper:
         away = side * float(nonzero_mode(m if side > 0 else m.mirror(), temperature, decay)) if depth == 1 else np.nan
         modes = [float(law.mode)] + ([away] if label.regime == "II" and np.isfinite(away) else [])
     slope = float(m.minimizer)
@@ -122,27 +124,28 @@ def _describe(source: Source, law: Any, depth: int, width: int, temperature: flo
         "temperature": temperature,
         "critical_temperature": float(critical_temperature(m, depth, decay)),
         "phase": str(label),
-        "meaning": _meaning(label, depth, collapsed),
+        "meaning": _meaning(label, depth, proper, float(law.zero_mass)),
         "least_squares": slope,
-        "zero_mass": float(law.zero_mass),
+        "atoms": [{"at": place, "mass": mass} for place, mass in atoms],
         "mean": float(law.mean),
         "sd": float(np.sqrt(law.variance)),
         "bias": float(law.mean) - slope,
         "modes": modes,
         "quantiles": dict(zip((f"{q:g}" for q in LEVELS), map(float, law.icdf(np.array(LEVELS))), strict=True)),
-        "tail_exponent": None if collapsed else float(law.tail_exponent),
+        "tail_exponent": float(law.tail_exponent) if proper else None,
     }  # fmt: skip
 
 
-def _meaning(label: Any, depth: int, collapsed: bool) -> str:
+def _meaning(label: Any, depth: int, proper: bool, zero_mass: float) -> str:
     """The regime in words."""
-    if depth == 1:
-        if collapsed:
-            return label.meaning
-        return f"{label.meaning}; {'it has a mode' if label.has_mode else 'there is no mode'} away from zero"
-    if collapsed:
+    if not proper and zero_mass < 1:
+        return "no gradient noise at the least-squares slope: SGD stops there"
+    if depth > 1 and not proper:
         return "SGD ends at zero: at depth 2 and above any weight decay makes zero attract in the end"
-    return "no transition at this depth: the law is proper at every temperature"
+    if depth != 1:
+        return "no transition at this depth: the law is proper at every temperature"
+    away = f"; {'it has a mode' if label.has_mode else 'there is no mode'} away from zero" if proper else ""
+    return f"{label}: {label.meaning}{away}"
 
 
 def _text(record: dict[str, Any], critical: float) -> str:
@@ -152,7 +155,6 @@ def _text(record: dict[str, Any], critical: float) -> str:
     m, heat = record["moments"], record["temperature"]
     share = f" = {num(heat / critical, 3)} Tc" if 0 < critical < float("inf") else ""
     unit = f"   (Tc = {num(critical)} at depth 1)" if share else ""
-    label = "" if record["phase"] == "none" else f"{record['phase']}: "
     alphas = ", ".join(num(m[name]) for name in ("alpha1", "alpha2", "alpha3"))
     network = f"depth {record['depth']}, width {record['width']}, weight decay {num(record['weight_decay'])}"
     lines = [
@@ -161,11 +163,12 @@ def _text(record: dict[str, Any], critical: float) -> str:
         line("moments", f"α = ({alphas}), β = ({num(m['beta1'])}, {num(m['beta2'])})"),
         line("network", network),
         line("temperature", f"{num(heat)}{share}{unit}"),
-        line("regime", f"{label}{record['meaning']}"),
+        line("regime", record["meaning"]),
         "",
     ]
-    if record["zero_mass"] == 1:
-        return "\n".join([*lines, line("law", "v = 0 with probability 1")])
+    ends = [f"v = {num(atom['at'])} with probability {num(atom['mass'])}" for atom in record["atoms"]]
+    if record["tail_exponent"] is None:
+        return "\n".join([*lines, line("law", ", ".join(ends))])
     quantiles = table(
         [f"{100 * float(q):g} %" for q in record["quantiles"]], [[num(v, 3) for v in record["quantiles"].values()]]
     )

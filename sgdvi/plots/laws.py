@@ -57,7 +57,7 @@ def plot_law(laws: Laws, kind: str = "density", *, ax: Axes | None = None) -> Ax
     named = _named(laws)
     with canvas(ax) as axes:
         kinds[kind](axes, named)
-        if len(named) > 1 or kind == "tail" or any(map(_atom, named.values())):
+        if len(named) > 1 or kind == "tail" or any(map(_atoms, named.values())):
             axes.legend()
     return axes
 
@@ -79,7 +79,7 @@ def plot_law_panels(laws: Laws, title: str = "") -> Figure:
         if axes[2].get_lines():
             axes[2].legend(loc="lower left")
         handles, labels = axes[0].get_legend_handles_labels()
-        if len(named) > 1 or any(map(_atom, named.values())):
+        if len(named) > 1 or any(map(_atoms, named.values())):
             figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=10.5)
@@ -100,8 +100,8 @@ def _density(ax: Axes, laws: Mapping[str, Any]) -> None:
     grid = np.unique(np.concatenate([np.linspace(low, high, _POINTS), _towards_zero(low, high)]))
     peaks = []
     for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
-        _arrow(ax, name, law, color)
-        if _atom(law) < 1:
+        _arrows(ax, name, law, color)
+        if _has_density(law):
             height = np.exp(_log_density(law, grid))
             ax.plot(grid, np.where(height > 0, height, np.nan), color=color, linestyle=dashes, label=name, zorder=4)
             peaks.append(_visible_peak(law, grid, height))
@@ -123,7 +123,7 @@ def _cdf(ax: Axes, laws: Mapping[str, Any]) -> None:
 
 def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
     tops, reach = [], []
-    proper = {name: law for name, law in laws.items() if _atom(law) < 1}
+    proper = {name: law for name, law in laws.items() if _has_density(law)}
     bulks = [abs(float(law.icdf(_level(law, 0.99)))) for law in proper.values()]
     for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
         if name not in proper:
@@ -142,7 +142,7 @@ def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
     ax.set(xlabel="|v| (units of y / x)", ylabel="density of v (both axes logarithmic)")
     if not proper:
         ax.set(xticks=[], yticks=[])
-        ax.text(0.5, 0.5, "all mass at 0", transform=ax.transAxes, ha="center", color=LIGHT.muted, fontsize=9)
+        ax.text(0.5, 0.5, "no density", transform=ax.transAxes, ha="center", color=LIGHT.muted, fontsize=9)
         return
     ax.set(xscale="log", yscale="log", ylim=(10 ** max(min(reach) - 1.0, -40.0), 10 ** (max(tops) + 0.7)))
     for axis in (ax.xaxis, ax.yaxis):
@@ -152,13 +152,16 @@ def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
 
 def _window(laws: Mapping[str, Any]) -> tuple[float, float]:
     """Stretch of v that holds the bulk of all laws, and zero where it is near."""
-    ends = [np.asarray([law.icdf(0.002), law.icdf(0.995)], float) for law in laws.values() if _atom(law) < 1]
+    ends = [float(law.icdf(q)) for law in laws.values() if _has_density(law) for q in (0.002, 0.995)]
+    atoms = [place for law in laws.values() for place, _ in _atoms(law)]
     if not ends:
-        return -1.0, 1.0
-    low, high = float(np.min(ends)), float(np.max(ends))
+        reach = max(map(abs, atoms)) or 0.5
+        return min(0.0, *atoms) - reach, max(0.0, *atoms) + reach
+    ends += atoms
+    low, high = min(ends), max(ends)
     pad = 0.06 * (high - low)
     low, high = low - pad, high + pad
-    if 0 < low < 0.4 * high or any(map(_atom, laws.values())):
+    if 0 < low < 0.4 * high:
         low = min(low, -0.02 * high)
     if 0.4 * low < high < 0:
         high = max(high, 0.02 * low)
@@ -184,16 +187,23 @@ def _visible_peak(law: Any, grid: np.ndarray, height: np.ndarray) -> float:
     return float(np.max(height[away & np.isfinite(height)], initial=0.0))
 
 
-def _atom(law: Any) -> float:
-    return float(np.asarray(getattr(law, "zero_mass", 0.0)))
+def _atoms(law: Any) -> list[tuple[float, float]]:
+    """Places and masses of the atoms of a law."""
+    found = [(0.0, float(getattr(law, "zero_mass", 0.0)))]
+    found.append((float(getattr(law, "point", 0.0)), float(getattr(law, "point_mass", 0.0))))
+    return [(place, mass) for place, mass in found if mass > 0]
 
 
-def _arrow(ax: Axes, name: str, law: Any, color: str) -> None:
-    mass = _atom(law)
-    if mass > 0:
-        label = f"{name}: mass {mass:.3g} at 0"
-        ax.plot([0, 0], [0, 1], color=color, transform=ax.get_xaxis_transform(), label=label, clip_on=False, zorder=4)
-        ax.plot([0], [1], "^", color=color, transform=ax.get_xaxis_transform(), clip_on=False, markersize=6)
+def _has_density(law: Any) -> bool:
+    return sum(mass for _, mass in _atoms(law)) < 1 - 1e-9
+
+
+def _arrows(ax: Axes, name: str, law: Any, color: str) -> None:
+    for place, mass in _atoms(law):
+        label = f"{name}: mass {mass:.3g} at {place:.3g}"
+        high = ax.get_xaxis_transform()
+        ax.plot([place, place], [0, 1], color=color, transform=high, label=label, clip_on=False, zorder=4)
+        ax.plot([place], [1], "^", color=color, transform=high, clip_on=False, markersize=6)
 
 
 def _side(law: Any) -> float:

@@ -1,0 +1,176 @@
+"""`sgdvi law` and `sgdvi phases`: what they print, draw and refuse."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sgdvi import Moments, SGDStationary, fluctuation_maxima, phase
+from sgdvi.cli import main
+
+LINE = ["--slope", "1", "--noise", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SGDVI_CACHE", "off")
+
+
+def printed(capsys, *arguments: str) -> str:
+    assert main([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def refused(capsys, *arguments: str) -> str:
+    """Return the one line that bad input gets, after checking its form and the exit status."""
+    assert main([*arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("sgdvi: ")
+    return err
+
+
+def test_a_law_in_words(capsys):
+    out = printed(capsys, "law", *LINE, "--temperature", "0.5Tc")
+    assert "IIb: the stationary law is proper" in " ".join(out.split())
+    law = SGDStationary(Moments.linear(1.0, 1.0), 1 / 6)
+    assert f"{float(law.mean):.4g}, least squares 1" in out
+    assert f"{float(law.variance) ** 0.5:.4g}" in out
+    assert "0, where the density is infinite, 0.689" in out
+    assert "E|v|^k exists for k < 2.5" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_law_as_json_and_picture(capsys, tmp_path):
+    record = json.loads(printed(capsys, "law", *LINE, "--temperature", "0.1", "--json", "--out", "law.svg"))
+    law = SGDStationary(Moments.linear(1.0, 1.0), 0.1)
+    assert record["mean"] == pytest.approx(float(law.mean))
+    assert record["bias"] == pytest.approx(float(law.mean) - 1)
+    assert record["quantiles"]["0.95"] == pytest.approx(float(law.icdf(0.95)))
+    assert record["modes"] == pytest.approx([float(law.mode)])
+    assert (record["phase"], record["tail_exponent"], record["critical_temperature"]) == ("IIIb", 3.5, 1 / 3)
+    assert (tmp_path / "law.svg").read_text().startswith("<?xml")
+
+
+def test_depths_side_by_side(capsys):
+    out = printed(capsys, "law", *LINE, "--temperature", "0.3Tc", "--depths", "0,1")
+    rows = [line.split() for line in out.splitlines()[-2:]]
+    assert [row[0] for row in rows] == ["0", "1"]
+    assert [row[-1] for row in rows] == ["−7", "−3.5"]
+
+
+def test_the_other_side_and_collapse(capsys):
+    moments = [f"{x:g}" for x in (2, -2, 3, 1, -1)]
+    record = json.loads(printed(capsys, "law", "--moments", *moments, "--temperature", "0.5Tc", "--json"))
+    assert record["mean"] < 0
+    assert record["modes"][1] == pytest.approx(-0.689, abs=1e-3)
+    out = printed(capsys, "law", *LINE, "--temperature", "2Tc")
+    assert "v = 0 with probability 1" in out
+    assert "Ia" in out
+    assert "weight decay makes" in printed(capsys, "law", *LINE, "--depth", "2", "--weight-decay", "0.1")
+    assert "v = 1 with probability 1" in printed(capsys, "law", "--slope", "1", "--noise", "0")
+
+
+def test_a_model_has_its_own_decay_and_temperature(capsys):
+    rate = ["--learning-rate", "0.1", "--batch-size", "4", "--json"]
+    record = json.loads(printed(capsys, "law", "small-n", *rate))
+    assert record["weight_decay"] > 0
+    from sgdvi import zoo
+
+    assert record["temperature"] == pytest.approx(zoo.load("small-n").exact.temperature(0.1, 4))
+    assert json.loads(printed(capsys, "law", *LINE, *rate))["temperature"] == pytest.approx(0.025)
+
+
+def test_phases_in_words_and_as_json(capsys, tmp_path):
+    arguments = ["phases", *LINE, "--temperature", "0.1", "--points", "12"]
+    out = printed(capsys, *arguments, "--out", "phases.png")
+    assert "Var[v] is largest at 0.61 Tc, Var[u] at 0.75 Tc" in out
+    assert "T = 0.1 = 0.3 Tc: IIIb" in out
+    assert any(
+        line.split() == ["1*", "0.3333", *"IIIb 0.111 IIb 0.202 IIa 0.333 Ia".split()] for line in out.splitlines()
+    )
+    assert max(map(len, out.splitlines())) <= 80
+    assert (tmp_path / "phases.png").stat().st_size > 10_000
+    record = json.loads(printed(capsys, *arguments, "--json"))
+    assert record["largest_variance_at"] == pytest.approx(list(fluctuation_maxima(Moments.linear(1.0, 1.0))))
+    for row in record["rows"]:
+        m = Moments.linear(1.0, row["noise"])
+        edges = np.array([0.0, *row["borders"], 2 * row["borders"][-1]])
+        assert phase(m, (edges[1:] + edges[:-1]) / 2).tolist() == row["phases"]
+
+
+def test_phases_of_a_model_scale_its_residuals(capsys):
+    record = json.loads(printed(capsys, "phases", "small-n", "--weight-decay", "0", "--json"))
+    from sgdvi import zoo
+
+    network = zoo.load("small-n").exact
+    own = next(row for row in record["rows"] if row["noise"] == record["noise"])
+    assert own["critical_temperature"] == pytest.approx(float(network.moments.beta2 / network.moments.alpha3))
+    x, y, slope = network.x, network.y, float(network.moments.minimizer)
+    double = Moments.from_data(x, slope * x + 2 * (y - slope * x))
+    other = next(row for row in record["rows"] if np.isclose(row["noise"], 2 * record["noise"]))
+    assert other["critical_temperature"] == pytest.approx(float(double.beta2 / double.alpha3))
+
+
+@pytest.mark.parametrize("command", ["law", "phases"])
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "the data must be given"),
+        (["diabetes", *LINE], "exclude each other"),
+        (["--slope", "1", "--noise", "1", "--moments", *"12311"], "exclude each other"),
+        (["--noise", "1"], "the data must be given"),
+        (["diabetes", "--noise", "1"], "--noise goes with --slope"),
+        (["--slope", "1"], "--slope goes with --noise"),
+        (["--slope", "1", "--noise", "-1"], "noise must be a finite number of at least 0; got -1.0"),
+        (["--slope", "nan", "--noise", "1"], "slope must be finite"),
+        (["--moments", *"12311"], "covariance cannot exceed"),
+        (["diabtes"], "diabetes"),
+        (["logistic"], "exact law"),
+        ([*LINE, "--temperature", "warm"], "temperature must be above 0; got 'warm'"),
+        ([*LINE, "--temperature", "-1"], "temperature must be above 0"),
+        ([*LINE, "--temperature", "0.1", "--learning-rate", "0.1"], "exclude each other"),
+        ([*LINE, "--learning-rate", "0.1"], "go together"),
+        ([*LINE, "--batch-size", "2"], "go together"),
+        ([*LINE, "--learning-rate", "0", "--batch-size", "2"], "learning_rate must be"),
+        ([*LINE, "--weight-decay", "-1"], "weight_decay must be"),
+        ([*LINE, "--out", "a.gif"], "must end in .png, .svg or .pdf; got 'a.gif'"),
+        ([*LINE, "--out", "nowhere/a.png"], "folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input(capsys, command, arguments, part):
+    assert part in refused(capsys, command, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["law", *LINE, "--depth", "-1"], "depth must be a whole number of at least 0"),
+        (["law", *LINE, "--width", "0"], "width must be a whole number of at least 1"),
+        (["law", *LINE, "--depths", "1,x"], "--depths must be"),
+        (["law", "--slope", "0", "--noise", "1"], "critical temperature"),
+        (["law", *LINE, "--depth", "a"], "--depth"),
+        (["phases", *LINE, "--points", "1"], "points must be a whole number of at least 2"),
+        (["phases", "--slope", "0", "--noise", "1"], "transition"),
+        (["phases", *LINE, "--weight-decay", "2"], "weight decay is above"),
+        (["phases", *LINE, "--noise-max", "0"], "noise_max"),
+        (["phases", *LINE, "--temperature-max", "-1"], "temperature_max"),
+        (["phases", "--slope", "1", "--noise", "0"], "noise"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_of_one_command(capsys, arguments, part):
+    assert part in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("command", ["law", "phases"])
+def test_help_needs_no_heavy_import(command):
+    code = f"import sys, sgdvi.cli; sgdvi.cli.main(['{command}', '--help']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--moments" in done.stdout
+    assert set(done.stderr.split()).isdisjoint({"jax", "numpyro", "arviz", "matplotlib", "xarray", "scipy"})
