@@ -43,6 +43,11 @@ def panels(columns: int, figsize: tuple[float, float]) -> Iterator[tuple[Figure,
         yield figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
+def legend_above(axes: Axes) -> None:
+    """Put the legend above the axes, where it hides nothing; it belongs to them, so that they can be one of several."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8)
+
+
 def check_figure_path(path: str | os.PathLike[str]) -> Path:
     """Return the path of a figure; its ending must be one of `FORMATS` and its folder must exist.
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, label
 
 from sgdvi.laws import Phase, PhaseDiagram
-from sgdvi.plots.canvas import canvas
+from sgdvi.plots.canvas import canvas, legend_above
 from sgdvi.report.palette import LIGHT
 
 _COLORS = {
@@ -94,7 +94,7 @@ def plot_phase_diagram(
             xlabel="noise: sd of y about the line (units of y)", ylabel="temperature T = learning rate / batch size"
         )
         axes.grid(visible=False)
-        axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
+        legend_above(axes)
     return axes
 
 
@@ -130,7 +130,7 @@ def _mode_boundary(axes: Axes, fine: PhaseDiagram) -> None:
         axes.plot(*np.where(outside[:, None], np.nan, line).T, ":", color=_MODE, linewidth=1.6, zorder=4)
         found |= not outside.all()
     if found:
-        axes.plot([], [], ":", color=_MODE, linewidth=1.6, label="mode away from 0 (b) is born or dies (a)")
+        axes.plot([], [], ":", color=_MODE, linewidth=1.6, label="mode away from 0: b yes, a no")
 
 
 def _names(axes: Axes, fine: PhaseDiagram, log: bool) -> None:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from sgdvi.laws import critical_temperature, fluctuation_maxima, fluctuations
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.moments import Moments
-from sgdvi.plots.canvas import canvas
+from sgdvi.plots.canvas import canvas, legend_above
 from sgdvi.report.palette import LIGHT
 
 _POINTS = 256
@@ -63,5 +63,5 @@ def plot_fluctuations(
         else:
             axes.set(xscale="log", yscale="log")
         axes.set(xlabel="temperature T = learning rate / batch size", ylabel="variance in the stationary law")
-        axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        legend_above(axes)
     return axes
