@@ -71,8 +71,8 @@ def test_inversion_rises_in_proportion_and_falls_to_zero():
     for m in random_data(5, seed=3):
         critical, star = critical_temperature(m), float(m.minimizer)
         cold = fluctuations(m, critical * 1e-7 * np.array([1.0, 2.0]))
-        assert cold.variance / cold.temperature == pytest.approx(2 * star * m.noise(star) / m.beta1, rel=1e-4)
-        assert cold.factor_variance / cold.variance == pytest.approx(1 / (4 * star), rel=1e-3)
+        assert cold.variance / cold.temperature == pytest.approx(2 * star * m.noise(star) / m.beta1, rel=1e-5)
+        assert cold.factor_variance / cold.variance == pytest.approx(1 / (4 * star), rel=1e-5)
         hot = fluctuations(m, critical * (1 - np.array([1e-4, 1e-5])))
         assert hot.variance[1] / hot.variance[0] == pytest.approx(0.1, rel=0.02)
         assert hot.factor_variance[1] / hot.factor_variance[0] == pytest.approx(0.1, rel=0.02)
