@@ -24,7 +24,9 @@ _LATTICES = (256, 8_192)
 def require_noise(batch: Minibatch, decay: float) -> None:
     """Refuse rows that all ask for the same v: there the chain stops, and its law is a point."""
     wanted = batch.products - decay
-    value = float(batch.squares @ wanted / (batch.squares @ batch.squares))
+    largest = batch.squares.max()  # keeps squares of squares from under- and overflow
+    shares = batch.squares / largest
+    value = float(shares @ wanted / (shares @ shares) / largest)
     left = np.abs(batch.squares * value - wanted).max()
     if value > 0 and left <= _FITTED * batch.scale:
         rule = "batches must disagree on the best v"
@@ -90,13 +92,14 @@ class Chain:
         """Solve on a coarse grid that reaches far enough down."""
         centre, scale = self._guess()
         exponent = self.exponent(0.0) or 0.5
-        while True:
+        for _ in range(8):
             lowest = min(centre, self.highest) - _FOOT / exponent - 12 * scale
             eigen = self._solve(Grid.between(centre, scale, lowest, self.highest, _COARSEST))
             found = self.exponent(eigen.escape)
             if found is None or found > 0.7 * exponent:
-                return eigen
+                break
             exponent = found
+        return eigen
 
     def _guess(self) -> tuple[float, float]:
         """Place and width of the law in log v as the flow has them."""

@@ -17,6 +17,8 @@ _LATTICE = 2**16
 _DEVIATION = 41.5
 # Masses below are rounding of the Fourier transform.
 _NOISE = 1e-17
+# Sizes whose squares and ratios are floating-point numbers.
+_RANGE = (1e-75, 1e75)
 # As many different batches are listed one by one.
 _LISTED = 20_000
 
@@ -63,13 +65,18 @@ class Minibatch:
         require(len(x) > 0, "x and y must have at least one row", "none")
         require(sign in (None, 1, -1), "sign must be 1 (v > 0), -1 (v < 0) or None (the side of E[x y])", sign)
         self.batch_size = whole("batch_size", batch_size, least=1)
-        self.side = int(sign) if sign is not None else (1 if (x * y).mean() >= 0 else -1)
-        self.squares, self.products = x * x, self.side * x * y
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares, products = x * x, x * y
+        sizes = squares.max(), np.abs(products).max()
+        if sizes[1] == 0:
+            raise InputError(message("x y must not be 0 in every row", "zeros", "There is nothing to learn."))
+        rule = f"x^2 and x y must be between {_RANGE[0]} and {_RANGE[1]} in size"
+        require(_RANGE[0] < min(sizes) and max(sizes) < _RANGE[1], rule, f"up to {max(sizes):.3g}", "Rescale the data.")
+        self.side = int(sign) if sign is not None else (1 if products.mean() >= 0 else -1)
+        self.squares, self.products = squares, self.side * products
         self.size = self.batch_size
         self.mean = float(self.products.mean())
         self.scale = float(np.sqrt(np.mean(self.products**2)))
-        if self.scale == 0:
-            raise InputError(message("x y must not be 0 in every row", "zeros", "There is nothing to learn."))
         if not replace and self.batch_size > 1:
             self._list_batches()
 

@@ -233,6 +233,8 @@ Y = X + np.array([1.0, -1.0, 0.0, 1.0, -1.0])
         ((X, Y[:3], 0.01), {}, "same length; got 5 and 3"),
         ((X, Y * np.nan, 0.01), {}, "y must be finite"),
         ((X, 0 * Y, 0.01), {}, "must not be 0 in every row"),
+        ((1e200 * X, 1e200 * Y, 0.01), {}, "Rescale the data"),
+        ((1e-60 * X, Y, 0.01), {}, "Rescale the data"),
         (([], [], 0.01), {}, "at least one row"),
         ((X, 2 * X, 0.01), {}, "must disagree on the best v; got v = 2 for all"),
         ((X, Y, 0.01, 6), {"replace": False}, "at most N = 5 without replacement"),
