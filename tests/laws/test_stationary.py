@@ -135,7 +135,20 @@ def test_stationary_fokker_planck(moments, heat, options, x64):
 DEEPER = [(s, i) for s, i in zip(SETS, IDS, strict=True) if s[2]["depth"] > 0]
 
 
-@pytest.mark.parametrize(("moments", "heat", "options"), [s for s, _ in DEEPER], ids=[i for _, i in DEEPER])
+# every depth and several widths, on data whose noise leans against the slope
+LEANING = Moments(1.6, -0.7, 2.3, 1.1, 0.8)
+EVERY_DEPTH = [
+    ((LEANING, 0.2, {"depth": depth, "width": width}), f"depth{depth}-width{width}")
+    for depth in range(1, 21)
+    for width in (1, 3, 1000)
+]
+
+
+@pytest.mark.parametrize(
+    ("moments", "heat", "options"),
+    [s for s, _ in DEEPER + EVERY_DEPTH],
+    ids=[i for _, i in DEEPER + EVERY_DEPTH],
+)
 def test_bias_identity(moments, heat, options):
     """E[beta1 v - beta2 + gamma + D T g(v) (v/d)^m] = 0, m = (D-1)/(D+1), by quadrature over the law's quantiles."""
     law = SGDStationary(moments, heat, **options)
@@ -169,11 +182,11 @@ def test_depth_zero_moments_are_closed():
     assert hot.mean == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("index", [0, 4, 7, 12, 19, 35, 57, 72])
+@pytest.mark.parametrize("index", [0, 4, 7, 35, 57, 72])
 def test_samples_follow_the_cdf(index, x64):
     moments, heat, options = SETS[index]
     law = SGDStationary(moments, heat, **options)
-    draws = np.asarray(law.sample(jax.random.key(index), (200_000,)))
+    draws = np.asarray(law.sample(jax.random.key(index), (1_000_000,)))
     statistic, p = scipy.stats.kstest(np.asarray(law.cdf(draws)), "uniform")
     assert p > 1e-4, statistic
 
@@ -439,6 +452,13 @@ def test_temperature_as_a_latent_site(x64):
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"temperature": -1.0}, "temperature must be above 0"),
         ({"temperature": np.nan}, "temperature must be above 0"),
+        ({"temperature": np.inf}, "temperature must be above 0"),
+        ({"temperature": [0.1, -0.1]}, "temperature must be above 0"),
+        ({"weight_decay": np.nan}, "weight_decay must be at least 0"),
+        ({"depth": np.nan}, "depth must be a whole number"),
+        ({"width": 2.5}, "width must be a whole number of at least 1"),
+        ({"moments": Moments(2.0, 0.0, 3.0, 1.0, 0.0)}, "none at any temperature; got beta2 = 0"),
+        ({"moments": Moments(2.0, 0.0, 3.0, 1.0, 0.0), "depth": 3}, "none at any temperature; got beta2 = 0"),
         ({"temperature": 1.0}, "below the critical temperature 0.333333 .*got 1.*point mass at 0"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
         ({"weight_decay": 2.0}, "none at any temperature"),
