@@ -9,6 +9,9 @@ from jax import Array
 
 from sgdvi.testing._subject import CLOSE, Skip, Subject
 
+# Relative step of differences along a parameter: a density may hold differences of nearly equal parameters.
+_STEP = 1e-5
+
 
 def normalisation(s: Subject) -> Iterator[str]:
     """The density integrates to 1."""
@@ -160,13 +163,13 @@ def gradient(s: Subject) -> Iterator[str]:
     compiled = jax.jit(jax.value_and_grad(total))
     gradients = compiled(at)[1]
     for i, name in enumerate(places):
-        step = 1e-4 * jnp.where(at[i] == 0, 1.0, jnp.abs(at[i]))
+        step = _STEP * jnp.where(at[i] == 0, 1.0, jnp.abs(at[i]))
 
         def moved(by: float, i: int = i, step: Array = step) -> np.ndarray:
             return np.asarray(compiled([leaf + by * step if j == i else leaf for j, leaf in enumerate(at)])[0])
 
         slope = float(s.difference(moved, 1.0))
         along = float(jnp.sum(gradients[i] * step))
-        size = 1e-4 * float(jnp.sum(jnp.abs(weights)))
+        size = _STEP * float(jnp.sum(jnp.abs(weights)))
         if not abs(along - slope) <= 10 * CLOSE * max(abs(slope), size):
             yield f"the gradient of log_prob along {name} must be {slope:.8g}, by differences; got {along:.8g}"

@@ -53,14 +53,14 @@ def shapes(s: Subject) -> Iterator[str]:
     """Sample, log_prob, expand and the moments have the shapes that they must have."""
     law, whole_shape = s.law, s.batch_shape + tuple(s.law.event_shape)
     for lead in ((), (5,)):
-        value = law.sample(s.key, lead)
+        value = s.few if lead else law.sample(s.key)
         if jnp.shape(value) != lead + whole_shape:
             yield f"sample with shape {lead} must have shape {lead + whole_shape}; got {jnp.shape(value)}"
         elif jnp.shape(law.log_prob(value)) != lead + s.batch_shape:
             yield f"log_prob must have shape {lead + s.batch_shape}; got {jnp.shape(law.log_prob(value))}"
-    wide = (2, *s.batch_shape)
-    value = law.expand(wide).sample(s.key, ())
-    if jnp.shape(value) != (2, *whole_shape) or jnp.shape(law.expand(wide).log_prob(value)) != wide:
+    wide = (5, *s.batch_shape)
+    value = law.expand(wide).sample(s.key)
+    if jnp.shape(value) != (5, *whole_shape) or jnp.shape(law.expand(wide).log_prob(value)) != wide:
         yield f"expand to {wide} must give samples and log_prob of that batch shape; got {jnp.shape(value)}"
     for name in ("mean", "variance"):
         try:

@@ -84,3 +84,19 @@ def test_law(case):
     elif modes.size:
         gaps.check("modes", got, modes, 1e-7 * spread + 1e-12 * np.abs(modes))
     assert not gaps.found, "\n".join(gaps.found)
+
+
+INFINITE = [case for _, case in CASES if case["kind"] == "infinite" and case["ratio"] == 1.0]
+
+
+@pytest.mark.parametrize("case", INFINITE, ids=lambda case: f"T{case['temperature']:.3g}")
+def test_finite_depth_approaches_infinite_depth(case):
+    """Like log(D)/D: the drift holds d^(1-2/n)/n = (d/n) (1 - 2 log(d)/n + ...), n = D + 1, so D gap = a + b log D."""
+    moments, v = Moments(*case["alpha"], *case["beta"]), known(case, "v")
+    scaled = []
+    for depth in (100, 200, 400):
+        law = SGDStationary(moments, case["temperature"], depth=depth, width=depth)
+        scaled.append(depth * np.max(np.abs(law.cdf(v) - np.exp(known(case, "log_cdf")))))
+    first, second = np.diff(scaled)
+    assert 0 < first < 0.2 * scaled[0]
+    assert second == pytest.approx(first, rel=0.02)
