@@ -27,9 +27,14 @@ RIGHT = {
 }
 
 
+# their gamma and beta functions take long to compile, for checks that are not about them
+SLOW = {"StudentT", "Gamma", "Beta"}
+
+
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_distributions_pass(name):
-    report = check_distribution(RIGHT[name], num_draws=20_000)
+    unwanted = {"shapes", "transformations"} if name in SLOW else set()
+    report = check_distribution(RIGHT[name], num_draws=20_000, skip=unwanted)
     assert {check.name for check in report.checks} == set(CHECKS)
     assert not report.failed
     assert all(check.message for check in report.skipped)
