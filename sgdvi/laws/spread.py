@@ -17,7 +17,7 @@ from sgdvi.laws.temperatures import temperature_grid
 from sgdvi.moments import Moments
 
 # Laws are built this many at a time: memory stays small, and only two sizes are ever compiled.
-_FEW, _MANY = 256, 2048
+_FEW, _MANY = 64, 2048
 # Grid on which maxima are looked for, and the zooms into each of them: each divides the spacing by half of _ZOOM.
 _GRID, _ZOOM, _ZOOMS = 256, 32, 3
 
@@ -122,8 +122,9 @@ def fluctuation_maxima(
         return np.zeros(0)
 
     def spread(heat: np.ndarray) -> np.ndarray:
-        found = fluctuations(moments, heat, depth, width, weight_decay)
-        return found.variance if of == "v" else found.factor_variance
+        if of == "v":
+            return mean_and_variance(moments, heat, depth, width, weight_decay)[1]
+        return fluctuations(moments, heat, depth, width, weight_decay).factor_variance
 
     grid = temperature_grid(moments, _GRID, depth, width, weight_decay)
     heights = spread(grid)
@@ -163,7 +164,7 @@ def _laws(
 
 
 def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]:
-    size = _FEW if flat.shape[1] <= _FEW else _MANY
+    size = _FEW if flat.shape[1] <= 4 * _FEW else _MANY
     for start in range(0, flat.shape[1], size):
         part = flat[:, start : start + size]
         # The last chunk is filled up with copies of its last law.

@@ -90,14 +90,14 @@ def _named(laws: Laws) -> Mapping[str, Any]:
     named = dict(laws) if isinstance(laws, Mapping) else {"exact law": laws}
     require(1 <= len(named) <= len(_PENS), f"there must be 1 to {len(_PENS)} laws", len(named))
     for law in named.values():
-        require(np.shape(law.mean) == (), "laws must be scalars", f"batch shape {np.shape(law.mean)}")
+        require(law.batch_shape == (), "laws must be scalars", f"batch shape {law.batch_shape}")
     return named
 
 
 def _density(ax: Axes, laws: Mapping[str, Any]) -> None:
     low, high = _window(laws)
     # Finer towards zero, where a density may diverge.
-    grid = np.unique(np.concatenate([np.linspace(low, high, _POINTS), _towards_zero(low, high)]))
+    grid = np.sort(np.concatenate([np.linspace(low, high, _POINTS), _towards_zero(low), _towards_zero(high)]))
     peaks = []
     for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
         _arrows(ax, name, law, color)
@@ -124,7 +124,7 @@ def _cdf(ax: Axes, laws: Mapping[str, Any]) -> None:
 def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
     tops, reach = [], []
     proper = {name: law for name, law in laws.items() if _has_density(law)}
-    bulks = [abs(float(law.icdf(_level(law, 0.99)))) for law in proper.values()]
+    bulks = [float(np.max(np.abs(_quantiles(law)))) for law in proper.values()]
     for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
         if name not in proper:
             continue
@@ -152,7 +152,7 @@ def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
 
 def _window(laws: Mapping[str, Any]) -> tuple[float, float]:
     """Stretch of v that holds the bulk of all laws, and zero where it is near."""
-    ends = [float(law.icdf(q)) for law in laws.values() if _has_density(law) for q in (0.002, 0.995)]
+    ends = [end for law in laws.values() if _has_density(law) for end in _quantiles(law)]
     atoms = [place for law in laws.values() for place, _ in _atoms(law)]
     if not ends:
         reach = max(map(abs, atoms)) or 0.5
@@ -168,9 +168,8 @@ def _window(laws: Mapping[str, Any]) -> tuple[float, float]:
     return low, high
 
 
-def _towards_zero(low: float, high: float) -> np.ndarray:
-    sides = [end * np.geomspace(1e-6, 1, _POINTS // 2) for end in (low, high) if low < 0 < high]
-    return np.concatenate([*sides, np.zeros(0)])
+def _towards_zero(end: float) -> np.ndarray:
+    return end * np.geomspace(1e-6, 1, _POINTS // 2)
 
 
 def _log_density(law: Any, v: np.ndarray) -> np.ndarray:
@@ -206,9 +205,10 @@ def _arrows(ax: Axes, name: str, law: Any, color: str) -> None:
         ax.plot([place], [1], "^", color=color, transform=high, clip_on=False, markersize=6)
 
 
+def _quantiles(law: Any) -> list[float]:
+    """Ends of the stretch that holds the bulk."""
+    return list(map(float, law.icdf(np.array([0.002, 0.995] if _side(law) > 0 else [0.005, 0.998]))))
+
+
 def _side(law: Any) -> float:
-    return 1.0 if float(law.icdf(0.99)) > 0 else -1.0
-
-
-def _level(law: Any, q: float) -> float:
-    return q if _side(law) > 0 else 1 - q
+    return 1.0 if float(law.mean) >= 0 else -1.0

@@ -71,7 +71,6 @@ def test_the_other_side_and_collapse(capsys):
     out = printed(capsys, "law", *LINE, "--temperature", "2Tc")
     assert "v = 0 with probability 1" in out
     assert "Ia" in out
-    assert "weight decay makes" in printed(capsys, "law", *LINE, "--depth", "2", "--weight-decay", "0.1")
     assert "v = 1 with probability 1" in printed(capsys, "law", "--slope", "1", "--noise", "0")
 
 

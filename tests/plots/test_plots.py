@@ -80,7 +80,7 @@ def test_phase_diagram(ax, diagram):
 
 
 def test_fluctuations(ax):
-    plot_fluctuations(M, np.linspace(0.01, 0.33, 100), ax=ax)
+    plot_fluctuations(M, np.linspace(0.01, 0.33, 60), ax=ax)
     labels = list(lines(ax))
     assert "Var[v], largest at 0.61 Tc" in labels
     assert "Var[u] of one factor, largest at 0.75 Tc" in labels
@@ -103,9 +103,15 @@ def test_a_new_figure_is_pyplots():
     plt.close(ax.figure)
 
 
+def small_figure() -> Figure:
+    figure = Figure(figsize=(2, 2))
+    plot_law(LAW, ax=figure.subplots())
+    return figure
+
+
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_same_figure_gives_the_same_bytes(tmp_path, kind):
-    first, second = (save_figure(plot_law_panels(LAW), tmp_path / f"{name}.{kind}") for name in "ab")
+    first, second = (save_figure(small_figure(), tmp_path / f"{name}.{kind}") for name in "ab")
     assert first.read_bytes() == second.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"a.{kind}", f"b.{kind}"]
 

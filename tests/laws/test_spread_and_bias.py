@@ -1,9 +1,18 @@
 import jax
 import numpy as np
 import pytest
-from law_cases import random_data
+from law_cases import IDS, SETS, random_data
 
-from sgdvi import InputError, Moments, SGDStationary, critical_temperature, fluctuation_maxima, fluctuations
+from sgdvi import (
+    InputError,
+    Moments,
+    SGDStationary,
+    bias,
+    critical_temperature,
+    fluctuation_maxima,
+    fluctuations,
+    stationary_law,
+)
 from sgdvi.laws import spread
 
 TWO_MAXIMA = Moments(1.0, 0.5993, 0.3746, 0.1825, 0.1763)
@@ -107,8 +116,8 @@ def test_collapse_is_zero_and_shapes_broadcast():
     critical = critical_temperature(m, 1, 0.01)
     assert found.variance.shape == (2, 3)
     assert np.array_equal(found.variance > 0, found.temperature < critical)
-    law = SGDStationary(Moments.linear(-1.0, 2.0), 0.1, sign=-1, weight_decay=0.01)
-    assert (found.mean[1, 0], found.variance[1, 0]) == pytest.approx((float(law.mean), float(law.variance)))
+    law = many(Moments.linear(-1.0, 2.0), 0.1, sign=-1, weight_decay=0.01)
+    assert (found.mean[1, 0], found.variance[1, 0]) == pytest.approx((law.mean[0], law.variance[0]))
     mean, variance = spread.mean_and_variance(m, found.temperature, weight_decay=0.01)
     assert np.array_equal(mean, found.mean)
     assert np.array_equal(variance, found.variance)
@@ -117,11 +126,11 @@ def test_collapse_is_zero_and_shapes_broadcast():
 
 
 def test_more_laws_than_one_chunk(monkeypatch):
-    monkeypatch.setattr(spread, "_MANY", 256)
+    monkeypatch.setattr(spread, "_MANY", 64)
     heat = np.linspace(0.01, 0.3, 300)
     m = Moments.linear(1.0, 1.0)
     whole = spread.mean_and_variance(m, heat)[1]
-    assert whole[[0, 255, 299]] == pytest.approx(spread.mean_and_variance(m, heat[[0, 255, 299]])[1], rel=1e-12)
+    assert whole[[0, 63, 299]] == pytest.approx(spread.mean_and_variance(m, heat[[0, 63, 299]])[1], rel=1e-12)
 
 
 def test_bad_input():
@@ -136,3 +145,69 @@ def test_bad_input():
         fluctuations(m.scale_noise(np.ones(2)), np.ones(3))
     with pytest.raises(InputError, match="concrete"):
         jax.jit(lambda t: fluctuations(m, t).mean)(0.1)
+
+
+def many(m, temperature, **options) -> SGDStationary:
+    """A batch as large as those of `fluctuations`, whose compiled programs then serve here too."""
+    return SGDStationary(m, np.full(64, temperature), **options)
+
+
+@pytest.mark.parametrize(("m", "temperature", "options"), SETS[::2], ids=IDS[::2])
+def test_the_identity_of_the_bias_holds(m, temperature, options):
+    parts = bias(many(m, temperature, **options))
+    assert np.all(np.abs(parts.residual) < 1e-12)
+    towards_zero = -np.sign(float(m.beta2))
+    assert np.all(towards_zero * parts.noise >= 0)
+    assert np.all(towards_zero * parts.decay >= 0)
+    assert np.all((parts.noise == 0) == (options["depth"] == 0))
+
+
+@pytest.mark.parametrize("depth", range(21))
+def test_the_identity_holds_at_every_depth(depth):
+    heats = np.geomspace(1e-3, 0.4 if depth == 1 else 3.0, 64)
+    law = SGDStationary(Moments.linear(1.0, 0.5), heats, depth=depth, width=2)
+    assert np.all(np.abs(bias(law).residual) < 1e-12)
+
+
+def test_batches_keep_their_shape():
+    heats = np.linspace(0.01, 0.3, 64)
+    parts = bias(SGDStationary(Moments.linear(1.0, 0.5), heats.reshape(16, 4)))
+    assert parts.value.shape == parts.residual.shape == (16, 4)
+    assert parts.noise.ravel() == pytest.approx(bias(SGDStationary(Moments.linear(1.0, 0.5), heats)).noise, rel=1e-12)
+
+
+def test_bias_is_linear_in_a_small_temperature():
+    """E[v] - v* = -D T g(v*) (v*/d)^m/beta1 to first order."""
+    m = Moments.linear(2.0, 0.5)
+    for depth, width in ((1, 1), (3, 2)):
+        parts = bias(many(m, 1e-6, depth=depth, width=width))
+        slope = depth * m.noise(2.0) * (2.0 / width) ** ((depth - 1) / (depth + 1))
+        assert parts.noise == pytest.approx(-1e-6 * slope, rel=1e-4)
+
+
+def test_decay_at_depth_0_and_1():
+    m = Moments.linear(1.0, 1.0)
+    assert bias(many(m, 0.1, weight_decay=0.2)).decay == pytest.approx(-0.2)
+    flat = bias(many(m, 0.1, depth=0, width=2, weight_decay=0.2))
+    assert (flat.decay) == pytest.approx(-0.1 / 1.1)
+    assert (flat.value) == pytest.approx(1 / 1.1 - 1)
+
+
+class Wrong(SGDStationary):
+    """A law whose mean is not that of its density."""
+
+    @property
+    def mean(self):
+        return 1.0001 * super().mean
+
+
+def test_a_wrong_law_is_found_out():
+    assert np.abs(bias(Wrong(Moments.linear(1.0, 1.0), np.full(64, 0.1))).residual).min() > 1e-5
+
+
+def test_bad_input_of_bias():
+    m = Moments.linear(1.0, 1.0)
+    with pytest.raises(InputError, match="SGDStationary"):
+        bias(stationary_law(m, 0.1))
+    with pytest.raises(InputError, match="concrete"):
+        jax.jit(lambda t: bias(SGDStationary(m, t)).value)(0.1)
