@@ -69,10 +69,10 @@ def phase_intervals(
     critical = 0.0 if drift <= 0 else math.inf if alpha3 == 0 else float(drift / alpha3)
     edges = {0.0, critical / 3, critical, math.inf}
     if alpha1 > 0 and alpha3 > 0:
-        turns = _mode_changes(alpha1, side * alpha2, alpha3, beta1, drift)
-        edges |= {turn for turn in turns if turn > critical / 3}
+        edges |= set(_discriminant_zeros(alpha1, side * alpha2, alpha3, beta1, drift))
     ordered = sorted(edges)
     found: list[PhaseInterval] = []
+    # Not every candidate is a border: a double root below zero changes nothing.
     for lower, upper in zip(ordered, ordered[1:], strict=False):
         inside = (lower + upper) / 2 if math.isfinite(upper) else 2 * lower or 1.0
         label = phase(moments, inside, 1, decay, sign=side)
@@ -83,10 +83,10 @@ def phase_intervals(
     return tuple(found)
 
 
-def _mode_changes(
+def _discriminant_zeros(
     alpha1: Fraction, alpha2: Fraction, alpha3: Fraction, beta1: Fraction, drift: Fraction
 ) -> list[float]:
-    """Positive roots of A(T) with 10 alpha2 T > beta1."""
+    """Positive roots of A(T)."""
     # In units of about beta1/sqrt(alpha1 alpha3) the coefficients are of order one whatever the scale of the data.
     # Exact arithmetic decides how many roots there are, which rounding could not where two of them are about to merge.
     unit = beta1 / Fraction(math.sqrt(alpha1) * math.sqrt(alpha3))
@@ -99,5 +99,4 @@ def _mode_changes(
     roots = [1 / larger] if larger else []
     if square:
         roots.append(larger / float(square))
-    temperatures = [root * float(unit) for root in roots]
-    return [heat for heat in temperatures if heat > 0 and 10 * float(alpha2) * heat > float(beta1)]
+    return [root * float(unit) for root in roots if root > 0]

@@ -110,6 +110,7 @@ def test_phases_of_a_model_scale_its_residuals(capsys):
     own = next(row for row in record["rows"] if row["noise"] == record["noise"])
     assert own["critical_temperature"] == pytest.approx(float(network.moments.beta2 / network.moments.alpha3))
     x, y, slope = network.x, network.y, float(network.moments.minimizer)
+    assert record["noise"] == pytest.approx(np.sqrt(np.mean((y - slope * x) ** 2)))
     double = Moments.from_data(x, slope * x + 2 * (y - slope * x))
     other = next(row for row in record["rows"] if np.isclose(row["noise"], 2 * record["noise"]))
     assert other["critical_temperature"] == pytest.approx(float(double.beta2 / double.alpha3))
