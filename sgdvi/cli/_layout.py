@@ -14,7 +14,10 @@ def num(value: float, digits: int = 4) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.{digits}g}".replace("-", "−", 1) if value < 0 else f"{value:.{digits}g}"
+    text = f"{value:.{digits}g}"
+    if "e" in text and abs(value) < 1e7 and abs(value) >= 1e-4:
+        text = f"{value:.0f}"  # 30000, where four digits alone would give 3e+04
+    return text.replace("-", "−", 1) if value < 0 else text
 
 
 def line(name: str, text: str) -> str:
@@ -30,5 +33,5 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> 
     texts = []
     for row in cells:
         right = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)][: len(row) - left]
-        texts.append(("  " + "   ".join([*right, *row[len(row) - left :]])).rstrip())
+        texts.append(("  " + "  ".join([*right, *row[len(row) - left :]])).rstrip())
     return "\n".join(texts)

@@ -150,6 +150,8 @@ def _meaning(label: Any, depth: int, proper: bool, zero_mass: float) -> str:
 
 def _text(record: dict[str, Any], critical: float) -> str:
     """The record for a person."""
+    from math import log10
+
     from sgdvi.cli._layout import line, num, table
 
     m, heat = record["moments"], record["temperature"]
@@ -169,9 +171,12 @@ def _text(record: dict[str, Any], critical: float) -> str:
     ends = [f"v = {num(atom['at'])} with probability {num(atom['mass'])}" for atom in record["atoms"]]
     if record["tail_exponent"] is None:
         return "\n".join([*lines, line("law", ", ".join(ends))])
-    quantiles = table(
-        [f"{100 * float(q):g} %" for q in record["quantiles"]], [[num(v, 3) for v in record["quantiles"].values()]]
-    )
+    # As many digits as tell the quantiles apart.
+    values = list(record["quantiles"].values())
+    largest = max(map(abs, values))
+    spread = (values[-1] - values[0]) / largest if largest else 1.0
+    digits = 3 + int(min(max(-log10(spread), 0.0), 3.0)) if spread > 0 else 6
+    quantiles = table([f"{100 * float(q):g} %" for q in record["quantiles"]], [[num(v, digits) for v in values]])
     return "\n".join(
         [
             *lines,

@@ -73,9 +73,9 @@ def _run(
     advice = "The weight decay is above beta2." if decay > 0 else "Without a slope SGD collapses at every temperature."
     require(quiet > 0, "there must be a transition to draw", f"Tc = {quiet:g}", advice)
     widest = 3 * own if noise_max is None else positive("noise_max", noise_max)
-    hottest = (
-        HOTTEST * max(quiet, heat or 0.0) if temperature_max is None else positive("temperature_max", temperature_max)
-    )
+    # Nearly noiseless data may have a Tc so high that the rest of the diagram would be a line.
+    highest = max(min(quiet, 3 * critical) if critical > 0 else quiet, heat or 0.0)
+    hottest = HOTTEST * highest if temperature_max is None else positive("temperature_max", temperature_max)
     coldest = min(critical, heat or critical) / 30
     diagram = phase_diagram(
         source.moments,

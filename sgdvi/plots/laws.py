@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sgdvi._check import require
 from sgdvi.plots.canvas import canvas, panels
@@ -77,7 +77,9 @@ def plot_law_panels(laws: Laws, title: str = "") -> Figure:
         for place, draw in zip(axes, (_density, _cdf, _tail), strict=True):
             draw(place, named)
         if axes[2].get_lines():
-            axes[2].legend(loc="lower left")
+            axes[2].legend(loc="best", frameon=True, facecolor="white", edgecolor="none", framealpha=0.8)
+        for place in axes[:2]:
+            place.xaxis.set_major_locator(MaxNLocator(5))
         handles, labels = axes[0].get_legend_handles_labels()
         if len(named) > 1 or any(map(_atoms, named.values())):
             figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
@@ -122,32 +124,36 @@ def _cdf(ax: Axes, laws: Mapping[str, Any]) -> None:
 
 
 def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
-    tops, reach = [], []
+    tops, ends = [], []
     proper = {name: law for name, law in laws.items() if _has_density(law)}
-    bulks = [float(np.max(np.abs(_quantiles(law)))) for law in proper.values()]
-    for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
-        if name not in proper:
-            continue
-        grid = np.geomspace(max(bulks) * 1e-3, max(bulks) * 1e3, _POINTS)
-        height = _log_density(law, _side(law) * grid) / np.log(10)
-        exponent = float(law.tail_exponent)
-        label = rf"{name}, tail $v^{{-{exponent:.3g}}}$"
-        ax.plot(grid, 10.0 ** np.maximum(height, -300), color=color, linestyle=dashes, label=label, zorder=4)
-        # The power law that the density follows in the end, drawn over the last two decades, a little above it.
-        far = grid[grid > grid[-1] / 100]
-        guide = 10.0 ** np.maximum(height[-1] + 0.5, -300) * (far / far[-1]) ** -exponent
-        ax.plot(far, guide, color=color, linewidth=0.8, zorder=3)
-        tops.append(height[np.isfinite(height)].max())
-        reach.append(height[-1])
     ax.set(xlabel="|v| (units of y / x)", ylabel="density of v (both axes logarithmic)")
     if not proper:
         ax.set(xticks=[], yticks=[])
         ax.text(0.5, 0.5, "no density", transform=ax.transAxes, ha="center", color=LIGHT.muted, fontsize=9)
         return
-    ax.set(xscale="log", yscale="log", ylim=(10 ** max(min(reach) - 1.0, -40.0), 10 ** (max(tops) + 0.7)))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(numticks=8))
-        axis.set_minor_locator(NullLocator())
+    scale = max(map(_scale, proper.values()))
+    for (name, law), (color, dashes) in zip(laws.items(), _PENS, strict=False):
+        if name not in proper:
+            continue
+        grid = scale * np.geomspace(1e-3, 1e3, _POINTS)
+        # The logarithm itself is drawn: a cold law falls below the smallest number before its tail begins.
+        height = _log_density(law, _side(law) * grid) / np.log(10)
+        exponent = float(law.tail_exponent)
+        label = rf"{name}, tail $v^{{-{exponent:.3g}}}$"
+        ax.plot(
+            grid, np.where(np.isfinite(height), height, np.nan), color=color, linestyle=dashes, label=label, zorder=4
+        )
+        # The power law that the density follows in the end, drawn over the last two decades, a little above it.
+        far = grid[grid > grid[-1] / 100]
+        ax.plot(far, height[-1] + 0.5 - exponent * np.log10(far / far[-1]), color=color, linewidth=0.8, zorder=3)
+        tops.append(height[np.isfinite(height)].max())
+        ends.append(height[-1])
+    top, bottom = max(tops), min(ends)
+    ax.set(xscale="log", ylim=(bottom - 0.1 * (top - bottom), top + 0.1 * (top - bottom)))
+    ax.xaxis.set_major_locator(LogLocator(numticks=8))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(MaxNLocator(7, integer=True))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"$10^{{{value:.0f}}}$"))
 
 
 def _window(laws: Mapping[str, Any]) -> tuple[float, float]:
@@ -157,6 +163,10 @@ def _window(laws: Mapping[str, Any]) -> tuple[float, float]:
     if not ends:
         reach = max(map(abs, atoms)) or 0.5
         return min(0.0, *atoms) - reach, max(0.0, *atoms) + reach
+    # Near Tc all of the bulk is at zero: then the scale of the data is shown.
+    scales = [_side(law) * _scale(law) for law in laws.values() if _has_density(law)]
+    if max(map(abs, ends)) < 0.05 * max(map(abs, scales)):
+        ends += scales
     ends += atoms
     low, high = min(ends), max(ends)
     pad = 0.06 * (high - low)
@@ -208,6 +218,15 @@ def _arrows(ax: Axes, name: str, law: Any, color: str) -> None:
 def _quantiles(law: Any) -> list[float]:
     """Ends of the stretch that holds the bulk."""
     return list(map(float, law.icdf(np.array([0.002, 0.995] if _side(law) > 0 else [0.005, 0.998]))))
+
+
+def _scale(law: Any) -> float:
+    """Where the tail sets in: beyond the bulk, and beyond the data's own scales, which near Tc the bulk has left."""
+    ends = [abs(end) for end in _quantiles(law)]
+    if hasattr(law, "moments"):
+        m = law.moments
+        ends += [abs(float(m.minimizer)), float(np.sqrt(m.alpha3 / m.alpha1)) if m.alpha1 > 0 else 0.0]
+    return max(ends)
 
 
 def _side(law: Any) -> float:

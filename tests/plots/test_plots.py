@@ -46,10 +46,12 @@ def test_cdf_and_tail(ax):
     other = Figure().subplots()
     plot_law({"one": LAW}, "tail", ax=other)
     guide = other.get_lines()[1]
-    x, y = np.log(guide.get_data())
-    assert np.polyfit(x, y, 1)[0] == pytest.approx(-3.5)
+    x, y = guide.get_data()
+    assert np.polyfit(np.log10(x), y, 1)[0] == pytest.approx(-3.5)
+    x, y = other.get_lines()[0].get_data()
+    assert y == pytest.approx(np.asarray(LAW.log_prob(x)) / np.log(10))
     assert "3.5" in other.get_lines()[0].get_label()
-    assert (other.get_xscale(), other.get_yscale()) == ("log", "log")
+    assert other.get_xscale() == "log"
 
 
 def test_atoms_are_arrows(ax):
@@ -57,6 +59,12 @@ def test_atoms_are_arrows(ax):
     assert "exact law: mass 0.25 at 0" in lines(ax)
     collapsed = plot_law_panels(stationary_law(M, 1.0))
     assert "no density" in [text.get_text() for text in collapsed.axes[2].texts]
+
+
+def test_a_law_that_is_about_to_collapse_is_drawn_on_the_scale_of_the_data(ax):
+    plot_law(SGDStationary(M, (1 - 1e-8) / 3), ax=ax)
+    assert ax.get_xlim()[1] > 1
+    assert 0 < ax.get_ylim()[1] < 1
 
 
 def test_the_left_side_is_drawn_on_the_left(ax):
