@@ -97,6 +97,19 @@ def test_two_points():
         assert (law.mean, law.variance, law.mode) == (1.5 * sign, 0.75, 2 * sign)
 
 
+def test_points_and_densities_side_by_side(x64):
+    data, start = Moments(2.0, 2.0, jnp.array([2.0, 3.0]), 1.0, 1.0), np.sqrt([[0.5], [0.5]])
+    law = stationary_law(data, jnp.array([[0.1], [1.0]]), initial=start)
+    assert law.batch_shape == (2, 2)
+    lost = 0.11862011824909  # 1 - I_1/2(1/4, 5/4)
+    np.testing.assert_allclose(law.zero_mass, [[0, 0], [lost, 1]], rtol=1e-11)
+    np.testing.assert_allclose(law.point_mass, [[1, 0], [1 - lost, 0]], rtol=1e-11)
+    want = [[0.0, SGDStationary(Moments.linear(1.0, 1.0), 0.1).log_prob(1.0)], [np.log1p(-lost), -np.inf]]
+    np.testing.assert_allclose(law.log_prob(1.0), want, rtol=1e-11)
+    by_vmap = jax.vmap(lambda heat: stationary_law(data, heat, initial=start).log_prob(1.0))(jnp.array([0.1, 1.0]))
+    np.testing.assert_allclose(by_vmap, want, rtol=1e-11)
+
+
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_interpolation_is_a_point(depth):
     law = stationary_law(Moments.linear(1.5, 0.0), 0.05, depth)
