@@ -11,7 +11,7 @@ from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import require, whole
 from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64, uniform
-from sgdvi.laws.degenerate import oriented, support
+from sgdvi.laws.degenerate import interpolation, oriented, support
 from sgdvi.laws.memory import Start, collapse_mass
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.moments import Moments
@@ -77,6 +77,11 @@ class StationaryLaw(Distribution):
         with jax.enable_x64(True):
             heat, decay = (jnp.broadcast_to(to_float64(leaf), self._law_shape) for leaf in self._leaves[1:])
             data = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, self._law_shape), oriented(self.moments, self.sign))
+            found = interpolation(data)
+            # x y that is the same in every row has a variance of rounding: none.
+            shared = found.holds & (found.k == 0)
+            alpha2, alpha3 = (jnp.where(shared, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
+            data = Moments.tree_unflatten(None, (data.alpha1, alpha2, alpha3, data.beta1, data.beta2))
             proper = support(data, heat, self.depth, self.width, decay).proper
 
             # Any fixed data will do where there is no law; it keeps nan out of the other branch's gradients.
@@ -280,7 +285,7 @@ def stationary_law(
             _check_known(total)
         leaves = (total, side, side * ends.point, jnp.where(ends.fixed, 1 - total, 0.0))
     total, side, point, at_point = (give_back(leaf, None, parameters) for leaf in leaves)
-    return StationaryLaw(
+    law = StationaryLaw(
         moments,
         heat,
         depth=depth,
@@ -292,6 +297,9 @@ def stationary_law(
         point_mass=at_point,
         validate_args=validate_args,
     )
+    if not is_traced(parameters):
+        law.law  # noqa: B018  what `SGDStationary` refuses must be said here, not at first use
+    return law
 
 
 def _check_known(zero_mass: Array) -> None:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.integrate import cumulative_simpson
 
-from sgdvi import Moments, stationary_law
+from sgdvi import InputError, Moments, stationary_law
+
+# Strict, so that it must go on the day on which SGDStationary takes data with Delta = 0.
+pytestmark = pytest.mark.xfail(raises=InputError, strict=True, reason="SGDStationary needs Delta > 0")
 
 X = np.array([-1.7, -0.4, 0.3, 0.9, 1.6, 2.2])
 K = 1.5
