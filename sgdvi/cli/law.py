@@ -1,6 +1,7 @@
 """``sgdvi law``: one exact law in numbers and in a figure."""
 
 import json
+from math import log10
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from sgdvi.cli._source import Source, find_source, find_temperature, run_options, source_options
 
 DEFAULT_TEMPERATURE = "0.2Tc"
+MOST_DEPTHS = 6
 LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -47,6 +49,7 @@ def _run(
     out: str | None,
     as_json: bool,
 ) -> None:
+    from sgdvi._check import require
     from sgdvi._json import plain
     from sgdvi.laws import critical_temperature
     from sgdvi.laws.temperatures import parse_temperature
@@ -64,6 +67,7 @@ def _run(
     if width is None:
         width = source.network.width if source.network is not None else 1
     wanted = [depth, *(other for other in _depths(depths) if other != depth)]
+    require(len(wanted) <= MOST_DEPTHS, f"there may be up to {MOST_DEPTHS} depths with that of the law", len(wanted))
     made = {d: _make(source, heat, d, width, weight_decay) for d in wanted}
     records = {d: _describe(source, made[d], d, width, heat, source.decay(weight_decay, d)) for d in wanted}
     ordered = sorted(wanted)
@@ -86,8 +90,8 @@ def _depths(text: str | None) -> list[int]:
     from sgdvi._check import InputError, message
 
     parts = [part.strip() for part in text.split(",")] if text is not None else []
-    if not all(part.isdecimal() for part in parts) or len(set(parts)) > 6:
-        rule = "--depths must be up to 6 whole numbers of at least 0, with commas between"
+    if not all(part.isdecimal() for part in parts):
+        rule = "--depths must be whole numbers of at least 0, with commas between"
         raise InputError(message(rule, repr(text), "Write 0,1,2,5."))
     return sorted({int(part) for part in parts})
 
@@ -150,8 +154,6 @@ def _meaning(label: Any, depth: int, proper: bool, zero_mass: float) -> str:
 
 def _text(record: dict[str, Any], critical: float) -> str:
     """The record for a person."""
-    from math import log10
-
     from sgdvi.cli._layout import line, num, table
 
     m, heat = record["moments"], record["temperature"]
@@ -176,7 +178,10 @@ def _text(record: dict[str, Any], critical: float) -> str:
     largest = max(map(abs, values))
     spread = (values[-1] - values[0]) / largest if largest else 1.0
     digits = 3 + int(min(max(-log10(spread), 0.0), 3.0)) if spread > 0 else 6
-    quantiles = table([f"{100 * float(q):g} %" for q in record["quantiles"]], [[num(v, digits) for v in values]])
+    quantiles = table(
+        [f"{100 * float(q):g} %" for q in record["quantiles"]],
+        [[num(v if abs(v) > 1e-14 * largest else 0.0, digits) for v in values]],
+    )
     return "\n".join(
         [
             *lines,
@@ -195,7 +200,8 @@ def _text(record: dict[str, Any], critical: float) -> str:
 def _modes(record: dict[str, Any]) -> str:
     from sgdvi.cli._layout import num
 
-    return ", ".join(f"{num(v)}" if v else "0, where the density is infinite" for v in record["modes"])
+    diverges = record["phase"].rstrip("ab") == "II"
+    return ", ".join("0, where the density is infinite" if diverges and v == 0 else num(v) for v in record["modes"])
 
 
 def _tail(record: dict[str, Any]) -> str:

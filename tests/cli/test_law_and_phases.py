@@ -71,6 +71,8 @@ def test_the_other_side_and_collapse(capsys):
     out = printed(capsys, "law", *LINE, "--temperature", "2Tc")
     assert "v = 0 with probability 1" in out
     assert "Ia" in out
+    flat = printed(capsys, "law", "--slope", "0", "--noise", "1", "--depth", "0", "--temperature", "0.1")
+    assert "infinite" not in flat
     assert "v = 1 with probability 1" in printed(capsys, "law", "--slope", "1", "--noise", "0")
 
 
@@ -153,6 +155,7 @@ def test_bad_input(capsys, command, arguments, part):
         (["law", *LINE, "--depth", "-1"], "depth must be a whole number of at least 0"),
         (["law", *LINE, "--width", "0"], "width must be a whole number of at least 1"),
         (["law", *LINE, "--depths", "1,x"], "--depths must be"),
+        (["law", *LINE, "--depths", "0,2,3,4,5,6"], "up to 6 depths"),
         (["law", "--slope", "0", "--noise", "1"], "critical temperature"),
         (["law", *LINE, "--depth", "a"], "--depth"),
         (["phases", *LINE, "--points", "1"], "points must be a whole number of at least 2"),
