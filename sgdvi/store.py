@@ -172,10 +172,8 @@ class DrawStore:
             return None
         record = dict(root[_CHECKPOINT].attrs)
         opened = cls(store, Progress(record["steps"], record["draws"], record["seconds"]))
-        # what was written after the last commit is written again
+        # what was written after the last commit is written again; until then the record must be that of the commit
         with _writing(store, f"{opened.progress.draws} draws"):
-            for array in opened._growing:
-                array.resize(_grown(array, opened.progress.draws))
             opened._checkpoint.attrs.update(record)
         return opened
 

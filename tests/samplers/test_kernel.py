@@ -5,11 +5,12 @@ import subprocess
 import sys
 from typing import Any
 
+import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpyro.infer import MCMC
+from numpyro.infer import MCMC, Predictive
 
 import sgdvi
 
@@ -70,6 +71,34 @@ def test_a_run_goes_on_from_its_state(kernel: sgdvi.SGD) -> None:
     parts.run(parts.post_warmup_state.rng_key, X, Y)
     both = np.concatenate([first, parts.get_samples()["u"]])
     np.testing.assert_allclose(both, whole.get_samples()["u"], rtol=1e-4, atol=1e-6)
+
+
+def test_what_numpyro_and_arviz_do_with_a_run(kernel: sgdvi.SGD) -> None:
+    run = mcmc(kernel, num_samples=30, num_chains=2, chain_method="vectorized")
+    run.run(jax.random.key(0), X, Y, extra_fields=("loss", "step"))
+    assert run.last_state.z["u"].shape == (2,)
+    np.testing.assert_array_equal(run.last_state.step, [35, 35])
+    np.testing.assert_array_equal(run.get_extra_fields(group_by_chain=True)["step"], [range(6, 36)] * 2)
+    grouped, flat = run.get_samples(group_by_chain=True)["u"], run.get_samples()["u"]
+    np.testing.assert_array_equal(grouped.reshape(-1), flat)
+
+    tree = az.from_numpyro(run, log_likelihood=True)
+    np.testing.assert_array_equal(tree["posterior"]["u"], grouped)
+    assert tree["log_likelihood"]["y"].shape == (2, 30, len(X))
+    np.testing.assert_allclose(tree["observed_data"]["y"], Y, rtol=1e-6)
+    predicted = Predictive(MODEL, run.get_samples())(jax.random.key(1), X)["y"]
+    assert predicted.shape == (60, len(X))
+    assert bool(jnp.isfinite(predicted).all())
+
+
+def test_chains_go_on_after_a_warmup(kernel: sgdvi.SGD) -> None:
+    whole = mcmc(kernel, num_chains=2, chain_method="vectorized")
+    whole.run(jax.random.key(0), X, Y)
+    parts = mcmc(kernel, num_chains=2, chain_method="vectorized")
+    parts.warmup(jax.random.key(0), X, Y)
+    np.testing.assert_array_equal(parts.post_warmup_state.step, [5, 5])
+    parts.run(jax.random.key(0), X, Y)  # numpyro gives the chains the keys of this call
+    np.testing.assert_allclose(parts.get_samples()["u"], whole.get_samples()["u"], rtol=1e-4, atol=1e-6)
 
 
 def test_progress_bar_and_jitted_arguments(kernel: sgdvi.SGD, capsys: pytest.CaptureFixture[str]) -> None:

@@ -277,6 +277,23 @@ def test_what_must_not_change(kernel: sgdvi.SGD, tmp_path: Path) -> None:
     assert_same(sample(kernel, store=store, resume=True), sample(kernel))
 
 
+def test_constants_that_a_model_closes_over_are_part_of_it(tmp_path: Path) -> None:
+    def kernel(scales: Any) -> sgdvi.SGD:
+        def model(x: Any, y: Any = None) -> None:
+            u = numpyro.sample("u", dist.Normal(np.zeros(3), scales).to_event(1))
+            with numpyro.plate("data", len(x)):
+                numpyro.sample("y", dist.Normal(u.sum() * x, 1.0), obs=y)
+
+        return sgdvi.SGD(model, learning_rate=0.01, batch_size=2)
+
+    options: dict[str, Any] = {"functionals": None, "store": tmp_path / "a.zarr"}
+    sample(kernel(np.array([1.0, 2.0, 3.0])), **options)
+    # another function with the same program is the same model
+    sample(kernel(np.array([1.0, 2.0, 3.0])), resume=True, num_steps=50, **options)
+    with pytest.raises(sgdvi.InputError, match="another model than"):
+        sample(kernel(np.array([1.0, 2.0, 3.1])), resume=True, num_steps=50, **options)
+
+
 def test_bad_stores(kernel: sgdvi.SGD, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
