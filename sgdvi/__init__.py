@@ -42,6 +42,13 @@ _CONTENTS = {
     # SGD as a sampler
     "SGD": "sgdvi.samplers",
     "sample": "sgdvi.samplers",
+    # the law of balance
+    "find_symmetries": "sgdvi.symmetry",
+    "Symmetries": "sgdvi.symmetry",
+    "Symmetry": "sgdvi.symmetry",
+    "MatrixFamily": "sgdvi.symmetry",
+    "gradient_noise": "sgdvi.symmetry",
+    "GradientNoise": "sgdvi.symmetry",
     # comparison and verdict
     "compare": "sgdvi.comparison",
     "Comparison": "sgdvi.comparison",
@@ -94,6 +101,12 @@ if TYPE_CHECKING:
     from sgdvi.problem import Problem as Problem
     from sgdvi.samplers import SGD as SGD
     from sgdvi.samplers import sample as sample
+    from sgdvi.symmetry import GradientNoise as GradientNoise
+    from sgdvi.symmetry import MatrixFamily as MatrixFamily
+    from sgdvi.symmetry import Symmetries as Symmetries
+    from sgdvi.symmetry import Symmetry as Symmetry
+    from sgdvi.symmetry import find_symmetries as find_symmetries
+    from sgdvi.symmetry import gradient_noise as gradient_noise
 
 
 def _bind_numpyro() -> None:

@@ -1,0 +1,8 @@
+"""The law of balance for any model: find its scaling symmetries, predict and measure their charges, remove them."""
+
+from sgdvi.symmetry.families import MatrixFamily
+from sgdvi.symmetry.find import Symmetries, find_symmetries
+from sgdvi.symmetry.noise import GradientNoise, gradient_noise
+from sgdvi.symmetry.scaling import Symmetry
+
+__all__ = ["GradientNoise", "MatrixFamily", "Symmetries", "Symmetry", "find_symmetries", "gradient_noise"]

@@ -1,0 +1,172 @@
+"""A per-sample loss of the caller: checked once, then evaluated in float64 and in blocks of bounded size."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgdvi._check import InputError, message, require
+
+Leaves = list[np.ndarray]
+# numbers per block, 32 MB: bounds the memory of per-sample gradients whatever the size of the model
+BLOCK_NUMBERS = 1 << 22
+VALUE_ROWS = 256
+_COUPLED_TOLERANCE = 1e-9
+_MEAN_ADVICE = "Return the losses of the rows before any mean or sum."
+
+
+@dataclass(frozen=True, eq=False)
+class SampleLoss:
+    """A function loss(params, batch) -> (B,), with parameters and data that it has been tried on.
+
+    Attributes
+    ----------
+    function
+        The caller's function.
+    structure, labels, dtypes
+        Structure of the parameters; name and dtype of every leaf.
+    leaves
+        The leaves, float64.
+    data, num_rows
+        The data, floating leaves as float64, and their number of rows N.
+    coupled
+        Whether the loss of a row depends on the other rows of its batch, as under batch normalisation.
+    """
+
+    function: Callable[[Any, Any], Any]
+    structure: Any
+    labels: tuple[str, ...]
+    dtypes: tuple[np.dtype, ...]
+    leaves: Leaves
+    data: Any
+    num_rows: int
+    coupled: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[[Any, Any], Any], params: Any, data: Any) -> "SampleLoss":
+        """Check function, parameters and data, and evaluate the loss on all rows.
+
+        Raises
+        ------
+        InputError
+            For parameters without a floating leaf or with other leaves, data whose leaves differ in their number of
+            rows, and a loss that fails, returns another shape than (B,), leaves float64 or is not finite.
+        """
+        require(callable(function), "loss must be a function loss(params, batch)", type(function).__name__)
+        paths, structure = jax.tree_util.tree_flatten_with_path(params)
+        require(paths, "params must have at least one array", "none")
+        labels = tuple(jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path, _ in paths)
+        arrays = [np.asarray(leaf) for _, leaf in paths]
+        for label, array in zip(labels, arrays, strict=True):
+            advice = "Close over it in the loss, or convert it to a floating dtype."
+            floating = jnp.issubdtype(array.dtype, jnp.floating)
+            require(floating, f"every leaf of params must be floating; {label} is not", array.dtype, advice)
+            require(array.size, f"every leaf of params must have entries; {label} has none", f"shape {array.shape}")
+        rows, num_rows = _rows(data)
+        leaves = [np.asarray(array, np.float64) for array in arrays]
+        made = cls(function, structure, labels, tuple(array.dtype for array in arrays), leaves, rows, num_rows)
+        made.check_finite(leaves, "params")
+        return replace(made, coupled=made._try())
+
+    def with_data(self, data: Any) -> "SampleLoss":
+        """Return the same loss on other data."""
+        rows, num_rows = _rows(data)
+        return replace(self, data=rows, num_rows=num_rows)
+
+    def call(self, leaves: Any, batch: Any) -> jax.Array:
+        """Evaluate the loss on a list of leaves (traceable)."""
+        return jnp.asarray(self.function(jax.tree.unflatten(self.structure, leaves), batch))
+
+    def rows(self, indices: np.ndarray) -> Any:
+        """Return the rows of the data with these numbers, in the shape of `indices`."""
+        return jax.tree.map(lambda leaf: leaf[indices], self.data)
+
+    def flatten(self, params: Any) -> Leaves:
+        """Return the leaves of `params` as float64; structure, shapes and values are checked."""
+        leaves, structure = jax.tree.flatten(params)
+        require(structure == self.structure, f"params must have the structure {self.structure}", structure)
+        arrays = [np.asarray(leaf, np.float64) for leaf in leaves]
+        for label, array, like in zip(self.labels, arrays, self.leaves, strict=True):
+            require(array.shape == like.shape, f"{label} must have shape {like.shape}", array.shape)
+        self.check_finite(arrays, "params")
+        return arrays
+
+    def restore(self, leaves: Leaves) -> Any:
+        """Return the pytree with these leaves, in the caller's dtypes."""
+        cast = [np.asarray(leaf, dtype) for leaf, dtype in zip(leaves, self.dtypes, strict=True)]
+        return jax.tree.unflatten(self.structure, cast)
+
+    def check_finite(self, leaves: Leaves, name: str) -> None:
+        """Raise `InputError` unless all entries are finite."""
+        for label, leaf in zip(self.labels, leaves, strict=True):
+            bad = leaf.size - int(np.isfinite(leaf).sum())
+            require(not bad, f"{name} must be finite; {label} is not", f"{bad} of {leaf.size} entries that are not")
+
+    def blocks(self, per_row: int, limit: int | None = None) -> Iterator[np.ndarray]:
+        """Yield numbers of rows, all rows once, in blocks whose gradients have at most `BLOCK_NUMBERS` entries."""
+        size = max(1, min(self.num_rows, BLOCK_NUMBERS // max(per_row, 1), limit or self.num_rows))
+        for start in range(0, self.num_rows, size):
+            yield np.arange(start, min(start + size, self.num_rows))
+
+    @cached_property
+    def values(self) -> Callable[[Leaves, Any], jax.Array]:
+        """Compiled loss; call it inside ``jax.enable_x64(True)``."""
+        return jax.jit(self.call)
+
+    @cached_property
+    def gradients(self) -> Callable[[Leaves, Any], tuple[jax.Array, list[jax.Array]]]:
+        """Compiled values (n, b) and their gradients (n, b, ...) at n points with b rows each."""
+
+        def at_one(leaves: list[jax.Array], batch: Any) -> tuple[jax.Array, list[jax.Array]]:
+            values, pull = jax.vjp(lambda these: self.call(these, batch), leaves)
+            return values, jax.vmap(pull)(jnp.eye(values.shape[0]))[0]
+
+        return jax.jit(jax.vmap(at_one))
+
+    def _try(self) -> bool:
+        """Evaluate the loss on all rows; return whether rows of one batch depend on each other."""
+        size = min(self.num_rows, VALUE_ROWS)
+        with jax.enable_x64(True):
+            try:
+                got = jax.eval_shape(self.call, self.leaves, self.rows(np.arange(size)))
+            except Exception as error:
+                lines = str(error).strip().splitlines() or [""]
+                rule = "loss(params, batch) must run on rows of the data"
+                raise InputError(message(rule, f"{type(error).__name__}: {lines[0]}")) from error
+            rule = f"loss must return one value per row, shape ({size},) for {size} rows"
+            require(got.shape == (size,), rule, f"shape {got.shape}", _MEAN_ADVICE)
+            rule, advice = "loss must compute in the precision of its parameters, float64 here", "Remove its casts."
+            require(got.dtype == jnp.float64, rule, got.dtype, advice)
+            for block in self.blocks(0, VALUE_ROWS):
+                found = np.asarray(self.values(self.leaves, self.rows(np.resize(block, size))))
+                bad = np.flatnonzero(~np.isfinite(found[: len(block)]))
+                where = f"{found[bad[0]]} in row {block[bad[0]]}" if bad.size else ""
+                require(not bad.size, "loss must be finite at params on every row", where, "Check the data there.")
+            together = np.asarray(self.values(self.leaves, self.rows(np.arange(size))))
+            few = min(3, size)
+            alone = np.array([self.values(self.leaves, self.rows(np.array([row])))[0] for row in range(few)])
+        apart = np.abs(together[:few] - alone)
+        coupled = not bool((apart <= _COUPLED_TOLERANCE * (np.abs(alone) + np.abs(together[:few]))).all())
+        averaged = coupled and bool(np.ptp(together) == 0)
+        require(not averaged, "loss must return the loss of each row", "the same value for all rows", _MEAN_ADVICE)
+        return coupled
+
+
+def _rows(data: Any) -> tuple[Any, int]:
+    leaves, structure = jax.tree.flatten(data)
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    require(arrays, "data must have at least one array", "none")
+    for array in arrays:
+        numeric = array.dtype.kind in "biuf" or jnp.issubdtype(array.dtype, jnp.floating)
+        require(numeric, "data must be numeric", f"dtype {array.dtype}")
+        require(array.ndim, "every array of data must have one row per sample", "a scalar", "Close over constants.")
+    sizes = sorted({len(array) for array in arrays})
+    require(len(sizes) == 1, "all arrays of data must have the same number of rows", sizes)
+    floating = [
+        np.asarray(array, np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array for array in arrays
+    ]
+    return jax.tree.unflatten(structure, floating), sizes[0]

@@ -1,0 +1,253 @@
+"""Find the scaling symmetries of a loss: null space of radial derivatives, integer exponents, fresh verification."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._check import non_negative, positive, require, whole
+from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
+from sgdvi.symmetry._loss import VALUE_ROWS, Leaves, SampleLoss
+from sgdvi.symmetry._points import Radial, Sampler, activity, products, radial_derivatives, require_used
+from sgdvi.symmetry._slices import Slices
+from sgdvi.symmetry.families import MatrixFamily, find_families
+from sgdvi.symmetry.scaling import Symmetry
+
+# more points than unknowns, so that a vector in the null space by chance has nowhere to hide
+_EXTRA_POINTS = 16
+_MOST_EXCEPTIONS = 0.05
+_SAMPLE_EXCEPTIONS = 0.5
+_LONGEST_MOVE = 0.7
+_FAMILY_POINTS = 32
+_MOVE_TOLERANCE = 1e-8
+_DECAY_TOLERANCE = 1e-6
+_FLOOR = 1e-300
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetries(Sequence[Symmetry]):
+    """The scaling symmetries of a loss, and what the decision rests on. It behaves like a tuple of `Symmetry`.
+
+    Attributes
+    ----------
+    found
+        The symmetries: exact ones, and those that weight decay breaks.
+    families
+        The GL(k) of matrix products; the symmetries on their diagonals are among `found`.
+    broken
+        Scalings that only a term of the loss which is the same for all samples, and is no weight decay, breaks.
+    ignored
+        Leaf -> number of its entries that no sample uses; they belong to no symmetry of their own.
+    tolerance, largest_dropped, smallest_kept
+        The rank decision: singular values up to `tolerance` of the largest count as zero, and the nearest ones on
+        either side of it.
+    confidence, exceptions
+        With this confidence a symmetry that was found fails on less than this share of the parameter points.
+    """
+
+    found: tuple[Symmetry, ...]
+    families: tuple[MatrixFamily, ...]
+    broken: tuple[Symmetry, ...]
+    ignored: dict[str, int]
+    tolerance: float
+    largest_dropped: float
+    smallest_kept: float
+    confidence: float
+    exceptions: float
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self.found[number]
+
+    def __iter__(self) -> Iterator[Symmetry]:
+        return iter(self.found)
+
+    def __str__(self) -> str:
+        lines = [str(symmetry) for symmetry in self.found] or ["no scaling symmetry"]
+        lines += [str(family) for family in self.families]
+        lines += [f"broken by a penalty on the parameters: {', '.join(s.exponents)}" for s in self.broken]
+        return "\n".join(lines)
+
+
+def find_symmetries(
+    loss: Callable[[Any, Any], Any],
+    params: Any,
+    data: Any,
+    *,
+    key: jax.Array,
+    weight_decay: float = 0.0,
+    tolerance: float = 1e-9,
+    confidence: float = 0.99,
+    max_groups: int = 1024,
+) -> Symmetries:
+    """Find all scaling symmetries of a per-sample loss, without being told which parameters belong together.
+
+    For groups a of parameters (leaves, their slices along every axis such as the rows and columns of a matrix, and
+    single entries where there are few) the radial derivatives r_a = <theta_a, dl/dtheta_a> of many samples at random
+    parameters form a matrix; its null space holds all exponents c with l invariant under theta_a -> lambda^{c_a}
+    theta_a (theory: Ziyin, Li and Ueda 2025). Integer exponents, one symmetry per neuron where there is one, are
+    recovered from it, and each is verified on fresh parameters, by its derivative and by a finite transformation.
+    Everything is computed in float64.
+
+    Parameters
+    ----------
+    loss
+        loss(params, batch) -> per-sample losses, shape (B,). It must be deterministic.
+    params
+        Pytree of floating arrays. Random parameters are drawn of the same size, leaf by leaf.
+    data
+        Pytree of arrays with N rows each; ``batch`` has the same structure with B rows.
+    key
+        JAX key.
+    weight_decay
+        gamma of a decay that the optimizer adds, theta' = (1 - 2 eta gamma) theta - eta g. A decay gamma ||theta||^2
+        inside the loss is found by itself.
+    tolerance
+        Singular values up to this share of the largest count as zero.
+    confidence
+        Confidence with which a symmetry holds on all but a small share of parameters and samples.
+    max_groups
+        Slices finer than those along one axis are considered as long as all together are at most this many.
+
+    Returns
+    -------
+    Symmetries
+        A sequence of `Symmetry`, in the order of the parameters.
+
+    Raises
+    ------
+    InputError
+        For a loss that is not finite, returns a mean or loses precision; parameters that are integers or that the
+        loss ignores; too few samples; and a rank that cannot be decided at this tolerance.
+
+    Examples
+    --------
+    >>> import jax, numpy as np, sgdvi
+    >>> x = np.linspace(-1.0, 2.0, 20)
+    >>> loss = lambda p, batch: (p["u"] * p["w"] * batch[0] - batch[1]) ** 2
+    >>> found = sgdvi.find_symmetries(loss, {"u": 1.0, "w": 2.0}, (x, 2 * x + 1), key=jax.random.key(0))
+    >>> print(found[0], found[0].charge({"u": 1.0, "w": 2.0}))
+    rescaling: u (+1), w (-1); exact -3.0
+    """
+    gamma, tolerance = non_negative("weight_decay", weight_decay), positive("tolerance", tolerance)
+    require(0 < confidence < 1, "confidence must be between 0 and 1", confidence)
+    most = whole("max_groups", max_groups, least=1)
+    checked = SampleLoss.of(loss, params, data)
+    needed = math.ceil(math.log(1 - confidence) / math.log(_SAMPLE_EXCEPTIONS))
+    rule = f"data must have at least {needed} rows to decide with confidence {confidence:g}"
+    require(checked.num_rows >= needed, rule, checked.num_rows, "Give more samples or ask for less confidence.")
+
+    with jax.enable_x64(True):
+        seed = int(jax.random.bits(key, dtype="uint32"))
+    sampler = Sampler(checked, seed)
+    points, gradients = sampler.draw()
+    first = activity(products(points, gradients))
+    # the origin of the slices must not be an entry that no sample uses, such as a pixel that is always black
+    corners = [tuple(int(i) for i in np.unravel_index(int(leaf.argmax()), leaf.shape)) for leaf in first]
+    slices = Slices.choose([leaf.shape for leaf in checked.leaves], corners, most)
+    radial = radial_derivatives(sampler, slices, slices.size + _EXTRA_POINTS)
+    ignored = require_used(radial.activity, checked.labels)
+    # a penalty is the same for all samples: differences between them do not see it
+    flat = (-1, slices.size)
+    null = null_space(radial.differences.reshape(flat), radial.spreads.reshape(flat), tolerance)
+    vectors = integer_basis(null.basis, slices.overlaps())
+
+    checks = math.ceil(math.log(1 - confidence) / math.log(1 - _MOST_EXCEPTIONS))
+    fresh = radial_derivatives(sampler, slices, checks)
+    found: list[Symmetry] = []
+    broken: list[Symmetry] = []
+    for vector in vectors:
+        deviation, penalty = _penalty(vector, fresh, tolerance)
+        if deviation <= tolerance:
+            groups = slices.groups(vector, checked.labels)
+            decay = gamma + (penalty or 0.0)
+            symmetry = Symmetry(groups, checked, decay, penalty or 0.0, deviation)
+            (broken if penalty is None else found).append(symmetry)
+    _require_decided(len(vectors) - len(found) - len(broken), null, tolerance)
+    found = sorted(_hold(found, checked, sampler, checks, tolerance), key=_place)
+    families = find_families(found, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
+    share = 1 - (1 - confidence) ** (1 / len(fresh.rows))
+    return Symmetries(
+        tuple(found),
+        families,
+        tuple(broken),
+        ignored,
+        tolerance,
+        null.largest_dropped,
+        null.smallest_kept,
+        confidence,
+        share,
+    )
+
+
+def _place(symmetry: Symmetry) -> list[tuple[int, list[int]]]:
+    return [(group.leaf, [-1 if entry is None else entry for entry in group.index]) for group in symmetry.groups]
+
+
+def _penalty(vector: np.ndarray, fresh: Radial, tolerance: float) -> tuple[float, float | None]:
+    """Return the relative deviation from invariance, up to a term without samples, and that term as weight decay.
+
+    A decay gamma ||theta||^2 makes <dl/dtheta, A theta> = 2 gamma theta^T A theta at every point. None: another term.
+    """
+    weights = np.abs(vector)
+    scale = np.maximum(fresh.spreads @ weights, _FLOOR)
+    deviation = float((np.abs(fresh.differences @ vector) / scale).max())
+    radial, size = fresh.rows @ vector, fresh.sizes @ weights
+    if np.all(np.abs(radial) <= tolerance * size):
+        return deviation, 0.0
+    common, charge = radial[:, 0], fresh.squares @ vector
+    gamma = float(common @ charge) / float(charge @ charge) / 2
+    left = np.abs(common - 2 * gamma * charge)
+    fits = left <= _DECAY_TOLERANCE * 2 * gamma * (fresh.squares @ weights) + 1e-12 * size[:, 0]
+    return deviation, gamma if gamma > 0 and bool(fits.all()) else None
+
+
+def _hold(
+    symmetries: list[Symmetry], loss: SampleLoss, sampler: Sampler, checks: int, tolerance: float
+) -> list[Symmetry]:
+    """Keep the symmetries under which finite transformations leave the loss the same, at `checks` fresh points."""
+    if not symmetries:
+        return []
+    rng, size = sampler.rng, min(loss.num_rows, VALUE_ROWS)
+    order = np.resize(rng.permutation(loss.num_rows), checks * size).reshape(checks, size)
+    penalties = [0.0] * len(loss.leaves)
+    for symmetry in symmetries:
+        for group in symmetry.groups:
+            penalties[group.leaf] = symmetry.penalty
+    points: Leaves = []
+
+    def same(these: list[Symmetry], theta: Leaves, rows: Any) -> bool:
+        moved = _moved(theta, these, rng.uniform(-_LONGEST_MOVE, _LONGEST_MOVE, len(these)))
+        with jax.enable_x64(True):
+            before, after = (np.asarray(loss.values(leaves, rows)) for leaves in (theta, moved))
+        decay = sum(g * ((two**2).sum() - (one**2).sum()) for g, one, two in zip(penalties, theta, moved, strict=True))
+        scale = np.abs(before) + np.abs(before).mean() + abs(decay)
+        return bool(np.all(np.abs(after - before - decay) <= max(_MOVE_TOLERANCE, 10 * tolerance) * scale))
+
+    for number, numbers in enumerate(order):
+        if number % sampler.block == 0:
+            points, _ = sampler.draw()
+        theta, rows = [point[number % sampler.block] for point in points], loss.rows(numbers)
+        if not same(symmetries, theta, rows):
+            symmetries = [symmetry for symmetry in symmetries if same([symmetry], theta, rows)]
+    return symmetries
+
+
+def _moved(theta: Leaves, symmetries: list[Symmetry], steps: np.ndarray) -> Leaves:
+    logs = [np.zeros(leaf.shape) for leaf in theta]
+    for symmetry, step in zip(symmetries, steps, strict=True):
+        for group in symmetry.groups:
+            logs[group.leaf][group.where] += group.exponent * step
+    return [leaf * np.exp(log) for leaf, log in zip(theta, logs, strict=True)]
+
+
+def _require_decided(rejected: int, null: NullSpace, tolerance: float) -> None:
+    rule = "the singular values of the radial derivatives must lie clearly above or below the tolerance"
+    got = f"{null.largest_dropped:.2g} and {null.smallest_kept:.2g} beside {tolerance:.2g}"
+    advice = "Give another tolerance or key, or params at which all parts of the model are active."
+    require(not rejected, rule, got, advice)

@@ -1,0 +1,260 @@
+"""One scaling symmetry: its charge, the law of balance for it, and the balanced point on its orbits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+
+from sgdvi._check import InputError, message, non_negative, positive, require
+from sgdvi.symmetry._loss import Leaves, SampleLoss
+from sgdvi.symmetry._slices import Group
+from sgdvi.symmetry.noise import GradientNoise, outer_covariances
+
+_FARTHEST = 200.0
+
+
+@dataclass(frozen=True, eq=False)
+class Symmetry:
+    """A scaling symmetry: every sample's loss is the same at lambda^A theta, for all lambda > 0.
+
+    A is diagonal, with one exponent for each group of parameters. Its charge c = theta^T A theta moves without noise,
+    dc/dt = T Tr[A C(theta)] - 4 gamma c, where C is the covariance of the per-sample gradient and gamma the weight
+    decay (law of balance: Ziyin, Li and Ueda 2025).
+
+    Attributes
+    ----------
+    groups
+        The groups with their exponents, those of the first sign first.
+    loss
+        The loss that it was found for, with its data.
+    weight_decay
+        gamma, of the loss and of the optimizer together. Where it is not zero, the charge decays at rate 4 gamma.
+    penalty
+        The part of gamma that is inside the loss.
+    deviation
+        Largest relative size of the radial derivative on fresh samples and parameters: rounding, where it is exact.
+    """
+
+    groups: tuple[Group, ...]
+    loss: SampleLoss = field(repr=False)
+    weight_decay: float = 0.0
+    penalty: float = 0.0
+    deviation: float = 0.0
+
+    @property
+    def exponents(self) -> Mapping[str, float]:
+        """Exponent of every group, ``{"w1[:, 3]": 1, "w2[3, :]": -1}``."""
+        return {str(group): group.exponent for group in self.groups}
+
+    @property
+    def kind(self) -> str:
+        """``"rescaling"`` (exponents of both signs) or ``"scale invariance"`` (one sign: normalisation layers)."""
+        return "rescaling" if len({group.exponent > 0 for group in self.groups}) == 2 else "scale invariance"
+
+    @property
+    def status(self) -> str:
+        """``"exact"``, or what breaks the symmetry, with the rate at which the charge decays for it."""
+        if not self.weight_decay:
+            return "exact"
+        return f"broken by weight decay, rate 4 gamma = {4 * self.weight_decay:.4g}"
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{group} ({group.exponent:+g})" for group in self.groups)
+        return f"{self.kind}: {parts}; {self.status}"
+
+    def charge(self, params: Any) -> float:
+        """Return c = theta^T A theta, for a rescaling ``||u||^2 - ||w||^2``."""
+        return self._charge(self.loss.flatten(params))
+
+    def next_charge(self, params: Any, gradient: Any, learning_rate: float) -> float:
+        """Return the charge after one step of SGD, by the exact discrete identity.
+
+        c' = (1 - 2 eta gamma)^2 c + eta^2 g^T A g for the gradient g of any minibatch, without the decay term.
+
+        Parameters
+        ----------
+        params, gradient
+            Parameters before the step; the gradient there of the mean of the loss over a minibatch.
+        learning_rate
+            eta, of the step theta' = (1 - 2 eta gamma) theta - eta g.
+        """
+        rate, leaves = positive("learning_rate", learning_rate), self.loss.flatten(params)
+        slope = self.loss.flatten(gradient)
+        slope = [one - 2 * self.penalty * leaf for one, leaf in zip(slope, leaves, strict=True)]
+        return (1 - 2 * rate * self.weight_decay) ** 2 * self._charge(leaves) + rate**2 * self._charge(slope)
+
+    def noise_terms(self, params: Any, *, data: Any = None, noise: GradientNoise | None = None) -> tuple[float, float]:
+        """Return the two sides of noise balance: Tr C over positive and over negative exponents, times their size.
+
+        Parameters
+        ----------
+        params
+            Parameters.
+        data
+            Data to take the noise from; by default those that the symmetry was found with.
+        noise
+            `GradientNoise` at these parameters, where it is known already.
+        """
+        noise = noise or self._noise(self.loss.flatten(params), data)
+        terms = [group.exponent * noise.trace(group) for group in self.groups]
+        return sum(term for term in terms if term > 0), -sum(term for term in terms if term < 0)
+
+    def predicted_drift(
+        self, params: Any, temperature: float, *, data: Any = None, noise: GradientNoise | None = None
+    ) -> float:
+        """Return dc/dt = T Tr[A C] - 4 gamma c, per unit of time (one step lasts eta).
+
+        Parameters
+        ----------
+        params
+            Parameters.
+        temperature
+            T = learning rate / batch size; times (N - S)/(N - 1) for batches without replacement.
+        data, noise
+            As in `noise_terms`.
+        """
+        temperature = non_negative("temperature", temperature)
+        gain, loss = self.noise_terms(params, data=data, noise=noise)
+        return temperature * (gain - loss) - 4 * self.weight_decay * self.charge(params)
+
+    def decay_rate(
+        self, params: Any, temperature: float, *, data: Any = None, noise: GradientNoise | None = None
+    ) -> float:
+        """Return the rate T Tr[A^2 C]/(theta^T A^2 theta) + 4 gamma at which an imbalance decays along the orbit.
+
+        It is -d(dc/dt)/dc along the orbit through `params` at their balanced point, and T Var[dl/d(uw)] + 4 gamma
+        everywhere for one-dimensional u and w.
+        """
+        temperature = non_negative("temperature", temperature)
+        leaves = self.loss.flatten(params)
+        noise = noise or self._noise(leaves, data)
+        above = sum(group.exponent**2 * noise.trace(group) for group in self.groups)
+        below = sum(group.exponent**2 * float((leaves[group.leaf][group.where] ** 2).sum()) for group in self.groups)
+        require(below > 0, "the parameters of the symmetry must not all be zero", "zeros")
+        return temperature * above / below + 4 * self.weight_decay
+
+    def covariances(self, params: Any, *, data: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return C1 and C2, with Tr C(w) = u^T C1 u and Tr C(u) = w^T C2 w (u: exponent 1, w: exponent -1).
+
+        C1 = E[A^T A] - E[A]^T E[A] and C2 = E[A A^T] - E[A] E[A]^T with A_ki = dl/d(u_i w_k). The loss of a sample
+        does not determine A where u and w meet in several places (convolutions, attention); there A is the matrix of
+        rank one with A u = dl/dw and A^T w = dl/du, for which the same laws hold.
+
+        Raises
+        ------
+        InputError
+            For a symmetry with exponents other than 1 and -1.
+        """
+        leaves, loss = self.loss.flatten(params), self._on(data)
+        signs = {group.exponent for group in self.groups}
+        require(signs == {1, -1}, "C1 and C2 need exponents 1 and -1", sorted(signs))
+        u = [group for group in self.groups if group.exponent > 0]
+        w = [group for group in self.groups if group.exponent < 0]
+        return outer_covariances(loss, leaves, u, w)
+
+    def norm_ratio(self, params: Any) -> float:
+        """Return ||u||^2/||w||^2, positive exponents over negative ones."""
+        leaves = self.loss.flatten(params)
+        squares = [(group.exponent, float((leaves[group.leaf][group.where] ** 2).sum())) for group in self.groups]
+        below = sum(square for exponent, square in squares if exponent < 0)
+        require(below > 0, "parameters with negative exponents must exist and not all be zero", below)
+        return sum(square for exponent, square in squares if exponent > 0) / below
+
+    def norm_ratio_bounds(self, params: Any, *, data: Any = None) -> tuple[float, float]:
+        """Return the bounds on ||u||^2/||w||^2 at noise balance: l2min/l1max and l2max/l1min.
+
+        l1 and l2 are the extreme eigenvalues of C1 and C2. The upper bound is inf where C1 is singular to rounding.
+        """
+        eigenvalues = [np.linalg.eigvalsh(matrix) for matrix in self.covariances(params, data=data)]
+        lowest = [0.0 if values[0] <= 1e-12 * values[-1] else float(values[0]) for values in eigenvalues]
+        highest = [float(values[-1]) for values in eigenvalues]
+        require(highest[0] > 0 and highest[1] > 0, "the gradient of the symmetry's parameters must have noise", 0.0)
+        return lowest[1] / highest[0], highest[1] / lowest[0] if lowest[0] else float("inf")
+
+    def transform(self, params: Any, factor: float) -> Any:
+        """Return the parameters moved along the orbit: every group times factor^exponent."""
+        factor = positive("factor", factor)
+        return self.loss.restore(self._move(self.loss.flatten(params), np.log(factor)))
+
+    def balance(
+        self, params: Any, temperature: float | None = None, *, data: Any = None, noise: GradientNoise | None = None
+    ) -> Any:
+        """Return the balanced point on the orbit of `params`, where dc/dt = 0.
+
+        For exponents 1 and -1 without weight decay it is u = a u*, w = w*/a with
+        a^4 = (w*^T C2 w*)/(u*^T C1 u*) = Tr C(u*)/Tr C(w*).
+
+        Parameters
+        ----------
+        params
+            A point of the orbit.
+        temperature
+            T; needed where there is weight decay, which then takes part.
+        data, noise
+            As in `noise_terms`.
+
+        Raises
+        ------
+        InputError
+            For a scale invariance, which has no balanced point without weight decay, and without gradient noise.
+        """
+        leaves = self.loss.flatten(params)
+        noise = noise or self._noise(leaves, data)
+        gamma = self.weight_decay
+        if gamma and temperature is None:
+            raise InputError(message("temperature must be given where there is weight decay", None))
+        heat = positive("temperature", temperature) if gamma else 1.0
+        terms = [
+            (float(group.exponent), noise.trace(group), float((leaves[group.leaf][group.where] ** 2).sum()))
+            for group in self.groups
+        ]
+
+        def drift(step: float) -> float:
+            powers = [(c, np.exp(-2 * c * step) * v, np.exp(2 * c * step) * q) for c, v, q in terms]
+            return sum(c * (heat * v - 4 * gamma * q) for c, v, q in powers)
+
+        return self.loss.restore(self._move(leaves, _root(drift, "balanced")))
+
+    def canonicalize(self, params: Any) -> Any:
+        """Return the point of smallest norm on the orbit of `params`: charge zero, ||u|| = ||w|| for a rescaling.
+
+        For a scale invariance, whose orbit has no such point, it is the point where ||theta|| = 1 on the groups
+        (exponents 1). All points of an orbit give the same point, up to rounding.
+        """
+        leaves = self.loss.flatten(params)
+        terms = [(float(g.exponent), float((leaves[g.leaf][g.where] ** 2).sum())) for g in self.groups]
+        aim = 0.0 if self.kind == "rescaling" else np.sign(terms[0][0])
+
+        def apart(step: float) -> float:
+            return aim - sum(c * np.exp(2 * c * step) * q for c, q in terms)
+
+        return self.loss.restore(self._move(leaves, _root(apart, "canonical")))
+
+    def _charge(self, leaves: Leaves) -> float:
+        return float(sum(group.exponent * (leaves[group.leaf][group.where] ** 2).sum() for group in self.groups))
+
+    def _move(self, leaves: Leaves, step: float) -> Leaves:
+        moved = [leaf.copy() for leaf in leaves]
+        for group in self.groups:
+            moved[group.leaf][group.where] *= np.exp(group.exponent * step)
+        return moved
+
+    def _on(self, data: Any) -> SampleLoss:
+        return self.loss if data is None else self.loss.with_data(data)
+
+    def _noise(self, leaves: Leaves, data: Any) -> GradientNoise:
+        return GradientNoise.at(self._on(data), leaves)
+
+
+def _root(falling: Any, name: str) -> float:
+    """Find the zero of a function that falls along the orbit, in the logarithm of the factor."""
+    wide = 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        while wide < _FARTHEST and not falling(-wide) > 0 > falling(wide):
+            wide *= 2
+        rule = f"the orbit of params must have a {name} point"
+        advice = "Both sides of the symmetry need parameters, and gradient noise, that are not all zero."
+        require(falling(-wide) > 0 > falling(wide), rule, "none", advice)
+        return float(brentq(falling, -wide, wide, xtol=1e-15, rtol=1e-14))

@@ -1,0 +1,35 @@
+"""The scaling symmetries of many architectures: no false one, no miss."""
+
+import jax
+import numpy as np
+import pytest
+from architectures import CASES
+
+from sgdvi.symmetry import find_symmetries
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_symmetry_is_found_and_no_other(name: str, key: jax.Array) -> None:
+    case = CASES[name]
+    found = find_symmetries(case.loss, case.params(), case.data(), key=key, **case.options)
+    kinds = [symmetry.kind for symmetry in found]
+    assert kinds.count("rescaling") == case.rescalings, str(found)
+    assert kinds.count("scale invariance") == case.scales, str(found)
+    assert sorted(family.size for family in found.families) == sorted(case.families)
+    assert all(symmetry.status == "exact" for symmetry in found)
+    if case.example is not None:
+        assert case.example in [dict(symmetry.exponents) for symmetry in found], str(found)
+    # the decision is not close: rounding on one side, the model on the other
+    assert found.largest_dropped < 1e-11
+    assert found.smallest_kept > 1e-6
+    # finite transformations, which the search applies at its own points, once more at these parameters
+    params = case.params()
+    with jax.enable_x64(True):
+        before = np.asarray(case.loss(params, case.data()))
+        for symmetry in found:
+            after = np.asarray(case.loss(symmetry.transform(params, 1.7), case.data()))
+            np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9 * np.abs(before).mean())
+
+
+def test_the_table_is_large_enough() -> None:
+    assert len(CASES) >= 30

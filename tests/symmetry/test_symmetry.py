@@ -1,0 +1,250 @@
+"""Charges of found symmetries: exact identities, drift, balanced and canonical points, decay, bad input."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from architectures import ABC, CASES, Case, decayed, relu, two_layer
+
+from sgdvi import InputError
+from sgdvi.symmetry import GradientNoise, Symmetries, find_symmetries, gradient_noise
+
+GAMMA = 0.02
+RATE = 0.01
+
+
+def found(case: Case, key: jax.Array, **options: Any) -> Symmetries:
+    return find_symmetries(case.loss, case.params(), case.data(), key=key, **options)
+
+
+def per_sample(case: Case, params: Any) -> dict[str, np.ndarray]:
+    with jax.enable_x64(True):
+        return {k: np.asarray(v) for k, v in jax.jacrev(case.loss)(params, case.data()).items()}
+
+
+@pytest.mark.parametrize("decay", [0.0, GAMMA])
+@pytest.mark.parametrize("name", ["ReLU", "linear with a hidden bias", "squared ReLU", "layer normalisation"])
+def test_charges_obey_the_discrete_identity_at_every_step(name: str, decay: float, key: jax.Array) -> None:
+    case = CASES[name]
+    symmetries = found(case, key, weight_decay=decay)
+    params, data = case.params(), case.data()
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        slope = jax.jit(jax.grad(lambda p, batch: case.loss(p, batch).mean()))
+        for _ in range(5):
+            rows = rng.integers(0, len(data[0]), 4)
+            gradient = jax.tree.map(np.asarray, slope(params, tuple(array[rows] for array in data)))
+            after = {k: (1 - 2 * RATE * decay) * params[k] - RATE * gradient[k] for k in params}
+            for symmetry in symmetries:
+                size = sum(float((params[k] ** 2).sum()) for k in params)
+                assert symmetry.next_charge(params, gradient, RATE) == pytest.approx(
+                    symmetry.charge(after), abs=1e-13 * size
+                )
+            for family in symmetries.families:
+                np.testing.assert_allclose(
+                    family.next_charge(params, gradient, RATE), family.charge(after), atol=1e-13 * size
+                )
+                np.testing.assert_allclose(np.diag(family.charge(after)), [m.charge(after) for m in family.members])
+            params = after
+
+
+@pytest.mark.parametrize("gamma", [GAMMA, 1e-4])
+def test_weight_decay_in_the_loss_is_told_with_its_rate(gamma: float, key: jax.Array) -> None:
+    plain = CASES["ReLU"]
+    case = Case(decayed(plain.loss, gamma, "abc"), ABC)
+    symmetries = found(case, key)
+    assert len(symmetries) == 4
+    for symmetry in symmetries:
+        assert symmetry.weight_decay == pytest.approx(gamma, rel=1e-6)
+        assert symmetry.status == f"broken by weight decay, rate 4 gamma = {4 * gamma:.4g}"
+    params, data = case.params(), case.data()
+    with jax.enable_x64(True):
+        gradient = jax.tree.map(np.asarray, jax.grad(lambda p: case.loss(p, data).mean())(params))
+    after = {k: params[k] - RATE * gradient[k] for k in params}
+    assert symmetries[0].next_charge(params, gradient, RATE) == pytest.approx(symmetries[0].charge(after), rel=1e-9)
+
+
+def test_a_decay_of_some_parameters_only_is_no_symmetry(key: jax.Array) -> None:
+    case = Case(decayed(CASES["ReLU"].loss, GAMMA, "a"), ABC)
+    symmetries = found(case, key)
+    assert len(symmetries) == 0
+    assert len(symmetries.broken) == 4
+    assert "broken by a penalty" in str(symmetries)
+
+
+def test_a_parameter_that_only_the_decay_uses_is_refused(key: jax.Array) -> None:
+    loss = decayed(CASES["ReLU without bias"].loss, GAMMA, "abc")
+    with pytest.raises(InputError, match="influence on the loss.*none from b"):
+        found(Case(loss, ABC), key)
+
+
+def test_drift_and_noise_terms_are_those_of_the_per_sample_gradients(key: jax.Array) -> None:
+    case = CASES["ReLU"]
+    params, gradients = case.params(), per_sample(case, case.params())
+    symmetry = found(case, key, weight_decay=GAMMA)[1]
+    variance = {k: g.var(axis=0) for k, g in gradients.items()}
+    incoming = variance["a"][:, 1].sum() + variance["b"][1]
+    outgoing = variance["c"][1].sum()
+    assert symmetry.noise_terms(params) == pytest.approx((incoming, outgoing), rel=1e-12)
+    charge = (params["a"][:, 1] ** 2).sum() + params["b"][1] ** 2 - (params["c"][1] ** 2).sum()
+    drift = 0.3 * (incoming - outgoing) - 4 * GAMMA * charge
+    assert symmetry.predicted_drift(params, 0.3) == pytest.approx(drift, rel=1e-12)
+    noise = gradient_noise(case.loss, params, case.data())
+    assert symmetry.predicted_drift(params, 0.3, noise=noise) == pytest.approx(drift, rel=1e-12)
+
+
+def test_covariances_of_a_neuron_are_those_of_the_paper(key: jax.Array) -> None:
+    case = CASES["ReLU without bias"]
+    params, (x, y) = case.params(), case.data()
+    symmetry = found(case, key)[1]
+    w, u = params["a"][:, 1], params["c"][1]
+    residual = np.maximum(x @ params["a"], 0) @ params["c"] - y
+    # here the positive exponents are those of the incoming weights: A_ki = dl/d(w_i u_k)
+    a = 2 * residual[:, :, None] * (x * (x @ w > 0)[:, None])[:, None, :]
+    mean = a.mean(0)
+    c1 = np.einsum("nki,nkj->ij", a, a) / len(x) - mean.T @ mean
+    c2 = np.einsum("nki,nli->kl", a, a) / len(x) - mean @ mean.T
+    one, two = symmetry.covariances(params)
+    np.testing.assert_allclose(one, c1, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(two, c2, rtol=1e-10, atol=1e-12)
+    assert w @ one @ w == pytest.approx(symmetry.noise_terms(params)[1], rel=1e-10)
+    assert u @ two @ u == pytest.approx(symmetry.noise_terms(params)[0], rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["ReLU", "convolution", "query and key, with a bias of the query"])
+def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(name: str, key: jax.Array) -> None:
+    case = CASES[name]
+    params = case.params()
+    symmetry = found(case, key)[1]
+    one, two = symmetry.noise_terms(params)
+    balanced = symmetry.balance(params)
+    assert symmetry.predicted_drift(balanced, 1.0) == pytest.approx(0.0, abs=1e-10 * (one + two))
+    group = symmetry.groups[0]
+    name_of = group.label
+    ratio = (balanced[name_of][group.where] / params[name_of][group.where]).ravel()
+    np.testing.assert_allclose(ratio**4, one / two, rtol=1e-9)
+    low, high = symmetry.norm_ratio_bounds(balanced)
+    assert low <= symmetry.norm_ratio(balanced) <= high
+
+
+def test_with_weight_decay_the_balanced_point_is_where_the_drift_vanishes(key: jax.Array) -> None:
+    case = CASES["squared ReLU"]
+    symmetry = found(case, key, weight_decay=GAMMA)[0]
+    balanced = symmetry.balance(case.params(), 0.1)
+    assert symmetry.predicted_drift(balanced, 0.1) == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(InputError, match="temperature must be given"):
+        symmetry.balance(case.params())
+
+
+def test_the_imbalance_decays_at_the_rate_of_the_paper(key: jax.Array) -> None:
+    def loss(p: Any, batch: Any) -> Any:
+        return (p["u"] * p["w"] * batch[0] - batch[1]) ** 2
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=30)
+    y = x + rng.normal(size=30)
+    params = {"u": np.array(1.5), "w": np.array(0.4)}
+    symmetry = find_symmetries(loss, params, (x, y), key=key, weight_decay=GAMMA)[0]
+    slope = 2 * x * (0.6 * x - y)
+    rate = 0.1 * slope.var() + 4 * GAMMA
+    assert symmetry.decay_rate(params, 0.1) == pytest.approx(rate, rel=1e-12)
+    assert symmetry.predicted_drift(params, 0.1) == pytest.approx(-rate * (1.5**2 - 0.4**2), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["ReLU", "squared ReLU", "layer normalisation and tanh, with bias"])
+def test_canonical_points_are_one_for_each_orbit(name: str, key: jax.Array) -> None:
+    case = CASES[name]
+    params = case.params()
+    symmetry = found(case, key)[0]
+    canonical = symmetry.canonicalize(params)
+    other = symmetry.canonicalize(symmetry.transform(params, 3.0))
+    for leaf in params:
+        np.testing.assert_allclose(canonical[leaf], other[leaf], rtol=1e-10)
+    goal = 0.0 if symmetry.kind == "rescaling" else 1.0
+    assert symmetry.charge(canonical) == pytest.approx(goal, abs=1e-10)
+
+
+def test_results_keep_the_dtype_of_the_parameters(key: jax.Array) -> None:
+    case = CASES["ReLU"]
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), case.params())
+    symmetries = find_symmetries(case.loss, params, case.data(), key=key)
+    assert len(symmetries) == 4
+    assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(symmetries[0].canonicalize(params)))
+    assert not jax.config.jax_enable_x64
+
+
+def test_noise_is_gathered_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES["ReLU"]
+    whole = gradient_noise(case.loss, case.params(), case.data())
+    monkeypatch.setattr("sgdvi.symmetry._loss.BLOCK_NUMBERS", 7 * 24)
+    parts = gradient_noise(case.loss, case.params(), case.data())
+    gradients = per_sample(case, case.params())
+    for noise in (whole, parts):
+        assert isinstance(noise, GradientNoise)
+        for leaf, mean, variance in zip(gradients.values(), noise.mean, noise.variance, strict=True):
+            np.testing.assert_allclose(mean, leaf.mean(0), rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(variance, leaf.var(0), rtol=1e-10, atol=1e-12)
+
+
+def test_pixels_that_are_always_black_belong_to_no_symmetry_of_their_own(key: jax.Array) -> None:
+    case = CASES["ReLU"]
+    x, y = case.data()
+    x[:, 0] = 0.0
+    symmetries = find_symmetries(case.loss, case.params(), (x, y), key=key)
+    assert len(symmetries) == 4
+    assert dict(symmetries.ignored) == {"a": 4}
+
+
+X, Y = CASES["ReLU"].data()
+GOOD = CASES["ReLU"].params()
+BAD = {
+    "mean": ({"loss": lambda p, b: CASES["ReLU"].loss(p, b).mean()}, r"one value per row.*got shape \(\)"),
+    "repeated mean": (
+        {"loss": lambda p, b: CASES["ReLU"].loss(p, b).mean() * jnp.ones(len(b[0]))},
+        "loss of each row; got the same value",
+    ),
+    "not finite": ({"data": (np.where(X == X[5, 1], np.nan, X), Y)}, "finite at params on every row; got nan in row 5"),
+    "never finite": (
+        {"loss": lambda p, b: CASES["ReLU"].loss(p, b) + jnp.sqrt(1e-9 - (p["a"] - GOOD["a"]) ** 2).sum()},
+        "finite at random parameters",
+    ),
+    "few samples": ({"data": (X[:3], Y[:3])}, "at least 7 rows to decide with confidence 0.99; got 3"),
+    "integers": (
+        {"params": {**GOOD, "b": np.zeros(4, int)}},
+        "every leaf of params must be floating; b is not; got int",
+    ),
+    "ignored": ({"params": {**GOOD, "d": np.ones(3)}}, "must have an influence .* got none from d"),
+    "rows": ({"data": (X, Y[:-1])}, r"same number of rows; got \[23, 24\]"),
+    "float32": ({"loss": lambda p, b: two_layer(relu)(p, b).astype("float32")}, "float64 here; got float32"),
+    "fails": ({"params": {"a": GOOD["a"]}}, "must run on rows of the data; got KeyError"),
+    "confidence": ({"confidence": 1.0}, "confidence must be between 0 and 1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_told(name: str, key: jax.Array) -> None:
+    change, text = BAD[name]
+    arguments = {"loss": CASES["ReLU"].loss, "params": GOOD, "data": (X, Y), **change}
+    with pytest.raises(InputError, match=text) as caught:
+        find_symmetries(**arguments, key=key)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_bias_that_softmax_removes_is_ignored_by_the_loss(key: jax.Array) -> None:
+    base = CASES["query and key"]
+
+    def loss(p: Any, batch: Any) -> Any:
+        x, y = batch
+        scores = jnp.einsum("btk,bsk->bts", x @ p["q"], x @ p["k"] + p["b"])
+        return (((jax.nn.softmax(scores, -1) @ x @ p["v"]).sum(1) - y) ** 2).sum(-1)
+
+    with pytest.raises(InputError, match="none from b"):
+        found(Case(loss, {**base.shapes, "b": (2,)}, inputs=(4, 3)), key)
+
+
+def test_batch_normalisation_has_no_per_sample_noise(key: jax.Array) -> None:
+    case = CASES["batch normalisation and tanh"]
+    with pytest.raises(InputError, match="couples the rows of a batch"):
+        found(case, key)[0].noise_terms(case.params())
