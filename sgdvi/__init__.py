@@ -20,6 +20,9 @@ _CONTENTS = {
     "stationary_law": "sgdvi.laws",
     "memory": "sgdvi.laws.memory",
     "Memory": "sgdvi.laws.memory",
+    "MetastableLaw": "sgdvi.laws",
+    "InfiniteDepthLaw": "sgdvi.laws",
+    "SecondOrderLaw": "sgdvi.laws",
     "critical_temperature": "sgdvi.laws",
     "discrete_threshold": "sgdvi.laws",
     "discrete_law": "sgdvi.laws",
@@ -78,9 +81,12 @@ if TYPE_CHECKING:
     from sgdvi.laws import Bias as Bias
     from sgdvi.laws import DiscreteLaw as DiscreteLaw
     from sgdvi.laws import Fluctuations as Fluctuations
+    from sgdvi.laws import InfiniteDepthLaw as InfiniteDepthLaw
+    from sgdvi.laws import MetastableLaw as MetastableLaw
     from sgdvi.laws import Phase as Phase
     from sgdvi.laws import PhaseDiagram as PhaseDiagram
     from sgdvi.laws import PhaseInterval as PhaseInterval
+    from sgdvi.laws import SecondOrderLaw as SecondOrderLaw
     from sgdvi.laws import SGDStationary as SGDStationary
     from sgdvi.laws import StationaryLaw as StationaryLaw
     from sgdvi.laws import bias as bias

@@ -1,193 +1,388 @@
 """Depth 2 and above, v > 0: no elementary form; the potential of the drift is integrated on panels of its own.
 
-The potential P(x) = integral from v* of (beta1 v - beta2) v^-m / g(v) d(log v), x = log(v/v*), m = (D-1)/(D+1), does
-not depend on the temperature. It is integrated outward from the least-squares slope v*, where it has its minimum, so
-that its values near the bulk are small and a small temperature, which multiplies them by 1/T, costs no digits.
+With x = log v the density is v^a g^-1 exp(-C P), P the integral of N(v)/g(v) dv from the maximum r,
+N(v) = (beta1 v - beta2 + gamma d^m v^-m) v^(-1-m). The panels are octaves of log(v/r) near r, so that P is exact there
+relative to itself: a small temperature, which multiplies P by 1/T, costs no digits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from sgdvi.laws._density import TAIL, Parameters, noise_gap
-from sgdvi.laws._panels import TO_INTEGRAL, Shape, apply, clenshaw, locate, panel_nodes, rows
+from sgdvi.laws._density import TAIL, Parameters, singularity
+from sgdvi.laws._noise import Noise, log_near_one
+from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw, rows
+from sgdvi.moments import difference_of_products
 
-# Panels on either side of v*.
-_SIDE = 40
+# Panels on one side of r: |z| < 2^-17, one for each octave up to 1, then of one length.
+_OCTAVES = 17
+_FAR = 40
+_SIDE = 1 + _OCTAVES + _FAR
+_LONGEST = 1.2
+_BELOW_ONE = 1 - 2.0**-20
 # The left tail is a double exponential: nothing is left where its exponent has fallen by this much.
 _DEEP_NATS = 600.0
-_BISECTIONS = 60
+_GRID = 192
+_TAYLOR = 24
 
 
-class Potential(NamedTuple):
-    """P on panels: edges in x, P at the edges, and Chebyshev series of P - P(left edge) on each panel."""
+class Drift(NamedTuple):
+    """Constants of C N(v) dv: the drift of the flow over its noise, without g."""
 
-    edges: Array
-    at_edges: Array
+    beta1: Array
+    beta2: Array
+    decay: Array
+    """gamma d^m."""
+    order: Array
+    """m = (D-1)/(D+1)."""
+    power: Array
+    """a = 1 - 3D/n."""
+    strength: Array
+    """C = d^(1-2/n)/(n T)."""
+
+    def pull(self, s: Array, v: Array, at_r: Array) -> Array:
+        """(beta1 v - beta2 + decay v^-m) v^-m at v = r + s, given beta1 r - beta2: N(v) v."""
+        power = v**-self.order
+        return (self.beta1 * s + at_r + self.decay * power) * power
+
+
+class Split(NamedTuple):
+    """N = value + slope (v - k) + g R near the minimum k of g: the first two are integrated in closed form."""
+
+    used: Array
+    k: Array
+    width: Array
+    """sqrt(Delta)/alpha1, the distance of the roots of g from k."""
+    value: Array
+    slope: Array
     series: Array
+    """Taylor coefficients of N in (v - k)/k, shape (_TAYLOR,)."""
 
 
 class Deep(NamedTuple):
-    """v = v* exp(x), x = z + x0: density v^a g(v)^-1 exp(-C P) in log v, a = 1 - 3D/n, C = d^(1-2/n)/(n T)."""
+    """v = r exp(z); log density in z: a z - log g/g(r) - C P(z)."""
 
-    parameters: Parameters
-    delta: Array
-    center: Array
-    potential: Potential
-    x0: Array
+    noise: Noise
+    drift: Drift
+    at_r: Array
+    """beta1 r - beta2."""
+    split: Split
+    lengths: Array
+    """Length of the far panels left and right of r, shape (2,)."""
+    start: Array
+    """Integral of N - split over g up to each panel's near end, shape (2 _SIDE,)."""
+    series: Array
+    """Its Chebyshev series on each panel from there, shape (2 _SIDE, NODES + 1)."""
+    floor: Array
+    """The density is 0 below this z: -infinity, or the barrier of a metastable law."""
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
-        start = jnp.exp(self.x0) * self.center
-        step = start * jnp.expm1(z)
-        p = self.parameters
-        here, there = p.alpha1 * (start + step) - p.alpha2, p.alpha1 * start - p.alpha2
-        noise = there**2 + self.delta
-        log_noise = jnp.log((here**2 + self.delta) / noise)
-        drift = self._potential(z + self.x0) - self._potential(self.x0)
-        return self._power * z - log_noise - strength(self.parameters) * drift
+        return self._value(self.noise.r * jnp.expm1(z), z)
+
+    def log_density_at(self, v: Array) -> Array:
+        """Log density with respect to v, up to the same constant."""
+        r = self.noise.r
+        z = log_near_one((v - r) / r, v / r)
+        return self._value(v - r, z) - z - jnp.log(r)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
-        return self._slope(z + self.x0)
+        return _slope(self.noise, self.drift, self.at_r, z)
+
+    def score(self, v: Array) -> Array:
+        """Derivative of the log density with respect to v."""
+        return (_slope_at(self.noise, self.drift, self.at_r, v - self.noise.r, v) - 1) / v
+
+    def modes(self) -> Array:
+        """Zeros of the score where it falls: one as a rule, two at the most."""
+        reach = 1 + _FAR * self.lengths
+        even = jnp.linspace(jnp.maximum(-reach[0], self.floor), reach[1], 4 * _GRID)
+        centre, distance = singularity(self.noise)
+        near = jnp.linspace(-1.0, 1.0, _GRID)
+        bulk, root = jnp.sinh(16 * near) * 1e-6, centre + distance * jnp.sinh(near * jnp.arcsinh(60.0 / distance))
+        grid = jnp.sort(jnp.concatenate([even, bulk, jnp.clip(root, even[0], even[-1])]))
+        excess = self.slope(grid) - 1
+        falls = (excess[:-1] > 0) & (excess[1:] <= 0) & self.noise.reaches(self.noise.r * jnp.expm1(grid[1:]))
+        first = jax.lax.argmax(falls, 0, jnp.int32)
+        last = len(falls) - 1 - jax.lax.argmax(falls[::-1], 0, jnp.int32)
+        found = [_root(lambda z: self.slope(z) - 1, grid[i], grid[i + 1]) for i in (first, last)]
+        low, high = (jnp.where(jnp.any(falls), self.to_v(z), jnp.nan) for z in found)
+        return jnp.stack([low, jnp.where(first == last, jnp.nan, high)])
+
+    def mode(self) -> Array:
+        """The higher of the modes."""
+        low, high = self.modes()
+        level = self.log_density_at(jnp.stack([low, jnp.where(jnp.isnan(high), low, high)]))
+        return jnp.where(level[1] > level[0], high, low)
 
     def to_z(self, v: Array) -> Array:
         """Coordinate of v."""
-        return jnp.log(v / self.center) - self.x0
+        return log_near_one((v - self.noise.r) / self.noise.r, v / self.noise.r)
 
     def to_v(self, z: Array) -> Array:
         """Inverse of `to_z`."""
-        return self.center * jnp.exp(z + self.x0)
+        return self.noise.r * jnp.exp(z)
 
     def log_jacobian(self, z: Array) -> Array:
         """Log of dv/dz."""
-        return jnp.log(self.center) + z + self.x0
+        return jnp.log(self.noise.r) + z
 
     def shape(self) -> Shape:
         """The potential's own panels bound what is looked at."""
-        p = self.parameters
-        curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.x0),), (jnp.ones_like(self.x0),))[1]
+        curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.at_r),), (jnp.ones_like(self.at_r),))[1]
+        centre, distance = singularity(self.noise)
+        reach = 1 + _FAR * self.lengths
         return Shape(
-            lower=self.potential.edges[0] - self.x0,
-            upper=self.potential.edges[-1] - self.x0,
-            centre=jnp.log(p.alpha3 / p.alpha1) / 2 - jnp.log(self.center) - self.x0,
-            distance=jnp.arctan2(jnp.sqrt(self.delta), p.alpha2),
+            lower=jnp.maximum(-reach[0], self.floor),
+            upper=reach[1],
+            centre=centre,
+            distance=distance,
             curvature=jnp.maximum(curvature, 1e-12),
             growth=2.0,
         )
 
-    def mode(self) -> Array:
-        """Maximum of the density with respect to v; it vanishes at 0, so there is one."""
-        return self.center * jnp.exp(_maximum(self._replace(x0=jnp.zeros_like(self.x0)), 1.0))
-
     def left_mass(self, z: Array) -> Array:
         """Integral of the density from -infinity to z, for z at or below ``shape().lower``."""
-        return jnp.exp(self.log_density(z)) / self.slope(z)
+        level, rate = self.log_density(z), self.slope(z)
+        gone = (level < -_DEEP_NATS) | jnp.isfinite(self.floor)
+        return jnp.where(gone, 0.0, jnp.exp(level) / jnp.where(gone, 1.0, rate))
 
-    @property
-    def _power(self) -> Array:
-        return 1 - 3 * self.parameters.depth / (self.parameters.depth + 1)
+    def left_rate(self, z: Array) -> Array:
+        """Rate at which that integral falls further out."""
+        return self.slope(z)
 
-    def _slope(self, x: Array) -> Array:
-        p, v = self.parameters, self.center * jnp.exp(x)
-        centred = p.alpha1 * v - p.alpha2
-        noise = centred**2 + self.delta
-        pull = strength(self.parameters) * p.alpha1 * drift(p, v)
-        return self._power - (2 * p.alpha1 * v * centred + pull) / noise
+    def _value(self, s: Array, z: Array) -> Array:
+        noise, split = self.noise, self.split
+        inside = noise.reaches(s) & (z >= self.floor) & ((noise.alpha3 > 0) | (s + noise.r > 1e-6 * noise.r))
+        s, z = jnp.where(inside, s, 0.0), jnp.where(inside, z, 0.0)
+        log_ratio = noise.log_ratio(s)
+        closed = split.value * noise.inverse(s) + split.slope / (2 * _lead(noise)) * log_ratio
+        potential = jnp.where(split.used, closed, 0.0) + self._remainder(z)
+        value = self.drift.power * z - log_ratio - self.drift.strength * potential
+        return jnp.where(inside, value, -jnp.inf)
 
-    def _potential(self, x: Array) -> Array:
-        table, p, m = self.potential, self.parameters, order(self.parameters)
-        index, s = locate(table.edges, x)
-        inner = rows(table.at_edges, index) + clenshaw(rows(table.series, index), s)
-        # Beyond the panels the leading terms are exact: beta2 v^-m/(m alpha3) near 0, -beta1 v^-(1+m)/((1+m) alpha1)
-        # far out.
-        low, high = table.edges[0], table.edges[-1]
-        below = p.beta2 / (m * p.alpha3) * self.center**-m * (jnp.exp(-m * jnp.minimum(x, low)) - jnp.exp(-m * low))
-        rate = 1 + m
-        above = (
-            p.beta1
-            / (rate * p.alpha1)
-            * self.center**-rate
-            * (jnp.exp(-rate * high) - jnp.exp(-rate * jnp.maximum(x, high)))
+    def _remainder(self, z: Array) -> Array:
+        panel, place = _locate(z, self.lengths)
+        inner = rows(self.start, panel) + clenshaw(rows(self.series, panel), place)
+        reach = 1 + _FAR * self.lengths
+        outside = jnp.any((z < -reach[0]) | (z > reach[1]))
+        return inner + jax.lax.cond(outside, self._beyond, jnp.zeros_like, z)
+
+    def _beyond(self, z: Array) -> Array:
+        """What the panels lack: beyond them the leading terms are exact."""
+        noise, drift, reach = self.noise, self.drift, 1 + _FAR * self.lengths
+        left, right = jnp.minimum(z + reach[0], 0.0), jnp.maximum(z - reach[1], 0.0)
+        m, flat, steep = drift.order, noise.alpha3 > 0, noise.alpha1 > 0
+        low, high = noise.r * jnp.exp(-reach[0]), noise.r * jnp.exp(reach[1])
+        # g is alpha3 near 0 and alpha1 v^2 far out, and the other way round where that one is 0.
+        near, bend = jnp.where(flat, noise.alpha3, noise.alpha1 * low**2), jnp.where(flat, 0.0, 2.0)
+        below = drift.decay * low ** (-2 * m) * _growth(-2 * m - bend, left) - drift.beta2 * low**-m * _growth(
+            -m - bend, left
         )
-        return inner + below + above
+        far = jnp.where(steep, noise.alpha1 * high**2, noise.alpha3)
+        above = drift.beta1 * high ** (1 - m) * _growth(jnp.where(steep, -1 - m, 1 - m), right)
+        closed = jnp.where(self.split.used, self.split.slope, 0.0) / _lead(noise) * right
+        return below / near + above / far - closed
 
 
-def order(p: Parameters) -> Array:
-    """m = (D-1)/(D+1)."""
-    return (p.depth - 1) / (p.depth + 1)
-
-
-def strength(p: Parameters) -> Array:
-    """C = d^(1-2/n)/(n T), n = D + 1."""
+def drift_of(p: Parameters) -> Drift:
+    """Constants of depth D and width d."""
     n = p.depth + 1
-    return p.width ** (1 - 2 / n) / (n * p.temperature)
+    m = (p.depth - 1) / n
+    strength = p.width ** (1 - 2 / n) / (n * p.temperature)
+    return Drift(p.beta1, p.beta2, p.weight_decay * p.width**m, m, 1 - 3 * p.depth / n, strength)
 
 
-def drift(p: Parameters, v: Array) -> Array:
-    """(beta1 v - beta2) v^-m: the drift in log v, times g, up to its factor."""
-    return (p.beta1 * v - p.beta2) * v ** -order(p)
+def infinite_drift_of(p: Parameters) -> Drift:
+    """Constants of infinite depth; ``width`` is the ratio of width to depth."""
+    one = jnp.ones_like(p.width)
+    return Drift(p.beta1, p.beta2, 0.0 * one, one, -2.0 * one, p.width / p.temperature)
 
 
-def deep(parameters: Parameters) -> Deep:
+def deep(p: Parameters) -> Deep:
     """Build the density of depth D >= 2."""
-    p = parameters
-    delta = noise_gap(p)
-    center = jax.lax.stop_gradient(p.beta2 / p.beta1)
-    potential = _integrate(p, delta, center)
-    law = Deep(p, delta, center, potential, jnp.zeros_like(center))
-    return law._replace(x0=_maximum(jax.lax.stop_gradient(law), 0.0))
+    return _build(p, drift_of(p))
 
 
-def _integrate(p: Parameters, delta: Array, center: Array) -> Potential:
-    fixed, m = jax.lax.stop_gradient(p), order(p)
-    gap = jax.lax.stop_gradient(delta)
-    small = jnp.minimum(fixed.alpha3 / (2 * jnp.abs(fixed.alpha2)), jnp.sqrt(fixed.alpha3 / fixed.alpha1))
-    large = jnp.maximum(2 * jnp.abs(fixed.alpha2) / fixed.alpha1, jnp.sqrt(fixed.alpha3 / fixed.alpha1))
-    gone = (strength(fixed) * fixed.beta2 / (m * fixed.alpha3 * _DEEP_NATS)) ** (1 / m)
-    lower = jnp.log(jnp.minimum(gone, TAIL * jnp.minimum(small, center)) / center)
-    upper = jnp.log(jnp.maximum(large, center) / TAIL / center)
-    centre = jnp.log(fixed.alpha3 / fixed.alpha1) / 2 - jnp.log(center)
-    distance = jnp.arctan2(jnp.sqrt(gap), fixed.alpha2)
-
-    def cost(x: Array) -> Array:
-        return 2 * jnp.arcsinh((x - centre) / distance) + x / 2
-
-    def side(start: Array, stop: Array) -> Array:
-        # Invert the cost on a grid that is fine where the cost rises steeply.
-        wide = jnp.linspace(start, stop, 128)
-        near = centre + distance * jnp.sinh(jnp.linspace(-1.0, 1.0, 256) * jnp.arcsinh(80.0 / distance))
-        grid = jnp.sort(jnp.concatenate([wide, jnp.clip(near, start, stop)]))
-        edges = jnp.interp(jnp.linspace(cost(start), cost(stop), _SIDE + 1), cost(grid), grid)
-        return edges.at[0].set(start).at[-1].set(stop)
-
-    zero = jnp.zeros_like(center)
-    edges = jnp.concatenate([side(lower, zero)[:-1], side(zero, upper)])
-    nodes, half = panel_nodes(edges)
-    v = center * jnp.exp(nodes)
-    values = p.alpha1 * drift(p, v) / ((p.alpha1 * v - p.alpha2) ** 2 + delta) * half[:, None]
-    series = apply(TO_INTEGRAL, values)
-    steps = jnp.sum(series, axis=-1)  # every Chebyshev polynomial is 1 at s = 1
-    left = -jnp.cumsum(steps[:_SIDE][::-1])[::-1]
-    right = jnp.cumsum(steps[_SIDE:])
-    return Potential(edges, jnp.concatenate([left, jnp.zeros(1), right]), series)
+def infinitely_deep(p: Parameters) -> Deep:
+    """Build the density of infinite depth."""
+    return _build(p, infinite_drift_of(p))
 
 
-def _maximum(law: Deep, tilt: float) -> Array:
-    """Place in x where the log density minus tilt x is largest: the best grid point, then bisection of the slope."""
-    edges = law.potential.edges
-    nodes, _ = panel_nodes(edges)
-    grid = jnp.sort(jnp.concatenate([nodes.reshape(-1), edges]))
-    best = jax.lax.argmax(law.log_density(grid) - tilt * grid, 0, jnp.int32)
-    low, high = grid[jnp.maximum(best - 1, 0)], grid[jnp.minimum(best + 1, len(grid) - 1)]
+def _build(p: Parameters, drift: Drift) -> Deep:
+    fixed = jax.lax.stop_gradient((p, drift))
+    log_r, floor, reach = _landmarks(*fixed)
+    r = jnp.exp(log_r)
+    noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
+    at_r = difference_of_products(p.beta1, r, p.beta2, jnp.ones_like(r))
+    split = _split(noise, drift)
+    # Without a root of g every term is an exponential of z, and longer panels do.
+    longest = jnp.where(p.alpha1 > 0, _LONGEST, 4 * _LONGEST)
+    lengths = jnp.clip((reach - 1) / _FAR, 0.1, longest)
+    start, series = _integrate(noise, drift, at_r, split, jax.lax.stop_gradient(lengths))
+    return Deep(noise, drift, at_r, split, lengths, start, series, floor)
+
+
+def _slope(noise: Noise, drift: Drift, at_r: Array, z: Array) -> Array:
+    """Derivative of the log density in z."""
+    return _slope_at(noise, drift, at_r, noise.r * jnp.expm1(z), noise.r * jnp.exp(z))
+
+
+def _slope_at(noise: Noise, drift: Drift, at_r: Array, s: Array, v: Array) -> Array:
+    """The same at v = r + s: a - v g'/g - C N v/g."""
+    push = 2 * v * (noise.half_slope + noise.alpha1 * s) + drift.strength * drift.pull(s, v, at_r)
+    return drift.power - push / noise.value(s)
+
+
+def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
+    """Maximum of the density in log v; where it is cut off; how far the potential's panels reach left and right."""
+    m, tiny = drift.order, jnp.finfo(jnp.float64).tiny
+    a1, a3 = jnp.maximum(p.alpha1, tiny), jnp.maximum(p.alpha3, tiny)
+    bend = jnp.maximum(2 * jnp.abs(p.alpha2), tiny)
+    small = jnp.minimum(jnp.sqrt(a3 / a1), a3 / bend)
+    large = jnp.maximum(jnp.sqrt(a3 / a1), bend / a1)
+    center = p.beta2 / p.beta1
+    small = jnp.where(p.alpha3 > 0, small, center)  # else there is no region near 0 where g is constant
+    gone = (drift.strength * p.beta2 / (m * (a3 + bend * center + a1 * center**2) * _DEEP_NATS)) ** (1 / m)
+    lower = jnp.log(jnp.minimum(gone, TAIL * jnp.minimum(small, center)))
+    upper = jnp.log(jnp.maximum(large, center) / TAIL)
+    lower, upper = jnp.maximum(lower, jnp.log(center) - 300), jnp.minimum(upper, jnp.log(center) + 300)
+
+    # The slope is in closed form: its zeros are the maxima, its integral on a grid says which is the highest.
+    noise = Noise.about(center, p.alpha1, p.alpha2, p.alpha3)
+    at_center = jnp.zeros_like(center)
+    hole, distance = singularity(noise)
+    spread = jnp.sinh(jnp.linspace(-1.0, 1.0, _GRID) * jnp.arcsinh(60.0 / distance)) * distance
+    grid = jnp.concatenate([
+        jnp.linspace(lower, upper, 2 * _GRID) - jnp.log(center),
+        jnp.clip(hole + spread, lower - jnp.log(center), upper - jnp.log(center)),
+        jnp.sinh(jnp.linspace(-1.0, 1.0, _GRID) * 16) * 1e-6,
+    ])  # fmt: skip
+    grid = jnp.sort(grid)
+    slopes = _slope(noise, drift, at_center, grid)
+    steps = jnp.diff(grid)
+    level = jnp.concatenate([jnp.zeros(1), jnp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
+    top = (slopes[:-1] > 0) & (slopes[1:] <= 0)
+    best = jax.lax.argmax(jnp.where(top, jnp.maximum(level[:-1], level[1:]), -jnp.inf), 0, jnp.int32)
+    peak = _root(lambda z: _slope(noise, drift, at_center, z), grid[best], grid[best + 1])
+    peak = jnp.where(jnp.any(top), peak, jnp.nan)
+    # With decay the density rises again towards 0, behind a barrier.
+    rising = (slopes[:-1] <= 0) & (slopes[1:] > 0) & (grid[1:] <= peak)
+    last = len(steps) - 1 - jax.lax.argmax(rising[::-1], 0, jnp.int32)
+    barrier = _root(lambda z: -_slope(noise, drift, at_center, z), grid[last], grid[last + 1])
+    floor = jnp.where(drift.decay > 0, jnp.where(jnp.any(rising), barrier, grid[0]) - peak, -jnp.inf)
+    log_r = peak + jnp.log(center)
+    return log_r, floor, jnp.stack([log_r - lower, upper - log_r])
+
+
+def _root(falling: Any, low: Array, high: Array) -> Array:
+    """Zero of a function that falls through it between low and high, by bisection."""
 
     def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
-        rising = law._slope(middle) > tilt
-        return jnp.where(rising, middle, low), jnp.where(rising, high, middle)
+        above = falling(middle) > 0
+        return jnp.where(above, middle, low), jnp.where(above, high, middle)
 
-    low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
+    low, high = jax.lax.fori_loop(0, 40, halve, (low, high))
     return (low + high) / 2
+
+
+def _split(noise: Noise, drift: Drift) -> Split:
+    """Interpolate N at the two roots of g, where they are near the real axis."""
+    used = noise.peaked & (noise.root < noise.alpha2)
+    k = jnp.where(used, noise.alpha2 / _lead(noise), 1.0)
+    width = jnp.where(used, noise.root / _lead(noise), 0.0)
+    c = difference_of_products(drift.beta1, noise.alpha2, drift.beta2, noise.alpha1) / _lead(noise)
+    m, angle = drift.order, jnp.arctan(width / k)
+    size = k / jnp.cos(angle)
+    # Real part at k + i width, and imaginary part over width; c = beta1 k - beta2 carries what would cancel.
+    turn = jnp.sin(angle) ** 2
+    value = jnp.cos(m * angle) * (c + drift.beta2 * turn) / jnp.cos(angle)
+    value = size ** (-1 - m) * (value + drift.beta2 * jnp.sin(angle) * jnp.sin(m * angle))
+    value = value + drift.decay * size ** (-1 - 2 * m) * jnp.cos((1 + 2 * m) * angle)
+    ratio = angle / jnp.where(width > 0, width, 1.0)
+    ratio = jnp.where(width > 0, ratio, 1 / k)
+
+    def imaginary(order: Array) -> Array:
+        return -(size**-order) * order * ratio * jnp.sinc(order * angle / jnp.pi)
+
+    slope = drift.beta1 * imaginary(m) - drift.beta2 * imaginary(1 + m) + drift.decay * imaginary(1 + 2 * m)
+    series = [drift.beta1 * k**-m, -drift.beta2 * k ** (-1 - m), drift.decay * k ** (-1 - 2 * m)]
+    orders, columns = (m, 1 + m, 1 + 2 * m), []
+    for j in range(_TAYLOR):
+        columns.append(series[0] + series[1] + series[2])
+        series = [term * (-order - j) / (j + 1) for term, order in zip(series, orders, strict=True)]
+    return Split(used, k, width, value, slope, jnp.stack(columns))
+
+
+def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
+    """(N - value - slope (v - k))/g, by its Taylor series near k."""
+    away = (noise.half_slope + noise.alpha1 * s) / _lead(noise)
+    t, gap = away / split.k, (split.width / split.k) ** 2
+    near = t**2 + gap < 0.01
+    t = jnp.where(near, t, 0.0)
+    # t^j = linear part + (t^2 + gap) quotient: the recurrence of the division, times the coefficients.
+    constant, linear, quotient = jnp.ones_like(gap), jnp.zeros_like(gap), jnp.zeros_like(t)
+    total = jnp.zeros_like(t)
+    for j in range(_TAYLOR):
+        total = total + split.series[j] * quotient
+        quotient = t * quotient + linear
+        constant, linear = -gap * linear, constant
+    far = (plain - split.value - split.slope * away) / jnp.where(near, 1.0, noise.value(s))
+    return jnp.where(near, total / (_lead(noise) * split.k**2), far)
+
+
+def _integrate(noise: Noise, drift: Drift, at_r: Array, split: Split, lengths: Array) -> tuple[Array, Array]:
+    low, high = _panel_edges(lengths)
+    half = (high - low) / 2
+    z = (low + high)[:, None] / 2 + half[:, None] * ABSCISSAE
+    s, v = noise.r * jnp.expm1(z), noise.r * jnp.exp(z)
+    plain = drift.pull(s, v, at_r) / v
+    whole = plain / jnp.where(split.used, 1.0, noise.value(s))
+    values = jnp.where(split.used, _quotient(noise, split, plain, s), whole) * v * half[:, None]
+    series = apply(TO_INTEGRAL, values)
+    sides = jnp.sum(series, axis=-1).reshape(2, _SIDE)  # every Chebyshev polynomial is 1 at s = 1
+    start = jnp.cumsum(sides, axis=1) - sides
+    return start.reshape(-1), series
+
+
+def _panel_edges(lengths: Array) -> tuple[Array, Array]:
+    """Near and far ends in z of the panels: right of r first, then left."""
+    near = np.concatenate([[0.0], 2.0 ** np.arange(-_OCTAVES, 1)])
+    ends = [jnp.concatenate([near, 1 + length * np.arange(1, _FAR + 1)]) for length in (lengths[1], lengths[0])]
+    low = jnp.concatenate([ends[0][:-1], -ends[1][:-1]])
+    high = jnp.concatenate([ends[0][1:], -ends[1][1:]])
+    return low, high
+
+
+def _locate(z: Array, lengths: Array) -> tuple[Array, Array]:
+    """Panel of z and place in it, -1 at its near end and 1 at its far end; the last ones for z beyond."""
+    left = z < 0
+    size = jnp.abs(z)
+    # The octave is the exponent of the number; single precision may miss an edge by its rounding, which is harmless.
+    bits = jax.lax.bitcast_convert_type(jnp.minimum(size, _BELOW_ONE).astype(jnp.float32), jnp.int32)
+    octave = jnp.maximum((bits >> 23) - 127 + _OCTAVES + 1, 0)
+    whole = jax.lax.bitcast_convert_type(bits & 0x7F800000, jnp.float32).astype(z.dtype)
+    length = jnp.where(left, lengths[0], lengths[1])
+    far = jnp.clip(jnp.floor((size - 1) / length), 0, _FAR - 1)
+    inner = size < 1
+    panel = jnp.where(inner, octave, _OCTAVES + 1 + far.astype(jnp.int32))
+    near = jnp.where(inner, jnp.where(octave > 0, whole, 0.0), 1 + far * length)
+    width = jnp.where(inner, jnp.maximum(whole, 2.0**-_OCTAVES), length)
+    place = jnp.minimum(2 * (size - near) / width - 1, 1.0)
+    return panel + jnp.where(left, _SIDE, 0), place
+
+
+def _growth(rate: Array, t: Array) -> Array:
+    """Integral of exp(rate t) from 0 to t."""
+    flat = rate == 0
+    return jnp.where(flat, t, jnp.expm1(rate * t) / jnp.where(flat, 1.0, rate))
+
+
+def _lead(noise: Noise) -> Array:
+    return jnp.where(noise.alpha1 > 0, noise.alpha1, 1.0)

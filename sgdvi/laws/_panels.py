@@ -13,6 +13,7 @@ NODES = 16
 PANELS = 96
 # A density that has fallen by this many nats from its maximum holds less than 1e-19 of the mass.
 NATS = 45.0
+BUCKETS = 256
 
 _x, _w = legendre.leggauss(NODES)
 ABSCISSAE, WEIGHTS = _x, _w
@@ -31,9 +32,9 @@ class Shape(NamedTuple):
     centre: Array
     """Real part of the complex singularity that is nearest to the real axis."""
     distance: Array
-    """Its distance from the real axis."""
+    """Its distance from the real axis, as far as the density can be seen there."""
     curvature: Array
-    """Minus the second derivative at the maximum, above 0."""
+    """Minus the second derivative at z = 0, above 0."""
     growth: float
     """Moments up to E[exp(growth z)] are integrated too, so the right tail must be resolved for them."""
 
@@ -44,7 +45,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     Parameters
     ----------
     log_density
-        Log density in z, vectorised, with maximum 0 at z = 0.
+        Log density in z, vectorised, with its maximum near z = 0.
     shape
         Features to be resolved.
 
@@ -67,6 +68,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     grid = jnp.sort(jnp.concatenate([even, singular, bulk]))
 
     level = log_density(grid)
+    level = level - jnp.max(level)
     reach = level + shape.growth * jnp.maximum(grid, 0.0)
     inside = (level > -NATS) | (reach > jnp.max(reach) - NATS)
     # One more grid interval on either side: the window's edge lies somewhere in it.
@@ -110,10 +112,30 @@ def apply(matrix: np.ndarray, values: Array) -> Array:
     return jnp.sum(values[:, None, :] * matrix, axis=-1)
 
 
-def locate(edges: Array, z: Array) -> tuple[Array, Array]:
+def buckets(edges: Array) -> Array:
+    """Panel in which each end of `BUCKETS` equal buckets lies: where `locate` starts."""
+    ends = jnp.linspace(edges[0], edges[-1], BUCKETS + 1)
+    panels = jnp.searchsorted(edges, ends, side="right", method="sort").astype(jnp.int32) - 1
+    # a bucket's end may be rounded past the edge that it stands on
+    panels = jnp.clip(panels, 0, len(edges) - 2)
+    return jnp.concatenate([jnp.zeros(1, jnp.int32), panels[1:-1], jnp.full(1, len(edges) - 2, jnp.int32)])
+
+
+def locate(edges: Array, starts: Array, z: Array) -> tuple[Array, Array]:
     """Panel that z lies in, and its place s in [-1, 1] there; the ends for z outside the panels."""
-    index = jnp.clip(jnp.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
     inside = jnp.clip(z, edges[0], edges[-1])
+    fixed, ends = jax.lax.stop_gradient(inside), jax.lax.stop_gradient(edges)
+    share = (fixed - ends[0]) / (ends[-1] - ends[0])
+    bucket = jnp.clip((share * BUCKETS).astype(jnp.int32), 0, BUCKETS - 1)
+    low, high = starts[jnp.maximum(bucket - 1, 0)], starts[jnp.minimum(bucket + 2, BUCKETS)]
+
+    def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = (low + high + 1) // 2
+        above = fixed >= ends[middle]
+        return jnp.where(above, middle, low), jnp.where(above, high, jnp.maximum(middle - 1, low))
+
+    index, _ = jax.lax.while_loop(lambda bracket: jnp.any(bracket[0] < bracket[1]), halve, (low, high))
     return index, 2 * (inside - edges[index]) / (edges[index + 1] - edges[index]) - 1
 
 

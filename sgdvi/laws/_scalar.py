@@ -4,28 +4,41 @@ Leaves of `Parameters`, densities and tables have the shape (B,) in front, value
 ``jax.enable_x64(True)``.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from sgdvi.laws import _table
-from sgdvi.laws._deep import Deep, deep
-from sgdvi.laws._density import Line, Parameters, Ray, line, ray
-from sgdvi.laws._panels import panel_nodes
+from sgdvi.laws import _summary, _table
+from sgdvi.laws._deep import Deep
+from sgdvi.laws._density import Line, Parameters, Ray
 from sgdvi.laws._table import Table
 
 AnyDensity = Line | Ray | Deep
+# Larger batches are computed in pieces, so that nodes and series of all laws need not be in memory at once.
+_PIECE = 512
+# A mass below this is read off the density itself, where the table's has lost relative accuracy.
+_RARE = 1e-11
 
 
-def build(parameters: Parameters, depth: int) -> tuple[AnyDensity, Table]:
-    """Density and table of B laws of one depth."""
-    make = (line, ray, deep)[min(depth, 2)]
-    density = _BUILD[make](parameters)
-    return density, _tables(density)
+@partial(jax.jit, static_argnames="make")
+def prepare(make: Callable[..., AnyDensity], *arguments: Any) -> tuple[AnyDensity, Array]:
+    """Densities of B laws and the logs of their integrals over z."""
+
+    def one(*arguments: Any) -> tuple[AnyDensity, Array]:
+        density = make(*arguments)
+        return density, _table.integrate(density).log_norm
+
+    return _each(one, *arguments)
 
 
-_BUILD = {make: jax.jit(jax.vmap(make)) for make in (line, ray, deep)}
-_tables = jax.jit(jax.vmap(_table.build))
+@jax.jit
+def tabulate(density: AnyDensity) -> Table:
+    """Tables of B laws."""
+    return _each(lambda density: _table.tabulate(_table.integrate(density)), density)
 
 
 @jax.jit
@@ -34,76 +47,118 @@ def log_prob(density: AnyDensity, log_norm: Array, v: Array) -> Array:
 
     def one(density: AnyDensity, log_norm: Array, v: Array) -> Array:
         inside = _inside(density, v)
-        z = density.to_z(jnp.where(inside, v, 1.0))
-        value = density.log_density(z) - density.log_jacobian(z) - log_norm
+        value = density.log_density_at(jnp.where(inside, v, 1.0)) - log_norm
         return jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
 
-    return jax.vmap(one)(density, log_norm, v)
+    return _each(one, density, log_norm, v)
 
 
 @jax.jit
-def cdf(density: AnyDensity, table: Table, v: Array) -> Array:
-    """Mass at or below v."""
+def score(density: AnyDensity, v: Array) -> Array:
+    """Derivative of `log_prob`; nan outside the support."""
 
-    def one(density: AnyDensity, table: Table, v: Array) -> Array:
+    def one(density: AnyDensity, v: Array) -> Array:
         inside = _inside(density, v)
-        value = _table.cdf(table, density.to_z(jnp.where(inside, v, 1.0)))
-        outside = jnp.where(jnp.isnan(v), jnp.nan, jnp.where(v > 0, 1.0, 0.0))
-        return jnp.where(inside, value, outside)
+        inside = inside & jnp.isfinite(density.log_density_at(jnp.where(inside, v, 1.0)))
+        return jnp.where(inside, density.score(jnp.where(inside, v, 1.0)), jnp.nan)
 
-    return jax.vmap(one)(density, table, v)
+    return _each(one, density, v)
 
 
 @jax.jit
-def quantile(density: AnyDensity, table: Table, q: Array) -> tuple[Array, Array]:
-    """Quantile v of q, and the logarithm of dv/dz there, which is log v at depth >= 1."""
+def cdf(density: AnyDensity, table: Table, v: Array) -> tuple[Array, Array]:
+    """Mass at or below v, and above it."""
 
-    def one(density: AnyDensity, table: Table, q: Array) -> tuple[Array, Array]:
-        z = _table.icdf(table, q)
+    def one(density: AnyDensity, table: Table, v: Array) -> tuple[Array, Array]:
+        inside = _inside(density, v)
+        below, above = _table.masses_about(table, density.to_z(jnp.where(inside, v, 1.0)))
+        at_end = jnp.where(jnp.isnan(v), jnp.nan, jnp.where(v > 0, 1.0, 0.0))
+        return jnp.where(inside, below, at_end), jnp.where(inside, above, 1 - at_end)
+
+    return _each(one, density, table, v)
+
+
+@partial(jax.jit, static_argnames="side")
+def log_tail(density: AnyDensity, log_norm: Array, table: Table, v: Array, side: int) -> Array:
+    """Log of the mass at or below v (side -1) or above it (side 1)."""
+
+    def one(density: AnyDensity, log_norm: Array, table: Table, v: Array) -> Array:
+        inside = _inside(density, v)
+        z = density.to_z(jnp.where(inside, v, 1.0))
+        mass = _table.masses_about(table, z)[(side + 1) // 2]
+        far = _summary.log_tail(density, log_norm, z, side)
+        near = (mass > _RARE) | jnp.isnan(far)
+        value = jnp.where(near, jnp.log(jnp.where(mass > 0, mass, 1.0)), far)
+        value = jnp.where(near & ~(mass > 0), -jnp.inf, value)
+        at_end = jnp.where(jnp.isnan(v), jnp.nan, jnp.where((v > 0) == (side < 0), 0.0, -jnp.inf))
+        return jnp.where(inside, value, at_end)
+
+    return _each(one, density, log_norm, table, v)
+
+
+@jax.jit
+def quantile(density: AnyDensity, table: Table, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Point v with these masses on its two sides, and the log of dv/dz there, which is log v at depth >= 1."""
+
+    def one(density: AnyDensity, table: Table, lower: Array, upper: Array) -> tuple[Array, Array]:
+        z = _table.icdf(table, lower, upper)
         return density.to_v(z), density.log_jacobian(z)
 
-    return jax.vmap(one)(density, table, q)
+    return _each(one, density, table, lower, upper)
 
 
 @jax.jit
-def mean_variance(parameters: Parameters, density: AnyDensity, table: Table) -> tuple[Array, Array]:
+def mean_variance(parameters: Parameters, density: AnyDensity) -> tuple[Array, Array]:
     """Mean and variance of v: closed at depth 0, by quadrature with analytic tails at depth >= 1."""
     if isinstance(density, Line):
-        return jax.vmap(_line_moments)(parameters)
-    return jax.vmap(_ray_moments)(density, table)
+        return _each(_summary.line_mean_variance, parameters)
+    return _each(lambda density: _summary.mean_variance(density, _table.integrate(density)), density)
 
 
 @jax.jit
-def deep_mode(density: Deep) -> Array:
-    """Mode of v at depth >= 2."""
-    return jax.vmap(Deep.mode)(density)
+def entropy(density: AnyDensity) -> Array:
+    """Differential entropy."""
+    return _each(lambda density: _summary.entropy(density, _table.integrate(density)), density)
 
 
-def _line_moments(p: Parameters) -> tuple[Array, Array]:
-    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
-    mean = p.beta2 / b
-    noise = p.alpha1 * mean**2 - 2 * p.alpha2 * mean + p.alpha3
-    room = b - temperature * p.alpha1
-    variance = jnp.where(room > 0, temperature * noise / jnp.where(room > 0, room, 1.0), jnp.inf)
-    return jnp.where(jnp.isnan(p.temperature), jnp.nan, mean), variance
+@partial(jax.jit, static_argnames="order")
+def line_moment(parameters: Parameters, order: int) -> Array:
+    """Raw moment at depth 0."""
+    return _each(partial(_summary.line_moment, order=order), parameters)
 
 
-def _ray_moments(density: Ray | Deep, table: Table) -> tuple[Array, Array]:
-    last = table.edges[-1]
-    height = jnp.exp(density.log_density(last))
+@jax.jit
+def log_power_mean(density: AnyDensity, order: Array) -> Array:
+    """Log of E[v^order] at depth >= 1."""
+    return _each(lambda density: _summary.log_power_mean(density, _table.integrate(density), order), density)
 
-    def right(power: int) -> Array:
-        return height * jnp.exp(power * last) / (table.right_rate - power)
 
-    nodes, _ = panel_nodes(table.edges)
-    ratio = jnp.exp(nodes)
-    # Mean of exp(z) on the left tail, whose density is exp(rate z).
-    left = jnp.exp(table.edges[0]) * table.left_rate / (1 + table.left_rate)
-    mean = _table.expectation(table, density, ratio, left, right(1))
-    square_right = right(2) - 2 * mean * right(1) + mean**2 * right(0)
-    variance = _table.expectation(table, density, (ratio - mean) ** 2, mean**2 - 2 * mean * left, square_right)
-    v0 = density.to_v(jnp.zeros_like(last))
-    return mean * v0, variance * v0**2
+@jax.jit
+def modes(density: AnyDensity) -> tuple[Array, Array]:
+    """The highest mode, shape (B,), and all of them, shape (B, 2)."""
+    return _each(lambda density: (density.mode(), density.modes()), density)
+
+
+@jax.jit
+def level_at(density: AnyDensity, v: Array) -> Array:
+    """Log density with respect to v at one point for each law, not normalised."""
+    return _each(lambda density, v: density.log_density_at(v), density, v)
+
+
+@jax.jit
+def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array, Array]:
+    """Place of the barrier of a metastable bulk, its height, and the log of the bulk's lifetime."""
+    return _each(_summary.barrier, p, density, log_norm)
+
+
+def _each(function: Callable[..., Any], *trees: Any) -> Any:
+    """Apply a function of one law to B laws."""
+    count = jax.tree.leaves(trees)[0].shape[0]
+    if count == 1:  # without vmap, which would compute both sides of every branch
+        return jax.tree.map(lambda leaf: leaf[None], function(*jax.tree.map(lambda leaf: leaf[0], trees)))
+    if count <= _PIECE:
+        return jax.vmap(function)(*trees)
+    return jax.lax.map(lambda row: function(*row), trees, batch_size=_PIECE)
 
 
 def _inside(density: AnyDensity, v: Array) -> Array:

@@ -1,5 +1,6 @@
 """The stationary law of SGD on its nonzero branch, as a NumPyro distribution."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,20 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpyro.distributions import Distribution, constraints
 
-from sgdvi._check import InputError, message, require, whole
+from sgdvi._check import InputError, message, whole
 from sgdvi.laws import _scalar
-from sgdvi.laws._arrays import flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
-from sgdvi.laws._density import Parameters
-from sgdvi.laws.phases import critical_temperature, law_exists
+from sgdvi.laws._deep import deep
+from sgdvi.laws._density import Parameters, line, ray
+from sgdvi.laws._law import AbstractLaw
+from sgdvi.laws.degenerate import Support, support
+from sgdvi.laws.phases import critical_temperature
 from sgdvi.moments import Moments
 
-# Below this, alpha1 alpha3 - alpha2^2 is rounding: the noise vanishes at some v and the law is of another kind.
-_DEGENERATE = 1e-13
 
-
-class SGDStationary(Distribution):
+class SGDStationary(AbstractLaw):
     r"""Exact stationary law of v under SGD on a diagonal linear network, on one side of zero.
 
     With the per-sample loss :math:`(v x - y)^2 + \gamma\|\theta\|^2`, :math:`g(v) = \alpha_1 v^2 - 2\alpha_2 v +
@@ -53,7 +52,8 @@ class SGDStationary(Distribution):
     width
         Width d >= 1. Depth 0: the regression at d T and gamma/d. Depth 1: the law does not depend on it.
     weight_decay
-        Decay gamma >= 0; broadcasts. At depth 2 and above it must be 0: any decay makes zero attract in the end.
+        Decay gamma >= 0; broadcasts. At depth 2 and above it must be 0 (any decay makes zero attract in the end, see
+        `MetastableLaw`), unless the noise vanishes at a k which SGD crosses upwards only.
     sign
         Branch at depth >= 1: +1 for v > 0, -1 for v < 0.
     validate_args
@@ -68,9 +68,14 @@ class SGDStationary(Distribution):
     Notes
     -----
     Computed in float64 whatever JAX's setting; results have the dtype of the value, or of the parameters where there
-    is none. The normaliser, ``cdf``, ``icdf``, ``mean`` and ``variance`` come from Gauss-Legendre panels to about
-    1e-14; ``log_prob`` uses the closed form, which depth 2 and above lack: there the exponent is integrated on panels
-    too. Gradients flow to the value, temperature, weight decay and moments.
+    is none (float32 values and parameters: exact but for their own rounding, a relative 6e-8 each). The normaliser,
+    ``cdf``, ``icdf``, ``mean`` and ``variance`` come from Gauss-Legendre panels to about 1e-13; ``log_prob`` uses the
+    closed form, which depth 2 and above lack: there the exponent is integrated on panels too. Gradients flow to the
+    value, temperature, weight decay and moments.
+
+    Data with y = k x - c/x in every row (Delta = 0) have no noise at k: their law lies on one side of k, and the
+    formulas are taken to that limit; ``support`` says where. For c = 0 there is no density but the point mass at k.
+    Constant x^2 (alpha1 = 0) is a limit, too: a normal law at depth 0, a gamma law at depth 1.
 
     References
     ----------
@@ -81,14 +86,9 @@ class SGDStationary(Distribution):
     --------
     >>> import sgdvi
     >>> law = sgdvi.SGDStationary(sgdvi.Moments.linear(slope=1.0, noise=1.0), temperature=0.1)
-    >>> round(float(law.mean), 4), law.tail_exponent
+    >>> round(float(law.mean), 4), float(law.tail_exponent)
     (0.8449, 3.5)
     """
-
-    arg_constraints = {"temperature": constraints.positive, "weight_decay": constraints.nonnegative}
-    reparametrized_params = ["temperature", "weight_decay"]
-    pytree_data_fields = ("moments", "temperature", "weight_decay")
-    pytree_aux_fields = ("depth", "width", "sign")
 
     def __init__(
         self,
@@ -101,190 +101,74 @@ class SGDStationary(Distribution):
         sign: int = 1,
         validate_args: bool | None = None,
     ) -> None:
-        self.depth = whole("depth", depth)
-        self.width = whole("width", width, least=1)
-        require(sign in (1, -1), "sign must be 1 (law on v > 0) or -1 (law on v < 0)", sign)
-        require(isinstance(moments, Moments), "moments must be sgdvi.Moments", type(moments).__name__)
-        self.sign = int(sign)
-        self.moments = moments
-        self.temperature, self.weight_decay = keep(temperature, moments), keep(weight_decay, moments)
-        if not is_traced(moments, self.temperature, self.weight_decay):
-            self._check_concrete()
-        super().__init__(batch_shape=self._law_shape, validate_args=validate_args)
+        self.depth, self.width = whole("depth", depth), whole("width", width, least=1)
+        super().__init__(moments, temperature, weight_decay=weight_decay, sign=sign, validate_args=validate_args)
 
-    def _check_concrete(self) -> None:
-        temperature, decay = np.asarray(self.temperature), np.asarray(self.weight_decay)
-        require(
-            np.all(temperature > 0) and np.all(np.isfinite(temperature)), "temperature must be above 0", temperature
-        )
-        require(np.all(decay >= 0) and np.all(np.isfinite(decay)), "weight_decay must be at least 0", decay)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.asarray(self.moments.delta) / (
-                np.asarray(self.moments.alpha1) * np.asarray(self.moments.alpha3)
-            )
-        if not np.all(spread > _DEGENERATE):
-            rule = "Delta = alpha1 alpha3 - alpha2^2 must be above 0: SGD needs gradient noise at every v"
-            raise InputError(
-                message(rule, self.moments.delta, "With y = k x exactly, SGD stops at k: there is no law.")
-            )
+    def _check_exists(self) -> None:
+        with jax.enable_x64(True):
+            found = jax.tree.map(np.asarray, _support(self._parameters(self.depth, self.width), self.depth))
+        self._bounds = float(found.lower.min()), float(found.upper.max())
+        if found.proper.all():
+            return
+        heat, decay, beta2 = (np.asarray(leaf) for leaf in (self.temperature, self.weight_decay, self.moments.beta2))
+        side = "v > 0" if self.sign > 0 else "v < 0"
+        if found.fixed.any():
+            point = self.sign * found.point[found.fixed][0]
+            rule = f"SGD needs gradient noise at v = {point:.6g}: the data are fitted exactly there"
+            advice = "There is no density: sgdvi.stationary_law gives the point mass that SGD ends in."
+            raise InputError(message(rule, f"Delta = {_short(np.asarray(self.moments.delta))}", advice))
+        advice = "sgdvi.stationary_law gives the point mass at 0 that SGD ends in."
         critical = np.asarray(critical_temperature(self.moments, self.depth, self.weight_decay, sign=self.sign))
-        if not np.all(temperature < critical):
-            side = "v > 0" if self.sign > 0 else "v < 0"
-            advice = "sgdvi.stationary_law gives the point mass at 0 that SGD ends in."
-            if self.depth > 1 and np.any(decay > 0):
-                rule = "weight_decay must be 0 at depth 2 and above, or SGD ends at 0 at any temperature"
-                raise InputError(message(rule, decay, advice))
-            if np.all(critical == 0):
-                rule = f"beta2 and the weight decay must leave a law on {side}; there is none at any temperature"
-                got = f"beta2 = {self.moments.beta2}, weight_decay = {decay}"
-                if np.all(self.sign * np.asarray(self.moments.beta2) < -decay):
-                    advice = f"The law lives on the other side: sign={-self.sign}."
-                raise InputError(message(rule, got, advice))
-            rule = f"temperature must be below the critical temperature {_short(critical)} for a law on {side}"
-            raise InputError(message(rule, _short(temperature), advice))
+        if self.depth > 1 and np.any(decay > 0):
+            rule = "weight_decay must be 0 at depth 2 and above, or SGD ends at 0 at any temperature"
+            raise InputError(message(rule, decay, f"{advice} sgdvi.MetastableLaw is the bulk that stands before."))
+        if np.all(critical == 0):
+            rule = f"beta2 and the weight decay must leave a law on {side}; there is none at any temperature"
+            if np.all(self.sign * beta2 < -decay):
+                advice = f"The law lives on the other side: sign={-self.sign}."
+            raise InputError(message(rule, f"beta2 = {beta2}, weight_decay = {decay}", advice))
+        rule = f"temperature must be below the critical temperature {_short(critical)} for a law on {side}"
+        raise InputError(message(rule, _short(heat), advice))
 
     @property
-    def support(self) -> constraints.Constraint:
-        """The real line at depth 0, else the half line of the branch."""
+    def _ends(self) -> tuple[float, float]:
+        # Traced parameters have the ends that noisy data have.
+        return self.__dict__.get("_bounds", super()._ends)
+
+    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+        p = _masked(self._parameters(self.depth, self.width), self.depth)
+        return p, *_scalar.prepare((line, ray, deep)[min(self.depth, 2)], p)
+
+    def _tail(self, p: Parameters) -> Any:
         if self.depth == 0:
-            return constraints.real
-        return constraints.positive if self.sign > 0 else constraints.less_than(0.0)
+            decay = p.beta1 + p.weight_decay / p.width
+            return 2 + decay / (p.temperature * p.width * jnp.where(p.alpha1 > 0, p.alpha1, 1.0))
+        bounded = jnp.isfinite(_support(p, self.depth).upper)
+        power = jnp.where(bounded, jnp.inf, 5 - 3 / (self.depth + 1))
+        return jnp.where(jnp.isnan(p.temperature), jnp.nan, power)
 
     @property
-    def tail_exponent(self) -> Any:
-        """Exponent s of the tail p ~ |v|^-s: 5 - 3/(D+1); at depth 0, 2 + (beta1 + gamma)/(T alpha1)."""
-        if self.depth > 0:
-            return 5 - 3 / (self.depth + 1)
-        with jax.enable_x64(True):
-            p = self._parameters()
-            decay = p.beta1 + p.weight_decay / self.width
-            result = (2 + decay / (p.temperature * self.width * p.alpha1)).reshape(self._law_shape)
-        return give_back(result, None, self._leaves)
+    def _left_power(self) -> float:
+        return 3 * self.depth / (self.depth + 1)
 
-    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
-        """Log density at ``value``; -inf outside the support."""
-        del intermediates
-        if self._validate_args:
-            self._validate_sample(value)
-        return self._on_values(
-            lambda density, table, v: _scalar.log_prob(density, table.log_norm, self.sign * v), value
-        )
+    def _left_order(self, p: Parameters) -> Any:
+        if self.depth != 1:
+            return super()._left_order(p)
+        spread = 2 * p.temperature * p.alpha3
+        above = _support(p, self.depth).lower > 0
+        return jnp.where(above | (spread == 0), jnp.inf, (p.beta2 - p.weight_decay) / spread - 0.5)
 
-    def cdf(self, value: ArrayLike) -> Any:
-        """Probability of a draw at or below ``value``."""
 
-        def flipped(density: Any, table: Any, v: Array) -> Array:
-            inner = _scalar.cdf(density, table, self.sign * v)
-            return inner if self.sign > 0 else 1 - inner
+@partial(jax.jit, static_argnames="depth")
+def _support(p: Parameters, depth: int) -> Support:
+    data = Moments.tree_unflatten(None, tuple(p[:5]))
+    return support(data, p.temperature, depth, p.width, p.weight_decay)
 
-        return self._on_values(flipped, value)
 
-    def icdf(self, q: ArrayLike) -> Any:
-        """Quantile of ``q``; nan outside [0, 1]. Near Tc low quantiles underflow: see `log_icdf`."""
-        return self._on_values(lambda density, table, q: self.sign * self._quantile(density, table, q)[0], q)
-
-    def log_icdf(self, q: ArrayLike) -> Any:
-        """Logarithm of the quantile's distance from zero, log |icdf(q)|, where the quantile itself underflows.
-
-        Raises
-        ------
-        InputError
-            At depth 0, where the law is on the whole line.
-        """
-        require(self.depth > 0, "log_icdf needs a law on one side of zero", "depth 0", "Use icdf.")
-        # dv/dz = v at depth >= 1, so the Jacobian's logarithm is log v.
-        return self._on_values(lambda density, table, q: self._quantile(density, table, q)[1], q)
-
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Independent draws by inversion, differentiable in the parameters.
-
-        Draws below the smallest normal number of the dtype (near Tc) are returned as that number.
-        """
-        dtype = jax.dtypes.canonicalize_dtype(np.float64)
-        with jax.enable_x64(True):
-            levels = uniform(key, tuple(sample_shape) + self._law_shape)
-            draws = self._float64(lambda density, table, q: self._quantile(density, table, q)[0], levels)
-            if self.depth > 0:
-                draws = jnp.maximum(draws, float(jnp.finfo(dtype).tiny))
-            return jax.lax.convert_element_type(self.sign * draws, dtype)
-
-    @property
-    def mean(self) -> Any:
-        """Mean of v; exists at every depth and temperature."""
-        return self._summary(lambda mean, variance: self.sign * mean)
-
-    @property
-    def variance(self) -> Any:
-        """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1, finite at depth >= 1."""
-        return self._summary(lambda mean, variance: variance)
-
-    @property
-    def mode(self) -> Any:
-        """Where the density is largest: 0 where it diverges there (regime II), as `phase` tells."""
-        with jax.enable_x64(True):
-            p = self._parameters()
-            if self.depth == 0:
-                temperature, b = p.temperature * self.width, p.beta1 + p.weight_decay / self.width
-                value = (p.beta2 + 2 * temperature * p.alpha2) / (b + 2 * temperature * p.alpha1)
-            elif self.depth > 1:
-                value = self.sign * _scalar.deep_mode(self._built()[0])
-            else:
-                linear = p.beta1 - 10 * p.alpha2 * p.temperature
-                constant = jnp.maximum(p.beta2 - p.weight_decay - 3 * p.alpha3 * p.temperature, 0.0)
-                root = jnp.sqrt(linear**2 + 28 * p.alpha1 * p.temperature * constant)
-                stable = 2 * constant / jnp.where(linear > 0, linear + root, 1.0)
-                value = jnp.where(linear > 0, stable, (root - linear) / (14 * p.alpha1 * p.temperature))
-                value = self.sign * jnp.where(constant > 0, value, 0.0)
-            value = value.reshape(self._law_shape)
-        return give_back(value, None, self._leaves)
-
-    @property
-    def _leaves(self) -> tuple[Any, ...]:
-        return self.moments, self.temperature, self.weight_decay
-
-    @property
-    def _law_shape(self) -> tuple[int, ...]:
-        # From the leaves, not from batch_shape: under vmap the leaves have lost an axis that batch_shape still has.
-        return np.broadcast_shapes(self.moments.batch_shape, np.shape(self.temperature), np.shape(self.weight_decay))
-
-    def _parameters(self) -> Parameters:
-        """Parameters of the B laws, float64, mirrored for v < 0; temperature nan where there is no law."""
-        data = self.moments if self.sign > 0 else self.moments.mirror()
-        leaves = [
-            to_float64(leaf)
-            for leaf in jax.tree.leaves((data, self.temperature, self.weight_decay, self.width, self.depth))
-        ]
-        p = Parameters(*(jnp.broadcast_to(leaf, self._law_shape).reshape(-1) for leaf in leaves))
-        exists = law_exists(self.depth, p.alpha3, p.beta2, p.weight_decay, p.temperature)
-        return p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
-
-    def _built(self) -> tuple[Any, Any]:
-        """Density and table of the laws, made once where the parameters are concrete."""
-        cached = self.__dict__.get("_cache")
-        if cached is None:
-            with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-                cached = _scalar.build(self._parameters(), self.depth)
-            if not is_traced(cached):
-                self._cache = cached
-        return cached
-
-    def _quantile(self, density: Any, table: Any, q: Array) -> tuple[Array, Array]:
-        return _scalar.quantile(density, table, q if self.sign > 0 else 1 - q)
-
-    def _float64(self, function: Any, value: Any) -> Array:
-        flat, shape = flatten_batch(to_float64(value), self._law_shape)
-        return restore_batch(function(*self._built(), flat), shape)
-
-    def _on_values(self, function: Any, value: Any) -> Any:
-        with jax.enable_x64(True):
-            result = self._float64(function, value)
-        return give_back(result, value, self._leaves)
-
-    def _summary(self, choose: Any) -> Any:
-        with jax.enable_x64(True):
-            result = choose(*_scalar.mean_variance(self._parameters(), *self._built()))
-            result = result.reshape(self._law_shape)
-        return give_back(result, None, self._leaves)
+@partial(jax.jit, static_argnames="depth")
+def _masked(p: Parameters, depth: int) -> Parameters:
+    """Temperature nan where there is no law."""
+    return p._replace(temperature=jnp.where(_support(p, depth).proper, p.temperature, jnp.nan))
 
 
 def _short(values: np.ndarray) -> str:

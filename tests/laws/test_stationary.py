@@ -469,7 +469,7 @@ def test_temperature_as_a_latent_site(x64):
         ({"depth": 2, "weight_decay": 0.1}, "weight_decay must be 0 at depth 2"),
         ({"depth": 2, "sign": -1}, "none at any temperature"),
         ({"width": 0}, "width must be a whole number of at least 1"),
-        ({"moments": Moments(2.0, 2.0, 2.0, 1.0, 1.0)}, "Delta .* must be above 0"),
+        ({"moments": Moments(2.0, 2.0, 2.0, 1.0, 1.0)}, "fitted exactly there; got Delta = 0.*point mass"),
         ({"moments": (2.0, 2.0, 3.0, 1.0, 1.0)}, "must be sgdvi.Moments; got tuple"),
     ],
 )

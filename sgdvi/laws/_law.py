@@ -1,0 +1,299 @@
+"""What the exact laws on one side of zero share: a NumPyro distribution on top of a density in z."""
+
+from abc import abstractmethod
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpyro.distributions import Distribution, constraints
+
+from sgdvi._check import require
+from sgdvi.laws import _scalar
+from sgdvi.laws._arrays import flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
+from sgdvi.laws._density import Parameters
+from sgdvi.laws._table import Table
+from sgdvi.laws.degenerate import interpolation
+from sgdvi.moments import Moments
+
+
+class AbstractLaw(Distribution):
+    """A law of v on one branch; a final class says which density, and where it exists.
+
+    Results are computed in float64 and cast to the dtype of the value, or of the parameters where there is none.
+    """
+
+    arg_constraints = {"temperature": constraints.positive, "weight_decay": constraints.nonnegative}
+    reparametrized_params = ["temperature", "weight_decay"]
+    pytree_data_fields: tuple[str, ...] = ("moments", "temperature", "weight_decay")
+    pytree_aux_fields: tuple[str, ...] = ("depth", "width", "sign")
+
+    depth: int
+    width: int
+
+    def __init__(
+        self,
+        moments: Moments,
+        temperature: ArrayLike,
+        *,
+        weight_decay: ArrayLike = 0.0,
+        sign: int = 1,
+        validate_args: bool | None = None,
+    ) -> None:
+        require(sign in (1, -1), "sign must be 1 (law on v > 0) or -1 (law on v < 0)", sign)
+        require(isinstance(moments, Moments), "moments must be sgdvi.Moments", type(moments).__name__)
+        self.sign = int(sign)
+        self.moments = moments
+        self.temperature, self.weight_decay = keep(temperature, moments), keep(weight_decay, moments)
+        if not is_traced(*self._leaves):
+            heat, decay = np.asarray(self.temperature), np.asarray(self.weight_decay)
+            require(np.all(heat > 0) and np.all(np.isfinite(heat)), "temperature must be above 0", heat)
+            require(np.all(decay >= 0) and np.all(np.isfinite(decay)), "weight_decay must be at least 0", decay)
+            self._check_exists()
+        super().__init__(batch_shape=self._law_shape, validate_args=validate_args)
+
+    @abstractmethod
+    def _check_exists(self) -> None:
+        """Raise an `InputError` where concrete parameters have no law on this branch."""
+
+    @abstractmethod
+    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+        """Parameters, densities and log normalisers of the B laws; nan where there is none."""
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The real line at depth 0, else the half line of the branch; less where the noise vanishes at some v."""
+        lower, upper = self._ends
+        if np.isinf(lower) and np.isinf(upper):
+            return constraints.real
+        if self.sign < 0:
+            lower, upper = -upper, -lower
+        if np.isinf(upper):
+            return constraints.positive if lower == 0 else constraints.greater_than(lower)
+        return constraints.less_than(upper) if np.isinf(lower) else constraints.interval(lower, upper)
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        return (-np.inf, np.inf) if self.depth == 0 else (0.0, np.inf)
+
+    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
+        """Log density at ``value``; -inf outside the support."""
+        del intermediates
+        if self._validate_args:
+            self._validate_sample(value)
+        return self._on_values(lambda built, v: _scalar.log_prob(*built[1:], self.sign * v), value)
+
+    def score(self, value: ArrayLike) -> Any:
+        """Derivative of the log density with respect to ``value``; nan outside the support."""
+        return self._on_values(lambda built, v: self.sign * _scalar.score(built[1], self.sign * v), value)
+
+    def cdf(self, value: ArrayLike) -> Any:
+        """Probability of a draw at or below ``value``."""
+        side = 0 if self.sign > 0 else 1
+        return self._on_values(lambda built, v: _scalar.cdf(built[1], self._table(), self.sign * v)[side], value)
+
+    def log_cdf(self, value: ArrayLike) -> Any:
+        """Log of the probability of a draw at or below ``value``, also where that probability underflows."""
+        return self._log_tail(value, -1)
+
+    def log_survival(self, value: ArrayLike) -> Any:
+        """Log of the probability of a draw above ``value``, also where that probability underflows."""
+        return self._log_tail(value, 1)
+
+    def icdf(self, q: ArrayLike) -> Any:
+        """Quantile of ``q``; nan outside [0, 1]. Near Tc low quantiles underflow: see `log_icdf`."""
+        return self._on_values(lambda built, q: self.sign * self._quantile(built[1], q)[0], q)
+
+    def log_icdf(self, q: ArrayLike) -> Any:
+        """Logarithm of the quantile's distance from zero, log |icdf(q)|, where the quantile itself underflows.
+
+        Raises
+        ------
+        InputError
+            At depth 0, where the law is on the whole line.
+        """
+        require(self.depth > 0, "log_icdf needs a law on one side of zero", "depth 0", "Use icdf.")
+        # dv/dz = v at depth >= 1, so the Jacobian's logarithm is log v.
+        return self._on_values(lambda built, q: self._quantile(built[1], q)[1], q)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Independent draws by inversion, differentiable in the parameters.
+
+        Draws below the smallest normal number of the dtype (near Tc) are returned as that number.
+        """
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
+        with jax.enable_x64(True):
+            levels = uniform(key, tuple(sample_shape) + self._law_shape)
+            draws = self._float64(lambda built, q: self._quantile(built[1], q)[0], levels)
+            if self.depth > 0:
+                draws = jnp.maximum(draws, float(jnp.finfo(dtype).tiny))
+            return jax.lax.convert_element_type(self.sign * draws, dtype)
+
+    @property
+    def log_normalizer(self) -> Any:
+        r"""Log of Z in :math:`p(v) = |v|^{-3D/(D+1)} g(v)^{-1} e^{-\Phi(v)}/Z`.
+
+        :math:`\Phi` is the integral of the flow's drift over its noise, as in the formula for d log p/dv, from the
+        least-squares slope :math:`v^* = \beta_2/\beta_1`, where it is zero.
+        """
+
+        def value(built: Any) -> Array:
+            p, density, log_norm = built
+            center = p.beta2 / p.beta1
+            noise = p.alpha3 + center * (p.alpha1 * center - 2 * p.alpha2)
+            powers = self._left_power * jnp.log(jnp.abs(center)) if self.depth else 0.0
+            return log_norm - _scalar.level_at(density, center) - powers - jnp.log(noise)
+
+        return self._on_laws(value)
+
+    @property
+    def mean(self) -> Any:
+        """Mean of v; exists at every depth and temperature."""
+        return self._on_laws(lambda built: self.sign * _scalar.mean_variance(*built[:2])[0])
+
+    @property
+    def variance(self) -> Any:
+        """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1, finite at depth >= 1."""
+        return self._on_laws(lambda built: _scalar.mean_variance(*built[:2])[1])
+
+    def moment(self, order: float) -> Any:
+        """Raw moment E[v^order].
+
+        Parameters
+        ----------
+        order
+            Depth 0: a whole number. Depth >= 1: any number; on v < 0 a whole one.
+
+        Returns
+        -------
+        array
+            By rule where the moment does not exist: infinite where the integral diverges with one sign, nan where it
+            is the difference of two infinities (depth 0, odd order). It exists for order < `tail_exponent` - 1.
+
+        Raises
+        ------
+        InputError
+            For an order that is not finite, or not whole where it has to be.
+        """
+        require(isinstance(order, int | float) and np.isfinite(order), "order must be a finite number", order)
+        is_whole = float(order).is_integer()
+        rule = "order must be a whole number of at least 0 at depth 0"
+        require(self.depth > 0 or (is_whole and order >= 0), rule, order)
+        require(self.sign > 0 or is_whole, "order must be a whole number on v < 0", order)
+        if self.depth == 0:
+            return self._on_laws(lambda built: _scalar.line_moment(built[0], int(order)))
+
+        def value(built: Any) -> Array:
+            p = built[0]
+            exists = order < jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf) - 1
+            exists = exists & (order > -self._left_order(p))
+            power = jnp.exp(_scalar.log_power_mean(built[1], jnp.where(exists, float(order), 0.0)))
+            return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, jnp.inf)
+
+        return self._on_laws(value)
+
+    def entropy(self) -> Any:
+        """Differential entropy -E[log p(v)] in nats."""
+        return self._on_laws(lambda built: _scalar.entropy(built[1]))
+
+    @property
+    def mode(self) -> Any:
+        """Where the density is largest: 0 where it diverges there (regime II), as `phase` tells."""
+        return self._on_laws(lambda built: self.sign * _scalar.modes(built[1])[0])
+
+    @property
+    def modes(self) -> Any:
+        """All maxima of the density by their size, on a last axis of length 2 that is filled up with nan."""
+        with jax.enable_x64(True):
+            result = (self.sign * _scalar.modes(self._built()[1])[1]).reshape(*self._law_shape, 2)
+        return give_back(result, None, self._leaves)
+
+    @property
+    def tail_exponent(self) -> Any:
+        """Exponent s of the tail, density ~ size^-s; infinite where the tail falls faster than a power (alpha1 = 0)."""
+        return self._on_laws(lambda built: jnp.where(built[0].alpha1 > 0, self._tail(built[0]), jnp.inf))
+
+    @abstractmethod
+    def _tail(self, p: Parameters) -> Any:
+        """Tail exponent where alpha1 > 0."""
+
+    @property
+    @abstractmethod
+    def _left_power(self) -> float:
+        """The exponent 3D/n of 1/v in the density."""
+
+    def _left_order(self, p: Parameters) -> Any:
+        """Moments of this negative order and below are infinite."""
+        return jnp.inf * p.beta1
+
+    @property
+    def _leaves(self) -> tuple[Any, ...]:
+        return self.moments, self.temperature, self.weight_decay
+
+    @property
+    def _law_shape(self) -> tuple[int, ...]:
+        # From the leaves, not from batch_shape: under vmap the leaves have lost an axis that batch_shape still has.
+        moments, *rest = self._leaves
+        return np.broadcast_shapes(moments.batch_shape, *(np.shape(leaf) for leaf in rest))
+
+    def _parameters(self, depth: float, width: Any) -> Parameters:
+        """Parameters of the B laws, float64, mirrored for v < 0."""
+        leaves = (self.moments, self.temperature, self.weight_decay, float(width), float(depth))
+        return _collect(leaves, self.sign, self._law_shape)
+
+    def _built(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+        """What `_prepare` returns, made once where the parameters are concrete."""
+        return self._kept("_density", self._prepare)
+
+    def _table(self) -> Table:
+        return self._kept("_tables", lambda: _scalar.tabulate(self._built()[1]))
+
+    def _kept(self, name: str, make: Any) -> Any:
+        kept = self.__dict__.get(name)
+        if kept is None:
+            with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+                kept = make()
+            if not is_traced(kept):
+                self.__dict__[name] = kept
+        return kept
+
+    def _quantile(self, density: _scalar.AnyDensity, q: Array) -> tuple[Array, Array]:
+        masses = (q, 1 - q) if self.sign > 0 else (1 - q, q)
+        return _scalar.quantile(density, self._table(), *masses)
+
+    def _log_tail(self, value: ArrayLike, side: int) -> Any:
+        def tail(built: Any, v: Array) -> Array:
+            return _scalar.log_tail(*built[1:], self._table(), self.sign * v, side * self.sign)
+
+        return self._on_values(tail, value)
+
+    def _float64(self, function: Any, value: Any) -> Array:
+        flat, shape = flatten_batch(to_float64(value), self._law_shape)
+        return restore_batch(function(self._built(), flat), shape)
+
+    def _on_values(self, function: Any, value: Any) -> Any:
+        with jax.enable_x64(True):
+            result = self._float64(function, value)
+        return give_back(result, value, self._leaves)
+
+    def _on_laws(self, function: Any) -> Any:
+        with jax.enable_x64(True):
+            result = function(self._built()).reshape(self._law_shape)
+        return give_back(result, None, self._leaves)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _collect(leaves: Any, sign: int, shape: tuple[int, ...]) -> Parameters:
+    a1, a2, a3, b1, b2, *rest = (
+        jnp.broadcast_to(to_float64(leaf), shape).reshape(-1) for leaf in jax.tree.leaves(leaves)
+    )
+    data = Moments.tree_unflatten(None, (a1, sign * a2, a3, b1, sign * b2))
+    found = interpolation(data)
+    # A variance that is rounding of data which are the same in every row is none.
+    shared, same = found.holds & (found.k == 0), ~found.holds & found.quiet
+    a1 = jnp.where(same, 0.0, a1)
+    a2, a3 = (jnp.where(shared | same, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
+    return Parameters(a1, a2, a3, data.beta1, data.beta2, *rest)

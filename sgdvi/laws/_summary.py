@@ -1,0 +1,175 @@
+"""Numbers of one law by quadrature on its panels: mean, variance, moments, entropy, and its far tails."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from sgdvi.laws._deep import Deep
+from sgdvi.laws._density import Density, Parameters, exponential_mass
+from sgdvi.laws._panels import Shape
+from sgdvi.laws._table import Masses, integrate
+
+# Far tails are integrated outward in units of the local decay length: the pieces' ends, and nodes on [0, 1].
+_ENDS = np.concatenate([[0.0], 2.0 ** np.arange(-2, 9.5, 0.5)])
+_BARRIER_PANELS = 512
+_x, _w = np.polynomial.legendre.leggauss(12)
+_PLACES = (_ENDS[:-1, None] + np.diff(_ENDS)[:, None] * (_x + 1) / 2).reshape(-1)
+_SHARES = (np.diff(_ENDS)[:, None] * _w / 2).reshape(-1)
+
+
+def line_mean_variance(p: Parameters) -> tuple[Array, Array]:
+    """Mean and variance at depth 0, in closed form."""
+    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
+    mean = p.beta2 / b
+    noise = p.alpha1 * mean**2 - 2 * p.alpha2 * mean + p.alpha3
+    room = b - temperature * p.alpha1
+    variance = jnp.where(room > 0, temperature * noise / jnp.where(room > 0, room, 1.0), jnp.inf)
+    return jnp.where(jnp.isnan(p.temperature), jnp.nan, mean), variance
+
+
+def line_moment(p: Parameters, order: int) -> Array:
+    """Raw moment at depth 0, from b m_k = beta2 m_(k-1) + T (k-1) E[v^(k-2) g]."""
+    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
+    before, moment = jnp.zeros_like(b), jnp.ones_like(b)
+    for k in range(1, order + 1):
+        heat = temperature * (k - 1)
+        room = b - heat * p.alpha1
+        exists = room > 0
+        following = (p.beta2 - 2 * heat * p.alpha2) * moment + heat * p.alpha3 * before
+        # An odd moment beyond the last one that exists is inf - inf.
+        beyond = jnp.inf if k % 2 == 0 else jnp.nan
+        before, moment = moment, jnp.where(exists, following / jnp.where(exists, room, 1.0), beyond)
+    return jnp.where(jnp.isnan(p.temperature), jnp.nan, moment)
+
+
+def mean_variance(density: Density, masses: Masses) -> tuple[Array, Array]:
+    """Mean and variance at depth >= 1, where v = r exp(z), by quadrature with analytic tails."""
+    first, last = masses.edges[0], masses.edges[-1]
+
+    def right(power: int) -> Array:
+        # The window reaches to where this is nothing, unless the tail is a power law, which has room for it.
+        room = masses.right_rate - power
+        share = masses.right * jnp.exp(power * last) * masses.right_rate
+        return jnp.where(room > 0, share / jnp.where(room > 0, room, 1.0), 0.0)
+
+    # Mean of exp(z) on the left tail, whose density is exp(rate z).
+    left = jnp.exp(first) * masses.left_rate / (1 + masses.left_rate)
+    ratio = jnp.exp(masses.nodes)
+    mean = jnp.sum(masses.mass * ratio) + masses.left * left + right(1)
+    outside = masses.left * (mean**2 - 2 * mean * left) + right(2) - 2 * mean * right(1) + mean**2 * right(0)
+    variance = jnp.sum(masses.mass * (ratio - mean) ** 2) + outside
+    r = density.to_v(jnp.zeros_like(last))
+    return mean * r, variance * r**2
+
+
+def entropy(density: Density, masses: Masses) -> Array:
+    """Differential entropy -E[log p(v)] in nats."""
+    first, last = masses.edges[0], masses.edges[-1]
+    inner = jnp.where(masses.mass > 0, masses.level - density.log_jacobian(masses.nodes), 0.0)
+    # On an exponential tail the mean of the log density is its value at the edge, less one; z moves by 1/rate.
+    left = density.log_density(first) - 1 - density.log_jacobian(first) + 1 / masses.left_rate
+    right = density.log_density(last) - 1 - density.log_jacobian(last) - 1 / masses.right_rate
+    tails = _share(masses.left, left) + _share(masses.right, right)
+    return masses.log_norm - jnp.sum(masses.mass * inner) - tails
+
+
+def log_power_mean(density: Any, masses: Masses, order: Array) -> Array:
+    """Log of E[v^order] at depth >= 1: the normaliser of the density times v^order, over the density's own."""
+    tilted = _tilt(density, order)
+    return integrate(tilted).log_norm + tilted.top - masses.log_norm
+
+
+class Tilted(NamedTuple):
+    """A density on v = r exp(z) times v^order, seen from z = shift, where it is ``top`` high."""
+
+    density: Any
+    order: Array
+    shift: Array
+    top: Array
+
+    def log_density(self, z: Array) -> Array:
+        """Log density in z, 0 at z = 0."""
+        return _tilted(self.density, self.order, z + self.shift) - self.top
+
+    def slope(self, z: Array) -> Array:
+        """Its derivative."""
+        return self.density.slope(z + self.shift) + self.order
+
+    def shape(self) -> Shape:
+        """That of the density, moved."""
+        shape = self.density.shape()
+        curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.top),), (jnp.ones_like(self.top),))[1]
+        return Shape(
+            lower=shape.lower - self.shift,
+            upper=shape.upper - self.shift,
+            centre=shape.centre - self.shift,
+            distance=shape.distance,
+            curvature=jnp.maximum(curvature, 0.1 * shape.curvature),
+            growth=0.0,
+        )
+
+    def left_mass(self, z: Array) -> Array:
+        """Integral of the density from -infinity to z, for z at or below ``shape().lower``."""
+        return exponential_mass(self.log_density(z), self.slope(z))
+
+    def left_rate(self, z: Array) -> Array:
+        """Rate at which that integral falls further out."""
+        return self.slope(z)
+
+
+def _tilted(density: Any, order: Array, z: Array) -> Array:
+    return density.log_density(z) + order * density.log_jacobian(z)
+
+
+def _tilt(density: Any, order: Array) -> Tilted:
+    shape = density.shape()
+    width = 1 / jnp.sqrt(shape.curvature)
+    even = jnp.linspace(shape.lower, shape.upper, 256)
+    bulk = width * jnp.sinh(jnp.linspace(-1.0, 1.0, 257) * jnp.arcsinh(60.0 / width))
+    grid = jnp.concatenate([even, jnp.clip(bulk, shape.lower, shape.upper)])
+    level = _tilted(density, order, grid)
+    best = jax.lax.argmax(jnp.where(jnp.isnan(level), -jnp.inf, level), 0, jnp.int32)
+    shift, top = jax.lax.stop_gradient((grid[best], level[best]))
+    return Tilted(density, order, shift, top)
+
+
+def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array, Array]:
+    """Place and height of the barrier before a metastable bulk, and the log of the mean time until it is passed.
+
+    The flow of x = log v has the noise s^2 = 4 T n^2 g (v/d)^(2m). The time from the bulk over the barrier is the
+    bulk's mass times the integral of 2/(s^2 p) below it.
+    """
+    whole = density._replace(floor=jnp.full_like(density.floor, -jnp.inf))
+    edge = density.floor
+    # 1/p falls off below the barrier like a double exponential; above, it is negligible from the maximum on.
+    ends = jnp.linspace(edge - 10 / density.drift.order, 0.0, _BARRIER_PANELS + 1)
+    half = jnp.diff(ends)[:, None] / 2
+    z = ends[:-1, None] + half * (1 + _x)
+    s, v = density.noise.r * jnp.expm1(z), density.to_v(z)
+    log_noise = jnp.log(2 * p.temperature * (p.depth + 1) ** 2 * density.noise.value(s))
+    log_noise = log_noise + 2 * density.drift.order * jnp.log(v / p.width)
+    time = jax.nn.logsumexp(-whole.log_density(z) - log_noise, b=half * _w)
+    return density.to_v(edge), -whole.log_density(edge), log_norm + time
+
+
+def log_tail(density: Density, log_norm: Array, z: Array, side: int) -> Array:
+    """Log of the mass beyond z on one side (-1 below, 1 above), where the density falls outward of z."""
+    rate = -side * density.slope(z)
+    length = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), jnp.nan)
+    here = density.log_density(z)
+
+    # A loop, as many copies of the density would take long to compile.
+    def add(total: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
+        level = density.log_density(z + side * node[0] * length) - here
+        # Beyond the largest number there is nothing to add.
+        return total + node[1] * jnp.where(jnp.isnan(level), 0.0, jnp.exp(level)), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(z), (jnp.asarray(_PLACES), jnp.asarray(_SHARES)))
+    return here - log_norm + jnp.log(total * length)
+
+
+def _share(mass: Array, value: Array) -> Array:
+    return jnp.where(mass > 0, mass * jnp.where(mass > 0, value, 0.0), 0.0)

@@ -1,0 +1,79 @@
+"""The stationary law of an infinitely deep network of fixed width over depth."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from sgdvi._check import InputError, message, positive
+from sgdvi.laws import _scalar
+from sgdvi.laws._deep import infinitely_deep
+from sgdvi.laws._density import Parameters
+from sgdvi.laws._law import AbstractLaw
+from sgdvi.moments import Moments
+
+
+class InfiniteDepthLaw(AbstractLaw):
+    r"""Stationary law of v as depth and width go to infinity with width/depth = r fixed, without weight decay.
+
+    .. math:: p(v) \propto v^{-3-k} g^{-1+k/2} \exp\Bigl(-\frac{r}{T}\Bigl(\frac{\beta_2}{\alpha_3 v}
+        + \frac{\alpha_2\alpha_3\beta_1 - 2\alpha_2^2\beta_2 + \alpha_1\alpha_3\beta_2}{\alpha_3^2\sqrt\Delta}
+        A(v)\Bigr)\Bigr), \quad k = \frac{r(\alpha_3\beta_1 - 2\alpha_2\beta_2)}{T\alpha_3^2},
+
+    with A(v) as in `SGDStationary`. Only r/T matters.
+
+    Parameters
+    ----------
+    moments, temperature, sign, validate_args
+        As in `SGDStationary`.
+    ratio
+        Width over depth, r > 0, a number. Networks of finite depth D and width r D approach the law like log(D)/D; with
+        ratio = width**(1 - 2/n)/n, n = D + 1, like 1/D.
+
+    Raises
+    ------
+    InputError
+        For parameters that have no law on this branch: beta2 must be on its side.
+
+    References
+    ----------
+    Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), section IV E.
+    """
+
+    pytree_data_fields = ("moments", "temperature", "weight_decay")
+    pytree_aux_fields = ("ratio", "sign")
+    depth = 2  # what matters of it: the law is on one side of zero, and has the left tail of a deep one
+    width = 1
+
+    def __init__(
+        self,
+        moments: Moments,
+        temperature: ArrayLike,
+        *,
+        ratio: float,
+        sign: int = 1,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.ratio = positive("ratio", ratio)
+        super().__init__(moments, temperature, sign=sign, validate_args=validate_args)
+
+    def _check_exists(self) -> None:
+        drift = self.sign * np.asarray(self.moments.beta2)
+        if not np.all(drift > 0):
+            side = "v > 0" if self.sign > 0 else "v < 0"
+            rule = f"beta2 must leave a law on {side}; there is none at any temperature"
+            advice = f"The law lives on the other side: sign={-self.sign}." if np.all(drift < 0) else ""
+            raise InputError(message(rule, f"beta2 = {self.moments.beta2}", advice))
+
+    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+        p = self._parameters(2, self.ratio)
+        exists = (p.temperature > 0) & (p.beta2 > 0)
+        p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
+        return p, *_scalar.prepare(infinitely_deep, p)
+
+    def _tail(self, p: Parameters) -> Any:
+        return jnp.where(jnp.isnan(p.temperature), jnp.nan, 5.0)
+
+    _left_power = 3.0

@@ -1,0 +1,112 @@
+"""The stationary law at depth 1 with the drift's correction of second order in the learning rate."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from numpyro.distributions import constraints
+
+from sgdvi._check import InputError, message, require
+from sgdvi.laws import _scalar
+from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
+from sgdvi.laws._density import Parameters, corrected_ray
+from sgdvi.laws._law import AbstractLaw
+from sgdvi.laws.degenerate import DELTA_ROUNDING
+from sgdvi.moments import Moments
+
+
+class SecondOrderLaw(AbstractLaw):
+    r"""Stationary law at depth 1 with a drift that is right to second order in the learning rate.
+
+    Backward error analysis adds :math:`-(\eta/4)\nabla\|\nabla L\|^2` to the drift, so with
+    :math:`B = \beta_2 - \gamma` and :math:`\eta = S T`
+
+    .. math:: \frac{d}{dv}\log p = \frac{d}{dv}\log p_1 - \frac{S\,(\beta_1 v - B)(3\beta_1 v - B)}{2 v\,g(v)},
+
+    where :math:`p_1` is `SGDStationary`. The noise stays at first order: the spread can be worse than that of the
+    first-order law. `discrete_law` is exact for a data set.
+
+    Parameters
+    ----------
+    moments, temperature, weight_decay, sign, validate_args
+        As in `SGDStationary`; the noise must not vanish anywhere (Delta > 0).
+    batch_size
+        Batch size S > 0; broadcasts.
+
+    Raises
+    ------
+    InputError
+        For parameters that have no law on this branch: T must be below B/(alpha3 + S B^2).
+
+    References
+    ----------
+    Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), appendix; the factor of the correction is corrected here.
+    """
+
+    arg_constraints = {**AbstractLaw.arg_constraints, "batch_size": constraints.positive}
+    pytree_data_fields = (*AbstractLaw.pytree_data_fields, "batch_size")
+    pytree_aux_fields = ("sign",)
+    depth = 1
+    width = 1
+
+    def __init__(
+        self,
+        moments: Moments,
+        temperature: ArrayLike,
+        *,
+        batch_size: ArrayLike,
+        weight_decay: ArrayLike = 0.0,
+        sign: int = 1,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.batch_size = keep(batch_size, moments)
+        if not is_traced(self.batch_size):
+            size = np.asarray(self.batch_size)
+            require(np.all((size > 0) & np.isfinite(size)), "batch_size must be above 0", size)
+        super().__init__(moments, temperature, weight_decay=weight_decay, sign=sign, validate_args=validate_args)
+
+    @property
+    def critical_temperature(self) -> Any:
+        """Temperature B/(alpha3 + S B^2) at and above which this law collapses to zero; 0 where B <= 0."""
+        with jax.enable_x64(True):
+            p = self._parameters(1, 1)
+            room = jnp.maximum(p.beta2 - p.weight_decay, 0.0)
+            result = (room / (p.alpha3 + self._sizes() * room**2)).reshape(self._law_shape)
+        return give_back(result, None, self._leaves)
+
+    def _check_exists(self) -> None:
+        heat, critical = np.asarray(self.temperature), np.asarray(self.critical_temperature)
+        bound = np.asarray(self.moments.alpha1) * np.asarray(self.moments.alpha3)
+        noisy = np.asarray(self.moments.delta) > DELTA_ROUNDING * bound
+        require(np.all(noisy), "Delta must be above 0: the noise must not vanish", np.asarray(self.moments.delta))
+        if not np.all(heat < critical):
+            side = "v > 0" if self.sign > 0 else "v < 0"
+            rule = f"temperature must be below {np.min(critical):.6g} for a second-order law on {side}"
+            advice = "sgdvi.discrete_threshold tells where SGD itself collapses."
+            raise InputError(message(rule, np.max(heat), advice))
+
+    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+        p, size = self._parameters(1, 1), self._sizes()
+        room = p.beta2 - p.weight_decay
+        exists = (p.temperature > 0) & (p.temperature * (p.alpha3 + size * room**2) < room)
+        p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
+        return p, *_scalar.prepare(corrected_ray, p, size)
+
+    def _tail(self, p: Parameters) -> Any:
+        return 3.5 + 1.5 * self._sizes() * p.beta1**2 / p.alpha1
+
+    _left_power = 1.5
+
+    def _left_order(self, p: Parameters) -> Any:
+        room = p.beta2 - p.weight_decay
+        return room / (2 * p.temperature * p.alpha3) - 0.5 - self._sizes() * room**2 / (2 * p.alpha3)
+
+    @property
+    def _leaves(self) -> tuple[Any, ...]:
+        return self.moments, self.temperature, self.weight_decay, self.batch_size
+
+    def _sizes(self) -> Array:
+        return jnp.broadcast_to(to_float64(self.batch_size), self._law_shape).reshape(-1)
