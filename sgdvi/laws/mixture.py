@@ -11,7 +11,7 @@ from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import require, whole
 from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64, uniform
-from sgdvi.laws.degenerate import interpolation, oriented, support
+from sgdvi.laws.degenerate import oriented, support
 from sgdvi.laws.memory import Start, collapse_mass
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.moments import Moments
@@ -77,11 +77,6 @@ class StationaryLaw(Distribution):
         with jax.enable_x64(True):
             heat, decay = (jnp.broadcast_to(to_float64(leaf), self._law_shape) for leaf in self._leaves[1:])
             data = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, self._law_shape), oriented(self.moments, self.sign))
-            found = interpolation(data)
-            # x y that is the same in every row has a variance of rounding: none.
-            shared = found.holds & (found.k == 0)
-            alpha2, alpha3 = (jnp.where(shared, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
-            data = Moments.tree_unflatten(None, (data.alpha1, alpha2, alpha3, data.beta1, data.beta2))
             proper = support(data, heat, self.depth, self.width, decay).proper
 
             # Any fixed data will do where there is no law; it keeps nan out of the other branch's gradients.
