@@ -37,6 +37,7 @@ def test_the_barrier_is_the_integral_of_the_score():
     assert float(law.barrier) == pytest.approx(level.max(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_lifetime_against_the_flow():
     """First passage of the flow of log v, from the bulk to well beyond the barrier."""
     heat, decay, depth = 0.1, 0.15, 2
