@@ -64,7 +64,7 @@ _CONTENTS = {
     "Result": "sgdvi.experiment",
     "InputError": "sgdvi._check",
 }
-_MODULES = {"zoo", "laws", "samplers", "diagnostics", "plots", "report", "testing"}
+_MODULES = {"zoo", "laws", "samplers", "step_size", "diagnostics", "plots", "report", "testing"}
 
 __all__ = sorted([*_CONTENTS, *_MODULES, "__version__"])
 

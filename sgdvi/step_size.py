@@ -1,0 +1,214 @@
+"""Step sizes at which constant SGD samples a Gaussian posterior, each with what it assumes."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+
+from sgdvi._check import InputError, message, require, whole
+
+Kind = Literal["scalar", "full"]
+_QUADRATIC = "the mean loss is quadratic with this Hessian, and its minimum is the posterior mean"
+_CONSTANT = "the covariance of the per-sample gradients does not change over the posterior"
+_LINEAR = "the per-sample gradients are linear in the parameters, with these Hessians"
+_SMALL = "the step is small against 1/curvature, as it is for batches small against the data"
+
+
+@dataclass(frozen=True, eq=False)
+class StepSize:
+    """A step size and what is expected of it.
+
+    Attributes
+    ----------
+    value
+        Learning rate (float), or the matrix, (D, D), by which the minibatch gradient is multiplied.
+    temperature
+        ``value`` times the variance of a minibatch mean relative to one row: eta / S with replacement.
+    covariance
+        Stationary covariance of the iterates by the rule's own theory, shape (D, D).
+    kl
+        KL divergence of N(0, covariance) from the Gaussian posterior, in nats.
+    assumptions
+        What must hold for the rule to be exact.
+    """
+
+    value: Any
+    temperature: Any
+    covariance: np.ndarray
+    kl: float
+    assumptions: tuple[str, ...]
+
+
+def continuous_time(
+    hessian: Any, noise: Any, *, num_data: int, batch_size: int, replace: bool = True, kind: Kind = "scalar"
+) -> StepSize:
+    r"""Return the optimal constant step of Mandt, Hoffman and Blei (2017), or their optimal preconditioner.
+
+    With A the Hessian, C the noise and c = 1/S, times (N-S)/(N-1) without replacement, SGD is the Ornstein-Uhlenbeck
+    process with :math:`A \Sigma + \Sigma A = \eta c C`. KL to the posterior :math:`N(0, (N A)^{-1})` is least at
+    :math:`\eta = 2 D / (N c \operatorname{Tr} C)`; the matrix :math:`2 (N c C)^{-1}` makes it zero.
+
+    Parameters
+    ----------
+    hessian
+        Hessian of the mean loss (negative log joint / N) at its minimum, (D, D), positive definite.
+    noise
+        Covariance of the per-sample gradients there, (D, D), positive definite.
+    num_data, batch_size, replace
+        N, S, and whether a batch is drawn with replacement.
+    kind
+        "scalar" for a learning rate, "full" for a matrix.
+
+    Raises
+    ------
+    InputError
+        For matrices or sizes that cannot be used, and for a batch without noise.
+    """
+    a, c, share = _checked(hessian, noise, num_data, batch_size, replace, kind)
+    if kind == "full":
+        value: Any = 2 * np.linalg.inv(num_data * share * c)
+        covariance = np.linalg.inv(num_data * a)
+    else:
+        value = 2 * len(a) / (num_data * share * np.trace(c))
+        covariance = scipy.linalg.solve_continuous_lyapunov(a, value * share * c)
+    return _result(value, share, covariance, a, num_data, (_QUADRATIC, _CONSTANT, _SMALL))
+
+
+def discrete_time(
+    hessian: Any,
+    noise: Any,
+    *,
+    num_data: int,
+    batch_size: int,
+    replace: bool = True,
+    kind: Kind = "scalar",
+    sample_hessians: Any = None,
+) -> StepSize:
+    r"""Return the step with the least KL to the posterior when the size of the step counts.
+
+    The iterates have the covariance of `discrete_covariance`. The learning rate is found numerically; the matrix
+    :math:`2 (N c C(\Sigma) + A)^{-1}` at :math:`\Sigma = (N A)^{-1}` solves the Stein equation with KL zero.
+
+    Parameters
+    ----------
+    hessian, noise, num_data, batch_size, replace, kind
+        As in `continuous_time`.
+    sample_hessians
+        Hessians of the rows' losses, (N, D, D), whose mean is ``hessian``: the noise then grows with the distance from
+        the minimum. Without them it is constant.
+
+    Raises
+    ------
+    InputError
+        As in `continuous_time`.
+    """
+    a, c, share = _checked(hessian, noise, num_data, batch_size, replace, kind)
+    spread = _spread(sample_hessians, a)
+    assumptions = (_QUADRATIC, _CONSTANT if sample_hessians is None else _LINEAR)
+    if kind == "full":
+        covariance = np.linalg.inv(num_data * a)
+        grown = c + (spread @ covariance.ravel()).reshape(a.shape)
+        return _result(2 * np.linalg.inv(num_data * share * grown + a), share, covariance, a, num_data, assumptions)
+    sums = np.kron(a, np.eye(len(a))) + np.kron(np.eye(len(a)), a)
+    # the Stein equation is (sums - eta products) vec(Sigma) = eta share vec(C): stable while its left side is positive
+    products = np.kron(a, a) + share * spread
+    limit = 1 / scipy.linalg.eigh(products, sums, eigvals_only=True)[-1]
+
+    def covariance_at(rate: float) -> np.ndarray:
+        return np.linalg.solve(sums - rate * products, rate * share * c.ravel()).reshape(a.shape)
+
+    # discreteness only adds variance, so the best rate lies below both the limit and about the continuous-time one
+    first = 2 * len(a) / (num_data * share * np.trace(c))
+    bounds = (np.log(1e-3 * min(first, limit)), np.log(min(10 * first, (1 - 1e-9) * limit)))
+    found = scipy.optimize.minimize_scalar(
+        lambda log_rate: _kl(covariance_at(np.exp(log_rate)), a, num_data),
+        bounds=bounds,
+        method="bounded",
+        options={"xatol": 1e-8},
+    )
+    rate = float(np.exp(found.x))
+    return _result(rate, share, covariance_at(rate), a, num_data, assumptions)
+
+
+def discrete_covariance(
+    hessian: Any,
+    noise: Any,
+    step: Any,
+    *,
+    num_data: int,
+    batch_size: int,
+    replace: bool = True,
+    sample_hessians: Any = None,
+) -> np.ndarray:
+    r"""Return the stationary covariance of SGD near a minimum at any step size, shape (D, D).
+
+    Solves :math:`\Sigma = (I - H A) \Sigma (I - H A)^T + c H C(\Sigma) H^T` for the step H, a learning rate or a
+    matrix, with :math:`C(\Sigma) = C + E_i[H_i \Sigma H_i] - A \Sigma A` when ``sample_hessians`` are given and C
+    otherwise (Liu, Ziyin and Ueda 2021). Costs D^6. Other arguments as in `discrete_time`.
+
+    Raises
+    ------
+    InputError
+        Also for a step at which the iterates have no finite covariance.
+    """
+    a, c, share = _checked(hessian, noise, num_data, batch_size, replace, "full")
+    step = np.asarray(step, dtype=np.float64)
+    require(step.shape in ((), a.shape), "step must be a number or a matrix like hessian", f"shape {step.shape}")
+    matrix = step * np.eye(len(a)) if step.ndim == 0 else step
+    shrink = np.eye(len(a)) - matrix @ a
+    operator = np.kron(shrink, shrink) + share * np.kron(matrix, matrix) @ _spread(sample_hessians, a)
+    radius = np.max(np.abs(np.linalg.eigvals(operator)))
+    require(radius < 1, "the variance must shrink from step to step", f"factor {radius:.6g}", "Take a smaller step.")
+    forced = share * matrix @ c @ matrix.T
+    return np.linalg.solve(np.eye(len(operator)) - operator, forced.ravel()).reshape(a.shape)
+
+
+def _spread(sample_hessians: Any, a: np.ndarray) -> np.ndarray:
+    """Matrix of Sigma -> E_i[H_i Sigma H_i] - A Sigma A."""
+    size = len(a) ** 2
+    if sample_hessians is None:
+        return np.zeros((size, size))
+    rows = np.asarray(sample_hessians, dtype=np.float64)
+    require(rows.ndim == 3 and rows.shape[1:] == a.shape, "sample_hessians must be (N, D, D)", f"shape {rows.shape}")
+    require(np.allclose(rows.mean(0), a), "the mean of sample_hessians must be hessian", "another matrix")
+    return np.einsum("nij,nkl->ikjl", rows, rows).reshape(size, size) / len(rows) - np.kron(a, a)
+
+
+def _checked(
+    hessian: Any, noise: Any, num_data: int, batch_size: int, replace: bool, kind: str
+) -> tuple[np.ndarray, np.ndarray, float]:
+    a, c = _positive_definite("hessian", hessian), _positive_definite("noise", noise)
+    require(a.shape == c.shape, "hessian and noise must have one shape", f"{a.shape} and {c.shape}")
+    require(kind in ("scalar", "full"), 'kind must be "scalar" or "full"', repr(kind))
+    total, size = whole("num_data", num_data, least=2), whole("batch_size", batch_size, least=1)
+    if replace:
+        return a, c, 1 / size
+    advice = "Draw with replacement or take a smaller batch."
+    require(size < total, f"batch_size must be below num_data = {total} without replacement", size, advice)
+    return a, c, (total - size) / (total - 1) / size
+
+
+def _positive_definite(name: str, value: Any) -> np.ndarray:
+    matrix = np.asarray(value, dtype=np.float64)
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1] and matrix.size > 0
+    require(square, f"{name} must be a square matrix", f"shape {matrix.shape}")
+    usable = np.all(np.isfinite(matrix)) and np.allclose(matrix, matrix.T)
+    require(usable, f"{name} must be finite and symmetric", f"{matrix.tolist()}")
+    least = np.linalg.eigvalsh(matrix)[0]
+    if least <= 0:
+        advice = "Leave out directions that the loss does not see."
+        raise InputError(message(f"{name} must be positive definite", f"an eigenvalue of {least:.3g}", advice))
+    return matrix
+
+
+def _kl(covariance: np.ndarray, a: np.ndarray, num_data: int) -> float:
+    ratio = num_data * a @ covariance
+    return float(0.5 * (np.trace(ratio) - len(a) - np.linalg.slogdet(ratio)[1]))
+
+
+def _result(
+    value: Any, share: float, covariance: np.ndarray, a: np.ndarray, num_data: int, assumptions: tuple[str, ...]
+) -> StepSize:
+    return StepSize(value, value * share, covariance, _kl(covariance, a, num_data), assumptions)
