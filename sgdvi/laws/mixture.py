@@ -182,9 +182,7 @@ class StationaryLaw(Distribution):
 
     @property
     def tail_exponent(self) -> Any:
-        """Exponent of the power-law tail of the density."""
-        if self.depth > 0:
-            return 5 - 3 / (self.depth + 1)
+        """Exponent s of the density's tail, size^-s; infinite where it is bounded or falls faster than a power."""
         with jax.enable_x64(True):
             result = self.law.tail_exponent
         return give_back(result, None, self._leaves)

@@ -139,14 +139,20 @@ def _tail(ax: Axes, laws: Mapping[str, Any]) -> None:
         # The logarithm itself is drawn: a cold law falls below the smallest number before its tail begins.
         height = _log_density(law, _side(law) * grid) / np.log(10)
         exponent = float(law.tail_exponent)
-        label = rf"{name}, tail $v^{{-{exponent:.3g}}}$"
+        power = np.isfinite(exponent)
+        label = rf"{name}, tail $v^{{-{exponent:.3g}}}$" if power else f"{name}, no power-law tail"
         ax.plot(
             grid, np.where(np.isfinite(height), height, np.nan), color=color, linestyle=dashes, label=label, zorder=4
         )
+        seen = height[np.isfinite(height)]
+        tops.append(seen.max())
+        if not power:
+            # A density that ends, or falls like an exponential, would flatten all else.
+            ends.append(max(seen[-1], seen.max() - 20))
+            continue
         # The power law that the density follows in the end, drawn over the last two decades, a little above it.
         far = grid[grid > grid[-1] / 100]
         ax.plot(far, height[-1] + 0.5 - exponent * np.log10(far / far[-1]), color=color, linewidth=0.8, zorder=3)
-        tops.append(height[np.isfinite(height)].max())
         ends.append(height[-1])
     top, bottom = max(tops), min(ends)
     ax.set(xscale="log", ylim=(bottom - 0.1 * (top - bottom), top + 0.1 * (top - bottom)))

@@ -75,6 +75,17 @@ def test_depth_zero_has_no_atom():
         stationary_law(M, 0.1, depth=0, zero_mass=0.1)
 
 
+def test_tail_exponent_is_that_of_the_law():
+    # y = 1.5 x - c/x: for c > 0 the density ends at 1.5, for c < 0 it begins there.
+    x = np.array([1.0, 1.5, 2.0])
+    below, above = (Moments.from_data(x, 1.5 * x - c / x) for c in (0.4, -0.4))
+    law = stationary_law(below, 0.01)
+    assert law.cdf(1.5) == pytest.approx(1)
+    assert law.tail_exponent == np.inf
+    assert stationary_law(above, 0.01).tail_exponent == stationary_law(M, 0.1).tail_exponent == 3.5
+    assert stationary_law(M.mirror(), 0.1, zero_mass=0.3).tail_exponent == 3.5
+
+
 def test_two_points():
     m = Moments.linear(2.0, 0.0)  # y = 2 x
     hot = 2 * float(m.beta2 / m.alpha3)

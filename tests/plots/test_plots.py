@@ -54,6 +54,16 @@ def test_cdf_and_tail(ax):
     assert other.get_xscale() == "log"
 
 
+def test_a_density_that_ends_has_no_power_law_drawn(ax):
+    x = np.array([1.0, 1.5, 2.0])
+    plot_law(stationary_law(Moments.from_data(x, 1.5 * x - 0.4 / x), 0.01), "tail", ax=ax)
+    (line,) = ax.lines
+    assert "no power-law tail" in line.get_label()
+    heights = line.get_ydata()
+    assert np.nanmax(line.get_xdata()[np.isfinite(heights)]) <= 1.5
+    assert -25 < ax.get_ylim()[0] < np.nanmax(heights) < ax.get_ylim()[1]
+
+
 def test_atoms_are_arrows(ax):
     plot_law(stationary_law(M, 0.1, zero_mass=0.25), ax=ax)
     assert "exact law: mass 0.25 at 0" in lines(ax)
