@@ -1,5 +1,7 @@
 """Identities that hold at every step of discrete SGD, to rounding."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ def test_every_charge_of_two_linear_layers(x64: None, batch_size: int, replace: 
     """Q = U^T U - W W^T obeys Q' = (1 - decay)^2 Q + eta^2 (G_U^T G_U - G_W G_W^T), every entry."""
     key = jax.random.key(11)
     sampler = sgdvi.SGD(two_layers, learning_rate=RATE, batch_size=batch_size, replace=replace)
-    tree = sgdvi.sample(sampler, (X, Y), key=key, num_steps=STEPS, init=START, progress=False)
+    tree: Any = sgdvi.sample(sampler, (X, Y), key=key, num_steps=STEPS, init=START, progress=False)
     u, w = (np.concatenate([START[name][None], tree["posterior"][name].values[0]]) for name in ("U", "W"))
     seed = chain_seed(jax.random.fold_in(key, 0))
     rows = np.asarray(batch_indices(seed, jnp.arange(STEPS), N, batch_size, replace))
