@@ -51,6 +51,8 @@ class Thresholds:
     # errors between chains it must be away from 0.
     collapse_fall: float = 3.0
     collapse_errors: float = 4.0
+    # Level of the test that the ranks of simulation-based calibration are uniform.
+    uniformity_level: float = 0.01
     # Quantile of the null distribution of a distance that is used as its null level.
     null_quantile: float = 0.99
 

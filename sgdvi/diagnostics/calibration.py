@@ -1,0 +1,113 @@
+"""Simulation-based calibration: are the ranks of the true values among the posterior draws uniform?"""
+
+from typing import Any
+
+import numpy as np
+from numpy.polynomial import legendre
+from scipy import stats
+
+from sgdvi._check import require, whole
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.words import count, number
+
+# Mean, spread, skewness and tails of the ranks: more terms find finer shapes, and these four with less power.
+_TERMS = 4
+# Below this, the statistic is not yet close to its chi-square law, and no error of interest could be seen.
+_FEWEST = 50
+_SOURCE = "Talts, Betancourt, Simpson, Vehtari, Gelman 2018, arXiv:1804.06788; Neyman 1937 (smooth test)"
+
+
+def sbc(run: str, functional: str, ranks: Any, draws: int, thresholds: Thresholds | None = None) -> Finding:
+    r"""Check that the ranks of simulation-based calibration are uniform.
+
+    If the true value comes from the prior and the data from the model given it, the number of independent
+    posterior draws below the true value is uniform on 0, ..., L (Talts et al. 2018). Neyman's smooth statistic
+    :math:`\sum_{k=1}^K (n^{-1/2} \sum_i \pi_k(r_i))^2`, with the polynomials :math:`\pi_k` that are orthonormal
+    under the uniform law on these whole numbers, then has a chi-square law with K degrees of freedom for large n;
+    K = min(4, L).
+
+    Parameters
+    ----------
+    run, functional
+        Names of the method and of the scalar that was ranked.
+    ranks
+        One rank per simulated data set, shape (n,): whole numbers from 0 to `draws`.
+    draws
+        Number L of posterior draws per simulation. They must be independent: thin a chain first, because
+        autocorrelated draws give ranks that are too often extreme.
+    thresholds
+        Uses `uniformity_level`, the p-value below which the check fails.
+
+    Returns
+    -------
+    Finding
+        ``calibration.sbc`` with the p-value; ``unknown`` with fewer than 50 simulations. The details have the
+        number of simulations and the standardised location and spread of the ranks, which are standard normal
+        for a calibrated method.
+
+    Raises
+    ------
+    InputError
+        If a rank is not a whole number from 0 to `draws`, or the ranks have another shape.
+    """
+    draws = whole("draws", draws, least=1)
+    level = (thresholds or Thresholds()).uniformity_level
+    array = np.asarray(ranks, dtype=np.float64)
+    require(array.ndim == 1, "ranks must be a one-dimensional array", f"shape {array.shape}")
+    good = (array >= 0) & (array <= draws) & (array == np.round(array))
+    require(
+        good.all(),
+        f"ranks must be whole numbers from 0 to {draws}, the number of draws",
+        array[~good][:1],
+        "Count the draws below the true value; leave failed simulations out and say how many.",
+    )
+    size = array.size
+    details: dict[str, float | int | str | bool | None] = {"simulations": size, "draws": draws}
+    p_value, advice = None, ""
+    if size < _FEWEST:
+        status = Status.UNKNOWN
+        meaning = f"{count(size, 'simulation')}: too few to say whether {functional} is calibrated."
+        advice = f"Run at least {_FEWEST} simulations; 200 show a spread that is wrong by a quarter."
+    else:
+        scores = _scores(array.astype(int), draws)
+        p_value = float(stats.chi2.sf(scores @ scores, scores.size))
+        details["location"] = float(scores[0])
+        details["spread"] = float(scores[1]) if scores.size > 1 else None
+        status = Status.PASS if p_value >= level else Status.FAIL
+        meaning = f"The ranks of {functional} over {size:,} simulations are "
+        if status is Status.PASS:
+            meaning += f"as uniform as those of a calibrated method (p = {number(p_value)})."
+        else:
+            meaning += f"not uniform (p = {number(p_value)}): {_shape(scores)}."
+            advice = "Do not use its intervals as they are: correct the draws, or use a calibrated reference."
+    return Finding(
+        check="calibration.sbc",
+        run=run,
+        functional=functional,
+        title="Simulation-based calibration",
+        value=p_value,
+        threshold=level,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source=_SOURCE,
+        details=details,
+    )
+
+
+def _scores(ranks: np.ndarray, draws: int) -> np.ndarray:
+    # Orthonormal on the ranks themselves, not on an interval: no random tie-breaking, right for a single draw too.
+    terms = min(_TERMS, draws)
+    basis, triangle = np.linalg.qr(legendre.legvander(np.linspace(-1, 1, draws + 1), terms))
+    basis *= np.sign(np.diag(triangle)) * np.sqrt(draws + 1)
+    return basis[ranks, 1:].sum(axis=0) / np.sqrt(ranks.size)
+
+
+def _shape(scores: np.ndarray) -> str:
+    worst = int(np.argmax(np.abs(scores)))
+    if worst == 0:
+        return "the draws are too small" if scores[0] > 0 else "the draws are too large"
+    if worst == 1:
+        return "the draws are too narrow" if scores[1] > 0 else "the draws are too wide"
+    return "the shape of the draws is wrong"
