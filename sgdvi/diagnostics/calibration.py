@@ -68,7 +68,9 @@ def sbc(run: str, functional: str, ranks: Any, draws: int, thresholds: Threshold
     if size < _FEWEST:
         status = Status.UNKNOWN
         meaning = f"{count(size, 'simulation')}: too few to say whether {functional} is calibrated."
-        advice = f"Run at least {_FEWEST} simulations; 200 show a spread that is wrong by a quarter."
+        advice = (
+            f"Run at least {_FEWEST} simulations; 200 find a spread that is a quarter too large in two of three cases."
+        )
     else:
         scores = _scores(array.astype(int), draws)
         p_value = float(stats.chi2.sf(scores @ scores, scores.size))
