@@ -22,8 +22,7 @@ from sgdvi.problem import Problem
 from sgdvi.samplers.references.exact import require_proper
 
 if TYPE_CHECKING:
-    from sgdvi._tree import to_jax
-from sgdvi.draws import DataTree
+    from sgdvi.draws import DataTree
 
 _GUIDES: dict[str, type[AutoContinuous]] = {"mean-field": AutoDiagonalNormal, "full-rank": AutoMultivariateNormal}
 # The rate falls by a factor of 1000, so that the noise of the gradient does not stay in the fit.
