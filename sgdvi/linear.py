@@ -10,6 +10,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from sgdvi._batches import noise_share
 from sgdvi._check import finite_vector, positive, require, whole
 from sgdvi.laws import StationaryLaw, critical_temperature, stationary_law
 from sgdvi.moments import Moments
@@ -97,21 +98,13 @@ class LinearNetwork:
     def temperature(self, learning_rate: float, batch_size: int, replace: bool = True) -> float:
         """Temperature of SGD: kappa learning_rate / batch_size, times (N-S)/(N-1) without replacement."""
         rate = self.flow_learning_rate(learning_rate)
-        return rate * self._noise_share(batch_size, replace)
+        return rate * noise_share(self.num_data, batch_size, replace)
 
     def learning_rate(self, temperature: float, batch_size: int, replace: bool = True) -> float:
         """Learning rate of the optimizer at which SGD has this temperature: the inverse of `temperature`."""
-        share = self._noise_share(batch_size, replace)
+        share = noise_share(self.num_data, batch_size, replace)
         require(share > 0, "a batch of all the rows without replacement has no noise", f"batch_size {batch_size}")
         return positive("temperature", temperature) / (self.kappa * share)
-
-    def _noise_share(self, batch_size: int, replace: bool) -> float:
-        size = whole("batch_size", batch_size, least=1)
-        if replace:
-            return 1.0 / size
-        advice = "Draw with replacement or take a smaller batch."
-        require(size <= self.num_data, f"batch_size must be at most N = {self.num_data}", size, advice)
-        return (self.num_data - size) / (self.num_data - 1) / size
 
     @property
     def critical_temperature(self) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
+from sgdvi._batches import noise_share
 from sgdvi._check import InputError, message, require, whole
 
 Kind = Literal["scalar", "full"]
@@ -71,7 +72,7 @@ def continuous_time(
         value: Any = 2 * np.linalg.inv(num_data * share * c)
         covariance = np.linalg.inv(num_data * a)
     else:
-        value = 2 * len(a) / (num_data * share * np.trace(c))
+        value = _continuous_rate(c, num_data, share)
         covariance = scipy.linalg.solve_continuous_lyapunov(a, value * share * c)
     return _result(value, share, covariance, a, num_data, (_QUADRATIC, _CONSTANT, _SMALL))
 
@@ -120,7 +121,7 @@ def discrete_time(
         return np.linalg.solve(sums - rate * products, rate * share * c.ravel()).reshape(a.shape)
 
     # discreteness only adds variance, so the best rate lies below both the limit and about the continuous-time one
-    first = 2 * len(a) / (num_data * share * np.trace(c))
+    first = _continuous_rate(c, num_data, share)
     bounds = (np.log(1e-3 * min(first, limit)), np.log(min(10 * first, (1 - 1e-9) * limit)))
     found = scipy.optimize.minimize_scalar(
         lambda log_rate: _kl(covariance_at(np.exp(log_rate)), a, num_data),
@@ -182,12 +183,14 @@ def _checked(
     a, c = _positive_definite("hessian", hessian), _positive_definite("noise", noise)
     require(a.shape == c.shape, "hessian and noise must have one shape", f"{a.shape} and {c.shape}")
     require(kind in ("scalar", "full"), 'kind must be "scalar" or "full"', repr(kind))
-    total, size = whole("num_data", num_data, least=2), whole("batch_size", batch_size, least=1)
-    if replace:
-        return a, c, 1 / size
-    advice = "Draw with replacement or take a smaller batch."
-    require(size < total, f"batch_size must be below num_data = {total} without replacement", size, advice)
-    return a, c, (total - size) / (total - 1) / size
+    share = noise_share(whole("num_data", num_data, least=2), batch_size, replace)
+    rule = f"batch_size must be below num_data = {num_data} without replacement"
+    require(share > 0, rule, batch_size, "Draw with replacement or take a smaller batch.")
+    return a, c, share
+
+
+def _continuous_rate(c: np.ndarray, num_data: int, share: float) -> float:
+    return float(2 * len(c) / (num_data * share * np.trace(c)))
 
 
 def _positive_definite(name: str, value: Any) -> np.ndarray:

@@ -85,9 +85,8 @@ class Deep(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
-        r = self.noise.r
-        z = log_near_one((v - r) / r, v / r)
-        return self._value(v - r, z) - z - jnp.log(r)
+        z = self.to_z(v)
+        return self._value(v - self.noise.r, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
@@ -100,11 +99,7 @@ class Deep(NamedTuple):
     def modes(self) -> Array:
         """Zeros of the score where it falls: one as a rule, two at the most."""
         reach = 1 + _FAR * self.lengths
-        even = jnp.linspace(jnp.maximum(-reach[0], self.floor), reach[1], 4 * _GRID)
-        centre, distance = singularity(self.noise)
-        near = jnp.linspace(-1.0, 1.0, _GRID)
-        bulk, root = jnp.sinh(16 * near) * 1e-6, centre + distance * jnp.sinh(near * jnp.arcsinh(60.0 / distance))
-        grid = jnp.sort(jnp.concatenate([even, bulk, jnp.clip(root, even[0], even[-1])]))
+        grid = _search_grid(self.noise, jnp.maximum(-reach[0], self.floor), reach[1], 4 * _GRID)
         excess = self.slope(grid) - 1
         falls = (excess[:-1] > 0) & (excess[1:] <= 0) & self.noise.reaches(self.noise.r * jnp.expm1(grid[1:]))
         first = jax.lax.argmax(falls, 0, jnp.int32)
@@ -255,14 +250,7 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     # The slope is in closed form: its zeros are the maxima, its integral on a grid says which is the highest.
     noise = Noise.about(center, p.alpha1, p.alpha2, p.alpha3)
     at_center = jnp.zeros_like(center)
-    hole, distance = singularity(noise)
-    spread = jnp.sinh(jnp.linspace(-1.0, 1.0, _GRID) * jnp.arcsinh(60.0 / distance)) * distance
-    grid = jnp.concatenate([
-        jnp.linspace(lower, upper, 2 * _GRID) - jnp.log(center),
-        jnp.clip(hole + spread, lower - jnp.log(center), upper - jnp.log(center)),
-        jnp.sinh(jnp.linspace(-1.0, 1.0, _GRID) * 16) * 1e-6,
-    ])  # fmt: skip
-    grid = jnp.sort(grid)
+    grid = _search_grid(noise, lower - jnp.log(center), upper - jnp.log(center), 2 * _GRID)
     slopes = _slope(noise, drift, at_center, grid)
     steps = jnp.diff(grid)
     level = jnp.concatenate([jnp.zeros(1), jnp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
@@ -277,6 +265,14 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     floor = jnp.where(drift.decay > 0, jnp.where(jnp.any(rising), barrier, grid[0]) - peak, -jnp.inf)
     log_r = peak + jnp.log(center)
     return log_r, floor, jnp.stack([log_r - lower, upper - log_r])
+
+
+def _search_grid(noise: Noise, low: Array, high: Array, count: int) -> Array:
+    """Grid in log(v/r) on which a change of sign is seen: even, and finer about r and about the root of g."""
+    hole, distance = singularity(noise)
+    near = jnp.linspace(-1.0, 1.0, _GRID)
+    root = jnp.clip(hole + distance * jnp.sinh(near * jnp.arcsinh(60.0 / distance)), low, high)
+    return jnp.sort(jnp.concatenate([jnp.linspace(low, high, count), root, jnp.sinh(16 * near) * 1e-6]))
 
 
 def _root(falling: Any, low: Array, high: Array) -> Array:

@@ -192,9 +192,8 @@ class Ray(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
-        r = self.noise.r
-        z = log_near_one((v - r) / r, v / r)
-        return self._value(v - r, z) - z - jnp.log(r)
+        z = self.to_z(v)
+        return self._value(v - self.noise.r, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
@@ -210,11 +209,8 @@ class Ray(NamedTuple):
         q2, q1 = 3.5 * noise.alpha1 + self._curve, self._linear - 5 * noise.alpha2
         q0 = -1.5 * noise.alpha3 - self.n0
         square = q1**2 + 4 * q2 * q0
-        root = jnp.sqrt(jnp.maximum(square, 0.0))
         there = (square >= 0) & ((q0 > 0) | (q1 < 0))
-        stable = 2 * q0 / jnp.where(q1 > 0, q1 + root, 1.0)
-        larger = jnp.where(q1 > 0, stable, (root - q1) / (2 * jnp.where(q2 > 0, q2, 1.0)))
-        larger = jnp.where(there, larger, jnp.nan)
+        larger = jnp.where(there, _larger_root(q2, q1, q0, jnp.sqrt(jnp.maximum(square, 0.0))), jnp.nan)
         diverges = (self.left_exponent < 1) & noise.reaches(-noise.r)
         return jnp.where(
             diverges, jnp.stack([jnp.zeros_like(q0), larger]), jnp.stack([larger, jnp.full_like(q0, jnp.nan)])
@@ -340,10 +336,7 @@ def _ray(p: Parameters, batch_size: Array | None) -> Ray:
     q2 = 2.5 * p.alpha1 + 1.5 * size * p.beta1**2
     q1 = p.beta1 / heat - 3 * p.alpha2 - 2 * size * p.beta1 * drift
     q0 = drift / heat - p.alpha3 / 2 - size * drift**2 / 2
-    root = jnp.sqrt(q1**2 + 4 * q2 * q0)
-    safe = jnp.where(q1 > 0, q1 + root, 1.0)
-    r = jnp.where(q1 > 0, 2 * q0 / safe, (root - q1) / (2 * jnp.where(q2 > 0, q2, 1.0)))
-    r = jax.lax.stop_gradient(r)
+    r = jax.lax.stop_gradient(_larger_root(q2, q1, q0, jnp.sqrt(q1**2 + 4 * q2 * q0)))
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
     offset = difference_of_products(p.beta1, r, drift, jnp.ones_like(r))
     n0, at_r, n1 = -drift / heat, offset / heat, p.beta1 / heat
@@ -354,6 +347,12 @@ def _ray(p: Parameters, batch_size: Array | None) -> Ray:
     at_r = at_r + batch_size * offset * other / 2
     n1 = n1 + batch_size * p.beta1 * (3 * offset + other) / 2
     return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, 1.5 * batch_size * p.beta1**2)
+
+
+def _larger_root(q2: Array, q1: Array, q0: Array, root: Array) -> Array:
+    """Larger zero of q2 v^2 + q1 v - q0, q2 >= 0, given the root of its discriminant; nothing cancels."""
+    stable = 2 * q0 / jnp.where(q1 > 0, q1 + root, 1.0)
+    return jnp.where(q1 > 0, stable, (root - q1) / (2 * jnp.where(q2 > 0, q2, 1.0)))
 
 
 def singularity(noise: Noise) -> tuple[Array, Array]:

@@ -190,7 +190,7 @@ class AbstractLaw(Distribution):
             p = built[0]
             exists = order < jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf) - 1
             exists = exists & (order > -self._left_order(p))
-            power = jnp.exp(_scalar.log_power_mean(built[1], jnp.where(exists, float(order), 0.0)))
+            power = jnp.exp(_scalar.log_power_mean(*built[1:], jnp.where(exists, float(order), 0.0)))
             return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, jnp.inf)
 
         return self._on_laws(value)
@@ -221,9 +221,14 @@ class AbstractLaw(Distribution):
         """Tail exponent where alpha1 > 0."""
 
     @property
-    @abstractmethod
     def _left_power(self) -> float:
         """The exponent 3D/n of 1/v in the density."""
+        return 3 * self.depth / (self.depth + 1)
+
+    @property
+    def _side(self) -> str:
+        """The branch, for messages."""
+        return "v > 0" if self.sign > 0 else "v < 0"
 
     def _left_order(self, p: Parameters) -> Any:
         """Moments of this negative order and below are infinite."""

@@ -128,9 +128,9 @@ def line_moment(parameters: Parameters, order: int) -> Array:
 
 
 @jax.jit
-def log_power_mean(density: AnyDensity, order: Array) -> Array:
+def log_power_mean(density: AnyDensity, log_norm: Array, order: Array) -> Array:
     """Log of E[v^order] at depth >= 1."""
-    return _each(lambda density: _summary.log_power_mean(density, _table.integrate(density), order), density)
+    return _each(_summary.log_power_mean, density, log_norm, order)
 
 
 @jax.jit

@@ -76,10 +76,10 @@ def entropy(density: Density, masses: Masses) -> Array:
     return masses.log_norm - jnp.sum(masses.mass * inner) - tails
 
 
-def log_power_mean(density: Any, masses: Masses, order: Array) -> Array:
+def log_power_mean(density: Any, log_norm: Array, order: Array) -> Array:
     """Log of E[v^order] at depth >= 1: the normaliser of the density times v^order, over the density's own."""
     tilted = _tilt(density, order)
-    return integrate(tilted).log_norm + tilted.top - masses.log_norm
+    return integrate(tilted).log_norm + tilted.top - log_norm
 
 
 class Tilted(NamedTuple):

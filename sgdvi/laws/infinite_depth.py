@@ -42,7 +42,6 @@ class InfiniteDepthLaw(AbstractLaw):
     Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), section IV E.
     """
 
-    pytree_data_fields = ("moments", "temperature", "weight_decay")
     pytree_aux_fields = ("ratio", "sign")
     depth = 2  # what matters of it: the law is on one side of zero, and has the left tail of a deep one
     width = 1
@@ -62,8 +61,7 @@ class InfiniteDepthLaw(AbstractLaw):
     def _check_exists(self) -> None:
         drift = self.sign * np.asarray(self.moments.beta2)
         if not np.all(drift > 0):
-            side = "v > 0" if self.sign > 0 else "v < 0"
-            rule = f"beta2 must leave a law on {side}; there is none at any temperature"
+            rule = f"beta2 must leave a law on {self._side}; there is none at any temperature"
             advice = f"The law lives on the other side: sign={-self.sign}." if np.all(drift < 0) else ""
             raise InputError(message(rule, f"beta2 = {self.moments.beta2}", advice))
 

@@ -80,8 +80,7 @@ class MetastableLaw(AbstractLaw):
     def _check_exists(self) -> None:
         require(np.all(np.asarray(self.weight_decay) > 0), "weight_decay must be above 0", self.weight_decay)
         drift = self.sign * np.asarray(self.moments.beta2)
-        side = "v > 0" if self.sign > 0 else "v < 0"
-        require(np.all(drift > 0), f"beta2 must leave a bulk on {side}", f"beta2 = {self.moments.beta2}")
+        require(np.all(drift > 0), f"beta2 must leave a bulk on {self._side}", f"beta2 = {self.moments.beta2}")
         if np.any(np.isnan(np.asarray(self._built()[2]))):
             rule = "weight_decay must be small enough for a metastable bulk"
             advice = "Here the density falls all the way from zero: SGD collapses at once."
@@ -95,7 +94,3 @@ class MetastableLaw(AbstractLaw):
 
     def _tail(self, p: Parameters) -> Any:
         return jnp.where(jnp.isnan(p.temperature), jnp.nan, 5 - 3 / (self.depth + 1))
-
-    @property
-    def _left_power(self) -> float:
-        return 3 * self.depth / (self.depth + 1)

@@ -83,8 +83,7 @@ class SecondOrderLaw(AbstractLaw):
         noisy = np.asarray(self.moments.delta) > DELTA_ROUNDING * bound
         require(np.all(noisy), "Delta must be above 0: the noise must not vanish", np.asarray(self.moments.delta))
         if not np.all(heat < critical):
-            side = "v > 0" if self.sign > 0 else "v < 0"
-            rule = f"temperature must be below {np.min(critical):.6g} for a second-order law on {side}"
+            rule = f"temperature must be below {np.min(critical):.6g} for a second-order law on {self._side}"
             advice = "sgdvi.discrete_threshold tells where SGD itself collapses."
             raise InputError(message(rule, np.max(heat), advice))
 
@@ -97,8 +96,6 @@ class SecondOrderLaw(AbstractLaw):
 
     def _tail(self, p: Parameters) -> Any:
         return 3.5 + 1.5 * self._sizes() * p.beta1**2 / p.alpha1
-
-    _left_power = 1.5
 
     def _left_order(self, p: Parameters) -> Any:
         room = p.beta2 - p.weight_decay

@@ -111,7 +111,6 @@ class SGDStationary(AbstractLaw):
         if found.proper.all():
             return
         heat, decay, beta2 = (np.asarray(leaf) for leaf in (self.temperature, self.weight_decay, self.moments.beta2))
-        side = "v > 0" if self.sign > 0 else "v < 0"
         if found.fixed.any():
             point = self.sign * found.point[found.fixed][0]
             rule = f"SGD needs gradient noise at v = {point:.6g}: the data are fitted exactly there"
@@ -123,11 +122,11 @@ class SGDStationary(AbstractLaw):
             rule = "weight_decay must be 0 at depth 2 and above, or SGD ends at 0 at any temperature"
             raise InputError(message(rule, decay, f"{advice} sgdvi.MetastableLaw is the bulk that stands before."))
         if np.all(critical == 0):
-            rule = f"beta2 and the weight decay must leave a law on {side}; there is none at any temperature"
+            rule = f"beta2 and the weight decay must leave a law on {self._side}; there is none at any temperature"
             if np.all(self.sign * beta2 < -decay):
                 advice = f"The law lives on the other side: sign={-self.sign}."
             raise InputError(message(rule, f"beta2 = {beta2}, weight_decay = {decay}", advice))
-        rule = f"temperature must be below the critical temperature {_short(critical)} for a law on {side}"
+        rule = f"temperature must be below the critical temperature {_short(critical)} for a law on {self._side}"
         raise InputError(message(rule, _short(heat), advice))
 
     @property
@@ -146,10 +145,6 @@ class SGDStationary(AbstractLaw):
         bounded = jnp.isfinite(_support(p, self.depth).upper)
         power = jnp.where(bounded, jnp.inf, 5 - 3 / (self.depth + 1))
         return jnp.where(jnp.isnan(p.temperature), jnp.nan, power)
-
-    @property
-    def _left_power(self) -> float:
-        return 3 * self.depth / (self.depth + 1)
 
     def _left_order(self, p: Parameters) -> Any:
         if self.depth != 1:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from numpyro.infer.mcmc import MCMCKernel
 
+from sgdvi._batches import noise_share
 from sgdvi._check import InputError, message, positive, require, whole
 from sgdvi._tree import Arguments, Rows, take
 from sgdvi.samplers.minibatches import check_minibatches
@@ -107,8 +108,7 @@ class SGD(MCMCKernel):
         """
         if self.learning_rate is None:
             return None
-        share = 1.0 if self.replace else (num_data - self.batch_size) / max(num_data - 1, 1)
-        return self.learning_rate / self.batch_size * share
+        return self.learning_rate * noise_share(num_data, self.batch_size, self.replace)
 
     def prepare(self, arguments: Arguments) -> Target:
         """Find rows and plates of the model on these arguments, all rows.
