@@ -20,6 +20,8 @@ _CONTENTS = {
     "stationary_law": "sgdvi.laws",
     "memory": "sgdvi.laws.memory",
     "Memory": "sgdvi.laws.memory",
+    "subnetworks": "sgdvi.laws.subnetworks",
+    "Subnetworks": "sgdvi.laws.subnetworks",
     "MetastableLaw": "sgdvi.laws",
     "InfiniteDepthLaw": "sgdvi.laws",
     "SecondOrderLaw": "sgdvi.laws",
@@ -101,6 +103,8 @@ if TYPE_CHECKING:
     from sgdvi.laws import stationary_law as stationary_law
     from sgdvi.laws.memory import Memory as Memory
     from sgdvi.laws.memory import memory as memory
+    from sgdvi.laws.subnetworks import Subnetworks as Subnetworks
+    from sgdvi.laws.subnetworks import subnetworks as subnetworks
     from sgdvi.linear import LinearNetwork as LinearNetwork
     from sgdvi.linear import linear_problem as linear_problem
     from sgdvi.moments import Moments as Moments

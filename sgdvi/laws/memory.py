@@ -86,7 +86,7 @@ class Start:
         size = np.abs(self.factors)
         return bool(np.all(size == size[0]))
 
-    def survivors(self, side: int) -> np.ndarray:
+    def survivors(self, side: Any) -> np.ndarray:
         """Which subnetworks live on where v ends on ``side``; bool, shape (width,).
 
         A factor that is alone the smallest may pass through zero, and takes its subnetwork to the side of the law. Two

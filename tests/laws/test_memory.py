@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from diagonal_chains import balanced, column, copies, descend
 from scipy.special import betaincc
 
 from sgdvi import InputError, Moments, critical_temperature, memory, stationary_law
@@ -13,28 +14,6 @@ X = rng.uniform(0.4, 1.6, 60) * rng.choice([-1.0, 1.0], 60)
 Y = X + 1.5 * rng.normal(size=60)
 M = Moments.from_data(X, Y)
 RATE = 0.02  # the temperature too: the batch size is 1
-
-
-def descend(start, x, y, steps, rate=RATE, decay=0.0, seed=0):
-    """SGD with batch size 1 on (v x - y)^2 + decay |theta|^2 from factors (depth + 1, width, ...)."""
-    draw = np.random.default_rng(seed)
-    theta = np.array(start, dtype=np.float64)
-    rest = [[j for j in range(len(theta)) if j != k] for k in range(len(theta))]
-    for _ in range(steps):
-        row = draw.integers(len(x), size=theta.shape[2:])
-        others = np.multiply.reduce(theta[rest], axis=1)
-        slope = 2 * ((theta[0] * others[0]).sum(0) * x[row] - y[row]) * x[row]
-        theta = theta - rate * (slope * others + 2 * decay * theta)
-    return theta
-
-
-def copies(starts, chains=40):
-    """Starts (S, depth + 1, width) as one array (depth + 1, width, S, chains)."""
-    return np.repeat(np.moveaxis(np.array(starts, dtype=float), 0, -1)[..., None], chains, -1)
-
-
-def column(*factors):
-    return [[factor] for factor in factors]
 
 
 STARTS = {
@@ -81,13 +60,6 @@ def test_side_of_one_subnetwork(depth, side):
         assert law.sign == side
     # each kind is among the starts
     assert {memory(start, m, RATE, depth).sign for start in STARTS[depth]} == {0, side}
-
-
-def balanced(*v, depth):
-    return np.array(
-        [[abs(value) ** (1 / (depth + 1)) for value in v]] * depth
-        + [[np.sign(value) * abs(value) ** (1 / (depth + 1)) for value in v]]
-    )
 
 
 MIXED = [(0.3, 0.1, -0.5), (-0.7, 0.2, -0.1)]
