@@ -1,6 +1,6 @@
 """The noise of the gradient: its variance entry by entry, and the covariances C1 and C2 of one rescaling symmetry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,56 +79,69 @@ def gradient_noise(loss: Callable[[Any, Any], Any], params: Any, data: Any) -> G
     return GradientNoise.at(checked, checked.leaves)
 
 
-def outer_covariances(
-    loss: SampleLoss, leaves: Leaves, u: list[Group], w: list[Group]
-) -> tuple[np.ndarray, np.ndarray]:
-    """C1 = E[A^T A] - E[A]^T E[A] and C2 = E[A A^T] - E[A] E[A]^T for a loss that depends on u and w through u w^T.
+Sides = tuple[Sequence[Group], Sequence[Group]]
+
+
+def outer_covariances(loss: SampleLoss, leaves: Leaves, pairs: Sequence[Sides]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """C1 = E[A^T A] - E[A]^T E[A] and C2 = E[A A^T] - E[A] E[A]^T for losses that depend on u and w through u w^T.
 
     A solves A u = dl/dw and A^T w = dl/du, sample by sample, and has rank one: A = (dl/dw)(dl/du)^T/s with
     s = <w, dl/dw> = <u, dl/du>. For a neuron of a dense layer, and for one-dimensional u and w, this is
     A_ki = dl/d(u_i w_k). Where s = 0 although a gradient is not, the solution of smallest norm is taken.
 
+    Parameters
+    ----------
+    loss, leaves
+        Loss and parameters.
+    pairs
+        Groups of u and groups of w, one pair for each symmetry; all share one pass over the samples.
+
     Returns
     -------
-    tuple
-        C1 (n_u, n_u) and C2 (n_w, n_w).
+    list
+        C1 (n_u, n_u) and C2 (n_w, n_w) of each pair.
     """
     _require_single(loss)
-    theta = np.concatenate([leaves[group.leaf][group.where].ravel() for group in [*u, *w]])
-    size_u = sum(leaves[group.leaf][group.where].size for group in u)
-    size_w = len(theta) - size_u
-
-    def sample_loss(entries: jax.Array, row: Any) -> jax.Array:
-        changed, start = list(map(jnp.asarray, leaves)), 0
-        for group in [*u, *w]:
-            shape = leaves[group.leaf][group.where].shape
-            count = int(np.prod(shape))
-            part = entries[start : start + count].reshape(shape)
-            changed[group.leaf] = changed[group.leaf].at[group.where].set(part)
-            start += count
-        return loss.call(changed, jax.tree.map(lambda leaf: leaf[None], row))[0]
-
-    @jax.jit
-    def step(entries: jax.Array, rows: Any) -> tuple[jax.Array, ...]:
-        gradients = jax.vmap(jax.grad(sample_loss), (None, 0))(entries, rows)
-        of_u, of_w = gradients[:, :size_u], gradients[:, size_u:]
-        at_u, at_w = entries[:size_u], entries[size_u:]
-        s, uu, ww = of_w @ at_w, at_u @ at_u, at_w @ at_w
-        regular = jnp.abs(s) > _SINGULAR * jnp.linalg.norm(of_w, axis=1) * jnp.sqrt(ww)
-        inverse = jnp.where(regular, 1 / jnp.where(regular, s, 1.0), 0.0)
-        # smallest norm: A = dl/dw u^T/|u|^2 + w dl/du^T/|w|^2, as s = 0 there
-        a = inverse[:, None, None] * of_w[:, :, None] * of_u[:, None, :] + (~regular)[:, None, None] * (
-            of_w[:, :, None] * at_u / uu + (at_w / ww)[:, None] * of_u[:, None, :]
-        )
-        return a.sum(0), jnp.einsum("nki,nkj->ij", a, a), jnp.einsum("nki,nli->kl", a, a)
-
-    totals = [np.zeros((size_w, size_u)), np.zeros((size_u, size_u)), np.zeros((size_w, size_w))]
+    places = [(_entries(leaves, u), _entries(leaves, w)) for u, w in pairs]
+    theta = np.concatenate([leaf.ravel() for leaf in leaves])
+    totals = [[np.zeros((len(w), len(u))), np.zeros((len(u),) * 2), np.zeros((len(w),) * 2)] for u, w in places]
+    largest = max((len(u) * len(w) for u, w in places), default=0)
+    step = _block_gradients(loss)
     with jax.enable_x64(True):
-        for block in loss.blocks(size_u * size_w + sum(leaf.size for leaf in leaves)):
-            for total, part in zip(totals, step(jnp.asarray(theta), loss.rows(block)), strict=True):
-                total += np.asarray(part)
-    mean, left, right = (total / loss.num_rows for total in totals)
-    return left - mean.T @ mean, right - mean @ mean.T
+        placed = [jnp.asarray(leaf) for leaf in leaves]
+        for block in loss.blocks(max(largest, len(theta)), _BLOCK_ROWS):
+            gradients = np.concatenate(
+                [np.asarray(g).reshape(len(block), -1) for g in step(placed, loss.rows(block))], 1
+            )
+            for total, (u, w) in zip(totals, places, strict=True):
+                a = _outer(gradients[:, u], gradients[:, w], theta[u], theta[w])
+                total[0] += a.sum(0)
+                total[1] += np.einsum("nki,nkj->ij", a, a, optimize=True)
+                total[2] += np.einsum("nki,nli->kl", a, a, optimize=True)
+    result = []
+    for total in totals:
+        mean, left, right = (part / loss.num_rows for part in total)
+        result.append((left - mean.T @ mean, right - mean @ mean.T))
+    return result
+
+
+def _entries(leaves: Leaves, groups: Sequence[Group]) -> np.ndarray:
+    """Numbers of the entries of these groups in all leaves, flattened one after the other."""
+    starts = np.cumsum([0, *(leaf.size for leaf in leaves)])
+    numbered = [np.arange(leaf.size).reshape(leaf.shape) + start for leaf, start in zip(leaves, starts, strict=False)]
+    return np.concatenate([numbered[group.leaf][group.where].ravel() for group in groups])
+
+
+def _outer(of_u: np.ndarray, of_w: np.ndarray, at_u: np.ndarray, at_w: np.ndarray) -> np.ndarray:
+    """A of each sample, shape (n, n_w, n_u)."""
+    s, uu, ww = of_w @ at_w, at_u @ at_u, at_w @ at_w
+    regular = np.abs(s) > _SINGULAR * np.linalg.norm(of_w, axis=1) * np.sqrt(ww)
+    inverse = np.divide(1.0, s, out=np.zeros(len(s)), where=regular)
+    a = (inverse[:, None] * of_w)[:, :, None] * of_u[:, None, :]
+    if not regular.all() and uu > 0 and ww > 0:
+        # smallest norm: A = dl/dw u^T/|u|^2 + w dl/du^T/|w|^2, as s = 0 there
+        a[~regular] = of_w[~regular, :, None] * at_u / uu + (at_w / ww)[:, None] * of_u[~regular, None, :]
+    return a
 
 
 def _require_single(loss: SampleLoss) -> None:
@@ -137,14 +150,23 @@ def _require_single(loss: SampleLoss) -> None:
     require(not loss.coupled, rule, "a loss that couples the rows of a batch", advice)
 
 
-def _block_moments(loss: SampleLoss) -> Callable[[list[jax.Array], Any], tuple[list[jax.Array], list[jax.Array]]]:
-    if "_block_moments" not in loss.__dict__:
+def _block_gradients(loss: SampleLoss) -> Callable[[list[jax.Array], Any], list[jax.Array]]:
+    if "_block_gradients" not in loss.__dict__:
 
         def at_row(leaves: list[jax.Array], row: Any) -> jax.Array:
             return loss.call(leaves, jax.tree.map(lambda leaf: leaf[None], row))[0]
 
+        loss.__dict__["_block_gradients"] = jax.jit(jax.vmap(jax.grad(at_row), (None, 0)))
+    gradients: Callable[..., Any] = loss.__dict__["_block_gradients"]
+    return gradients
+
+
+def _block_moments(loss: SampleLoss) -> Callable[[list[jax.Array], Any], tuple[list[jax.Array], list[jax.Array]]]:
+    if "_block_moments" not in loss.__dict__:
+        of_rows = _block_gradients(loss)
+
         def step(leaves: list[jax.Array], rows: Any) -> tuple[list[jax.Array], list[jax.Array]]:
-            gradients = jax.vmap(jax.grad(at_row), (None, 0))(leaves, rows)
+            gradients = of_rows(leaves, rows)
             means = [gradient.mean(axis=0) for gradient in gradients]
             pairs = zip(gradients, means, strict=True)
             return means, [((gradient - mean) ** 2).sum(axis=0) for gradient, mean in pairs]

@@ -54,6 +54,19 @@ class Symmetry:
         return "rescaling" if len({group.exponent > 0 for group in self.groups}) == 2 else "scale invariance"
 
     @property
+    def sides(self) -> tuple[list[Group], list[Group]]:
+        """The groups of u (exponent 1) and of w (exponent -1).
+
+        Raises
+        ------
+        InputError
+            For a symmetry with exponents other than 1 and -1.
+        """
+        signs = {group.exponent for group in self.groups}
+        require(signs == {1, -1}, "C1 and C2 need exponents 1 and -1", sorted(signs))
+        return [g for g in self.groups if g.exponent > 0], [g for g in self.groups if g.exponent < 0]
+
+    @property
     def status(self) -> str:
         """``"exact"``, or what breaks the symmetry, with the rate at which the charge decays for it."""
         if not self.weight_decay:
@@ -148,11 +161,7 @@ class Symmetry:
             For a symmetry with exponents other than 1 and -1.
         """
         leaves, loss = self.loss.flatten(params), self._on(data)
-        signs = {group.exponent for group in self.groups}
-        require(signs == {1, -1}, "C1 and C2 need exponents 1 and -1", sorted(signs))
-        u = [group for group in self.groups if group.exponent > 0]
-        w = [group for group in self.groups if group.exponent < 0]
-        return outer_covariances(loss, leaves, u, w)
+        return outer_covariances(loss, leaves, [self.sides])[0]
 
     def norm_ratio(self, params: Any) -> float:
         """Return ||u||^2/||w||^2, positive exponents over negative ones."""
@@ -167,18 +176,14 @@ class Symmetry:
 
         l1 and l2 are the extreme eigenvalues of C1 and C2. The upper bound is inf where C1 is singular to rounding.
         """
-        eigenvalues = [np.linalg.eigvalsh(matrix) for matrix in self.covariances(params, data=data)]
-        lowest = [0.0 if values[0] <= 1e-12 * values[-1] else float(values[0]) for values in eigenvalues]
-        highest = [float(values[-1]) for values in eigenvalues]
-        require(highest[0] > 0 and highest[1] > 0, "the gradient of the symmetry's parameters must have noise", 0.0)
-        return lowest[1] / highest[0], highest[1] / lowest[0] if lowest[0] else float("inf")
+        return ratio_bounds(*self.covariances(params, data=data))
 
     def transform(self, params: Any, factor: float) -> Any:
         """Return the parameters moved along the orbit: every group times factor^exponent."""
         factor = positive("factor", factor)
         return self.loss.restore(self._move(self.loss.flatten(params), np.log(factor)))
 
-    def balance(
+    def balanced_point(
         self, params: Any, temperature: float | None = None, *, data: Any = None, noise: GradientNoise | None = None
     ) -> Any:
         """Return the balanced point on the orbit of `params`, where dc/dt = 0.
@@ -246,6 +251,15 @@ class Symmetry:
 
     def _noise(self, leaves: Leaves, data: Any) -> GradientNoise:
         return GradientNoise.at(self._on(data), leaves)
+
+
+def ratio_bounds(c1: np.ndarray, c2: np.ndarray) -> tuple[float, float]:
+    """Return the bounds l2min/l1max and l2max/l1min on ||u||^2/||w||^2 at noise balance; see `Symmetry`."""
+    eigenvalues = [np.linalg.eigvalsh(matrix) for matrix in (c1, c2)]
+    lowest = [0.0 if values[0] <= 1e-12 * values[-1] else float(values[0]) for values in eigenvalues]
+    highest = [float(values[-1]) for values in eigenvalues]
+    require(highest[0] > 0 and highest[1] > 0, "the gradient of the symmetry's parameters must have noise", 0.0)
+    return lowest[1] / highest[0], highest[1] / lowest[0] if lowest[0] else float("inf")
 
 
 def _root(falling: Any, name: str) -> float:

@@ -119,7 +119,7 @@ def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(nam
     params = case.params()
     symmetry = found(case, key)[1]
     one, two = symmetry.noise_terms(params)
-    balanced = symmetry.balance(params)
+    balanced = symmetry.balanced_point(params)
     assert symmetry.predicted_drift(balanced, 1.0) == pytest.approx(0.0, abs=1e-10 * (one + two))
     group = symmetry.groups[0]
     name_of = group.label
@@ -132,10 +132,10 @@ def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(nam
 def test_with_weight_decay_the_balanced_point_is_where_the_drift_vanishes(key: jax.Array) -> None:
     case = CASES["squared ReLU"]
     symmetry = found(case, key, weight_decay=GAMMA)[0]
-    balanced = symmetry.balance(case.params(), 0.1)
+    balanced = symmetry.balanced_point(case.params(), 0.1)
     assert symmetry.predicted_drift(balanced, 0.1) == pytest.approx(0.0, abs=1e-9)
     with pytest.raises(InputError, match="temperature must be given"):
-        symmetry.balance(case.params())
+        symmetry.balanced_point(case.params())
 
 
 def test_the_imbalance_decays_at_the_rate_of_the_paper(key: jax.Array) -> None:
