@@ -46,6 +46,9 @@ _CONTENTS = {
     "linear_problem": "sgdvi.linear",
     # SGD as a sampler
     "SGD": "sgdvi.samplers",
+    "Sampler": "sgdvi.samplers",
+    "Algorithm": "sgdvi.samplers",
+    "Batch": "sgdvi.samplers",
     "sample": "sgdvi.samplers",
     # the law of balance
     "find_symmetries": "sgdvi.symmetry",
@@ -110,6 +113,9 @@ if TYPE_CHECKING:
     from sgdvi.moments import Moments as Moments
     from sgdvi.problem import Problem as Problem
     from sgdvi.samplers import SGD as SGD
+    from sgdvi.samplers import Algorithm as Algorithm
+    from sgdvi.samplers import Batch as Batch
+    from sgdvi.samplers import Sampler as Sampler
     from sgdvi.samplers import sample as sample
     from sgdvi.symmetry import GradientNoise as GradientNoise
     from sgdvi.symmetry import MatrixFamily as MatrixFamily

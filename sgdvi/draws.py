@@ -72,9 +72,9 @@ def make_tree(
     advice = "A single chain is array[None]."
     require(len(shape) == 2, f"{first!r} must have axes (chain, draw, ...)", f"shape {arrays[first].shape}", advice)
     rule = "there must be at most as many chains as draws: axes are (chain, draw, ...)"
-    # (500, 3) is far more likely 500 draws of three values than 500 chains; only SGD runs that many chains
+    # (500, 3) is far more likely 500 draws of three values than 500 chains; only the driver runs that many chains
     require(
-        kind == "sgd" or shape[0] <= shape[1],
+        kind == "sgd" or chain_status is not None or shape[0] <= shape[1],
         rule,
         f"shape {arrays[first].shape} of {first!r}",
         "Give array[None], or more draws per chain.",

@@ -9,16 +9,16 @@ import jax.numpy as jnp
 
 from sgdvi._tree import Rows
 from sgdvi.samplers.fingerprint import hash_arrays, hash_program
-from sgdvi.samplers.kernel import SGD
+from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.loop import Outputs
-from sgdvi.samplers.sgd import descend
+from sgdvi.samplers.protocol import Batch, batch_like
 from sgdvi.samplers.starts import Starts
 
 
 class RunFacts(NamedTuple):
     """All that decides the draws of a run, and how they are labelled."""
 
-    sampler: SGD
+    sampler: Sampler
     outputs: Outputs
     rows: Rows
     shapes: Mapping[str, jax.ShapeDtypeStruct]
@@ -43,16 +43,15 @@ class RunFacts(NamedTuple):
     def draw_bytes(self) -> int:
         """Bytes of one draw of all chains: what is kept, or what the loop holds, whichever is more."""
         kept = sum(shape.size * shape.dtype.itemsize for shape in self.shapes.values()) * self.num_chains
-        return max(kept, sum(leaf.nbytes for leaf in jax.tree.leaves(self.starts.z))) + 8 * self.num_chains
+        held = sum(leaf.nbytes for leaf in jax.tree.leaves(self.starts.z))
+        return max(kept, held) + 8 * len(self.outputs.stats) * self.num_chains
 
     def config(self, seconds: float) -> dict[str, Any]:
         """Return the settings that a reader of the draws needs."""
         sampler, size = self.sampler, self.outputs.target.num_data
         return {
-            "learning_rate": sampler.learning_rate,
-            "rate_note": sampler.rate_note,
-            "noise_scale": sampler.noise_scale(size),
-            "batch_size": sampler.batch_size,
+            **sampler.settings(size),
+            "batch_size": sampler.size(size),
             "replace": sampler.replace,
             "num_data": size,
             "num_steps": self.num_steps,
@@ -64,17 +63,24 @@ class RunFacts(NamedTuple):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what must not change when a run goes on, in the words of its message."""
-        target, optimizer = self.outputs.target, self.sampler.optimizer
+        target, algorithm = self.outputs.target, self.sampler.algorithm
+        size = self.sampler.size(target.num_data)
         z = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.starts.z)
-        batch = tuple(jax.ShapeDtypeStruct((self.sampler.batch_size, *r.shape[1:]), r.dtype) for r in self.rows)
-        rows = tuple(jax.ShapeDtypeStruct(r.shape, r.dtype) for r in self.rows)
-        opt_state = jax.eval_shape(optimizer.init, z)
-        step = hash_program(lambda *arguments: descend(target, optimizer, *arguments), z, opt_state, batch)
+        rows = batch_like(self.rows, target.num_data)
+        step = hash_program(
+            lambda key, state, batch: algorithm.step(key, state, Batch(target, batch)),
+            jax.eval_shape(lambda: jax.random.key(0)),
+            jax.eval_shape(algorithm.init, z),
+            batch_like(self.rows, size),
+        )
         return {
             # versions first: another one explains whatever else differs
-            **{f"version of {name}": version(name) for name in ("sgdvi", "jax", "numpyro", "optax")},
+            **{
+                f"version of {name}": version(name)
+                for name in ("sgdvi", "jax", "numpyro", "optax", *self.sampler.packages)
+            },
             "precision": str(jnp.result_type(float)),
-            "batch size": self.sampler.batch_size,
+            "batch size": size,
             "replace": self.sampler.replace,
             "num_warmup": self.num_warmup,
             "num_chains": self.num_chains,

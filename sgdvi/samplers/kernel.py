@@ -1,7 +1,7 @@
-"""SGD as a kernel of `numpyro.infer.MCMC`; `sgdvi.sample` takes the same object."""
+"""Samplers as kernels of `numpyro.infer.MCMC`; `sgdvi.sample` takes the same objects."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +11,194 @@ from numpyro.infer.mcmc import MCMCKernel
 from sgdvi._batches import noise_share
 from sgdvi._check import InputError, message, positive, require, whole
 from sgdvi._tree import Arguments, Rows, take
+from sgdvi.samplers.loop import mark_overflow
 from sgdvi.samplers.minibatches import check_minibatches
-from sgdvi.samplers.sgd import Rate, SGDState, batch_indices, chain_seed, descend, mark_overflow, probe_rate
+from sgdvi.samplers.protocol import Algorithm, Batch, batch_like, check_algorithm
+from sgdvi.samplers.sgd import Rate, batch_indices, chain_seed, noise_seed, probe_rate, sgd
 from sgdvi.samplers.target import Params, Target, find_start, make_target, require_finite
 
 _CHECK_SEED = 0
 
 
-class SGD(MCMCKernel):
+class KernelState(NamedTuple):
+    """State of one chain under `numpyro.infer.MCMC`.
+
+    Attributes
+    ----------
+    z
+        Parameters in unconstrained coordinates.
+    state
+        State of the algorithm.
+    loss
+        Loss of the minibatch of the last step, at the parameters before it.
+    step
+        Number of steps taken.
+    overflow
+        The step after which a parameter was first not finite; -1 while all are.
+    rng_key
+        Key of the chain. It never changes: the rows and the noise of step t follow from the key and t.
+    """
+
+    z: Params
+    state: Any
+    loss: jax.Array
+    step: jax.Array
+    overflow: jax.Array
+    rng_key: jax.Array
+
+
+class Sampler(MCMCKernel):
+    """An algorithm on minibatches of a NumPyro model: what `sgdvi.sample` and `numpyro.infer.MCMC` run.
+
+    Parameters
+    ----------
+    model
+        NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows.
+    algorithm
+        What a chain does: see `Algorithm`.
+    batch_size
+        Rows of a minibatch, S; None takes all rows at every step.
+    replace
+        Draw rows with replacement. Without it a row comes at most once in a minibatch; minibatches are independent
+        of each other either way.
+
+    Attributes
+    ----------
+    kind
+        Short name of the algorithm; the runs are labelled with it.
+    packages
+        Names of the packages whose version decides the draws, beside those that always do.
+
+    Raises
+    ------
+    InputError
+        For an algorithm that is none, and a batch size below 1.
+    """
+
+    kind = "user"
+    packages: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        algorithm: Algorithm,
+        batch_size: int | None = 1,
+        *,
+        replace: bool = True,
+    ) -> None:
+        require(callable(model), "model must be a NumPyro model, a callable", repr(model))
+        self._model = model
+        advice = "Give sgdvi.samplers.Algorithm(init, step)."
+        require(isinstance(algorithm, Algorithm), "algorithm must be an Algorithm", repr(algorithm), advice)
+        self.algorithm = algorithm
+        self.batch_size = None if batch_size is None else whole("batch_size", batch_size, least=1)
+        self.replace = bool(replace) and batch_size is not None
+        self._target: Target | None = None
+
+    @property
+    def model(self) -> Callable[..., Any]:
+        """The NumPyro model."""
+        return self._model
+
+    @property
+    def sample_field(self) -> str:
+        """Name of the parameters in `KernelState`."""
+        return "z"
+
+    @property
+    def default_fields(self) -> tuple[str, ...]:
+        """Fields that `numpyro.infer.MCMC` collects."""
+        return ("z",)
+
+    def size(self, num_data: int) -> int:
+        """Rows of a minibatch of these data."""
+        return num_data if self.batch_size is None else self.batch_size
+
+    def settings(self, num_data: int) -> dict[str, Any]:
+        """Return the settings of the algorithm that a reader of its draws needs, as JSON types."""
+        return {}
+
+    def prepare(self, arguments: Arguments) -> Target:
+        """Find rows and plates of the model on these arguments, all rows.
+
+        The target is kept: arguments that differ in the values of their rows alone do not compile again.
+
+        Raises
+        ------
+        InputError
+            See `make_target`; also for a batch size above N without replacement.
+        """
+        if self._target is None or not self._target.split.same_as(arguments):
+            self._target = make_target(self._model, arguments, jax.random.key(_CHECK_SEED))
+        size = self._target.num_data
+        if not self.replace:
+            rule = f"batch_size must be at most N = {size} without replacement"
+            require(self.size(size) <= size, rule, self.batch_size, "Take replace=True or fewer rows.")
+        return self._target
+
+    def check(self, target: Target, z: Params, rows: Rows) -> None:
+        """Check at the parameters `z` that minibatches are what they seem: see `check_minibatches`."""
+        check_minibatches(target, rows, self.size(target.num_data), z)
+
+    def init(
+        self, rng_key: jax.Array, num_warmup: int, init_params: Any, model_args: tuple, model_kwargs: dict[str, Any]
+    ) -> KernelState:
+        """Start a chain, or a batch of chains for a batch of keys; `init_params` are unconstrained."""
+        # numpyro's parallel chains call this inside a transformation; what is checked here is concrete all the same
+        with jax.ensure_compile_time_eval():
+            target = self.prepare((model_args, model_kwargs))
+            rows = target.rows((model_args, model_kwargs))
+            z, found = find_start(target, jax.random.key(_CHECK_SEED), rows)
+            require_finite(found)
+            self.check(target, z, rows)
+            check_algorithm(self.algorithm, target, z, batch_like(rows, self.size(target.num_data)))
+
+        def one(key: jax.Array, z: Params | None) -> KernelState:
+            begin = find_start(target, key, rows)[0] if z is None else z
+            return KernelState(begin, self.algorithm.init(begin), jnp.zeros(()), jnp.int32(0), jnp.int32(-1), key)
+
+        batched = rng_key.ndim > (0 if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else 1)
+        if init_params is not None:
+            names = sorted(init_params) if isinstance(init_params, dict) else type(init_params).__name__
+            rule = f"init_params must be a dict with the sites {sorted(target.shapes)}, unconstrained"
+            require(names == sorted(target.shapes), rule, names)
+        start = jax.vmap(one, in_axes=(0, None if init_params is None else 0)) if batched else one
+        return start(rng_key, init_params)
+
+    def sample(self, state: KernelState, model_args: tuple, model_kwargs: dict[str, Any]) -> KernelState:
+        """Take one step of one chain, or of a batch of chains."""
+        if self._target is None:
+            raise InputError(message("a kernel must be initialised before it samples", "no target", "Call init first."))
+        target = self._target
+        rows = target.rows((model_args, model_kwargs))
+
+        def one(state: KernelState) -> KernelState:
+            return self._step(target, state, rows)
+
+        return (jax.vmap(one) if state.step.ndim else one)(state)
+
+    def postprocess_fn(self, model_args: tuple, model_kwargs: dict[str, Any]) -> Callable[[Params], Params]:
+        """Return the map from unconstrained parameters to the sites of the model."""
+        target = self.prepare((model_args, model_kwargs)) if self._target is None else self._target
+        rows = target.rows((model_args, model_kwargs))
+        return lambda z: target.constrain(z, rows)
+
+    def get_diagnostics_str(self, state: KernelState) -> str:
+        """Return what numpyro's progress bar shows."""
+        return f"minibatch loss {float(jnp.mean(state.loss)):.3g}"
+
+    def _step(self, target: Target, kernel: KernelState, rows: Rows) -> KernelState:
+        seed, size = chain_seed(kernel.rng_key), self.size(target.num_data)
+        indices = batch_indices(seed, kernel.step[None], target.num_data, size, self.replace)[0]
+        whole = size == target.num_data and not self.replace
+        batch = Batch(target, rows if whole else take(rows, indices))
+        state, info = self.algorithm.step(jax.random.fold_in(noise_seed(seed), kernel.step), kernel.state, batch)
+        state, overflow = mark_overflow(state, kernel.overflow, kernel.step + 1)
+        loss = info.loss.astype(kernel.loss.dtype)  # a carry of numpyro's loop
+        return KernelState(state.z, state, loss, kernel.step + 1, overflow, kernel.rng_key)
+
+
+class SGD(Sampler):
     r"""Iterates of stochastic gradient descent as draws: plain SGD, or any optax optimizer.
 
     Step t draws a minibatch, from the chain's key and t alone, and applies the optimizer to the gradient of
@@ -33,9 +213,10 @@ class SGD(MCMCKernel):
     model
         NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows.
     optimizer
-        An optax transformation; None is ``optax.sgd(learning_rate)``.
+        An optax transformation; None is ``optax.sgd(learning_rate)``. Line searches get the value, gradient and
+        function of the minibatch loss.
     batch_size
-        Rows of a minibatch, S.
+        Rows of a minibatch, S; None takes all rows at every step.
     replace
         Draw rows with replacement. Without it a row comes at most once in a minibatch; minibatches are independent
         of each other either way.
@@ -56,26 +237,25 @@ class SGD(MCMCKernel):
         For an optimizer that is none, a rate that is not above 0, a batch size below 1.
     """
 
+    kind = "sgd"
+
     def __init__(
         self,
         model: Callable[..., Any],
         optimizer: optax.GradientTransformation | None = None,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         *,
         replace: bool = True,
         learning_rate: float | None = None,
     ) -> None:
-        require(callable(model), "model must be a NumPyro model, a callable", repr(model))
-        self._model = model
-        self.batch_size = whole("batch_size", batch_size, least=1)
-        self.replace = bool(replace)
         given = None if learning_rate is None else positive("learning_rate", learning_rate)
         if optimizer is None:
             rule, advice = "SGD needs an optimizer or a learning rate", "Give learning_rate=0.01 or optax.sgd(0.01)."
             require(given is not None, rule, "neither", advice)
             optimizer = optax.sgd(given)
-        kind = "optimizer must be an optax GradientTransformation"
-        require(isinstance(optimizer, optax.GradientTransformation), kind, repr(optimizer), "Try optax.sgd(0.01).")
+        rule = "optimizer must be an optax GradientTransformation"
+        require(isinstance(optimizer, optax.GradientTransformation), rule, repr(optimizer), "Try optax.sgd(0.01).")
+        super().__init__(model, sgd(optimizer), batch_size, replace=replace)
         self.optimizer = optimizer
         found = probe_rate(optimizer)
         if given is not None and found.value is not None and not found.note:
@@ -83,22 +263,6 @@ class SGD(MCMCKernel):
             require(abs(found.value / given - 1) < 1e-4, rule, f"{given} (the optimizer has {found.value})")
         rate = found if given is None else Rate(given, found.note and "as given with learning_rate=")
         self.learning_rate, self.rate_note = rate
-        self._target: Target | None = None
-
-    @property
-    def model(self) -> Callable[..., Any]:
-        """The NumPyro model."""
-        return self._model
-
-    @property
-    def sample_field(self) -> str:
-        """Name of the parameters in `SGDState`."""
-        return "z"
-
-    @property
-    def default_fields(self) -> tuple[str, ...]:
-        """Fields that `numpyro.infer.MCMC` collects."""
-        return ("z",)
 
     def noise_scale(self, num_data: int) -> float | None:
         """Temperature of SGD on L: learning_rate / batch_size, times (N-S)/(N-1) without replacement.
@@ -108,83 +272,12 @@ class SGD(MCMCKernel):
         """
         if self.learning_rate is None:
             return None
-        return self.learning_rate * noise_share(num_data, self.batch_size, self.replace)
+        return self.learning_rate * noise_share(num_data, self.size(num_data), self.replace)
 
-    def prepare(self, arguments: Arguments) -> Target:
-        """Find rows and plates of the model on these arguments, all rows.
-
-        The target is kept: arguments that differ in the values of their rows alone do not compile again.
-
-        Raises
-        ------
-        InputError
-            See `make_target`; also for a batch size above N without replacement.
-        """
-        if self._target is None or not self._target.split.same_as(arguments):
-            self._target = make_target(self._model, arguments, jax.random.key(_CHECK_SEED))
-        size = self._target.num_data
-        if not self.replace:
-            rule = f"batch_size must be at most N = {size} without replacement"
-            require(self.batch_size <= size, rule, self.batch_size, "Take replace=True or fewer rows.")
-        return self._target
-
-    def check(self, target: Target, z: Params, rows: Rows) -> None:
-        """Check at the parameters `z` that minibatches are what they seem: see `check_minibatches`."""
-        check_minibatches(target, rows, self.batch_size, z)
-
-    def init_state(self, target: Target, z: Params, key: jax.Array) -> SGDState:
-        """Return the state of one chain that starts at `z`."""
-        number = jnp.int32
-        return SGDState(z, self.optimizer.init(z), jnp.zeros(()), number(0), number(-1), key)
-
-    def init(
-        self, rng_key: jax.Array, num_warmup: int, init_params: Any, model_args: tuple, model_kwargs: dict[str, Any]
-    ) -> SGDState:
-        """Start a chain, or a batch of chains for a batch of keys; `init_params` are unconstrained."""
-        # numpyro's parallel chains call this inside a transformation; what is checked here is concrete all the same
-        with jax.ensure_compile_time_eval():
-            target = self.prepare((model_args, model_kwargs))
-            rows = target.rows((model_args, model_kwargs))
-            z, found = find_start(target, jax.random.key(_CHECK_SEED), rows)
-            require_finite(found)
-            self.check(target, z, rows)
-
-        def one(key: jax.Array, z: Params | None) -> SGDState:
-            return self.init_state(target, find_start(target, key, rows)[0] if z is None else z, key)
-
-        batched = rng_key.ndim > (0 if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else 1)
-        if init_params is not None:
-            names = sorted(init_params) if isinstance(init_params, dict) else type(init_params).__name__
-            rule = f"init_params must be a dict with the sites {sorted(target.shapes)}, unconstrained"
-            require(names == sorted(target.shapes), rule, names)
-        start = jax.vmap(one, in_axes=(0, None if init_params is None else 0)) if batched else one
-        return start(rng_key, init_params)
-
-    def sample(self, state: SGDState, model_args: tuple, model_kwargs: dict[str, Any]) -> SGDState:
-        """Take one step of one chain, or of a batch of chains."""
-        if self._target is None:
-            raise InputError(message("a kernel must be initialised before it samples", "no target", "Call init first."))
-        target = self._target
-        rows = target.rows((model_args, model_kwargs))
-
-        def one(state: SGDState) -> SGDState:
-            return self._step(target, state, rows)
-
-        return (jax.vmap(one) if state.step.ndim else one)(state)
-
-    def postprocess_fn(self, model_args: tuple, model_kwargs: dict[str, Any]) -> Callable[[Params], Params]:
-        """Return the map from unconstrained parameters to the sites of the model."""
-        target = self.prepare((model_args, model_kwargs)) if self._target is None else self._target
-        rows = target.rows((model_args, model_kwargs))
-        return lambda z: target.constrain(z, rows)
-
-    def get_diagnostics_str(self, state: SGDState) -> str:
-        """Return what numpyro's progress bar shows."""
-        return f"minibatch loss {float(jnp.mean(state.loss)):.3g}"
-
-    def _step(self, target: Target, state: SGDState, rows: Rows) -> SGDState:
-        seed = chain_seed(state.rng_key)
-        indices = batch_indices(seed, state.step[None], target.num_data, self.batch_size, self.replace)[0]
-        z, opt_state, loss = descend(target, self.optimizer, state.z, state.opt_state, take(rows, indices))
-        z, overflow = mark_overflow(z, state.overflow, state.step + 1)
-        return SGDState(z, opt_state, loss, state.step + 1, overflow, state.rng_key)
+    def settings(self, num_data: int) -> dict[str, Any]:
+        """See `Sampler`."""
+        return {
+            "learning_rate": self.learning_rate,
+            "rate_note": self.rate_note,
+            "noise_scale": self.noise_scale(num_data),
+        }

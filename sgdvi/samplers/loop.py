@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import lax
 
 from sgdvi._check import InputError, message, require
 from sgdvi._status import ChainStatus
 from sgdvi._tree import Rows, take
-from sgdvi.samplers.sgd import batch_indices, descend, mark_overflow
+from sgdvi.samplers.protocol import Algorithm, Batch
+from sgdvi.samplers.sgd import batch_indices, noise_seed
 from sgdvi.samplers.target import Params, Target
 
 # A chain is looked at every so many steps. A power of two, as blocks are: whatever the block, one begins here.
@@ -28,8 +28,8 @@ class Chains(NamedTuple):
 
     Attributes
     ----------
-    z, opt_state
-        Parameters in unconstrained coordinates, and the optimizer's state.
+    state
+        State of the algorithm, with the unconstrained parameters ``z``.
     overflow
         The step after which a parameter was first not finite; -1 while all are.
     anchor
@@ -38,8 +38,7 @@ class Chains(NamedTuple):
         The step since which no parameter has moved by more than 1e-30 from one look to the next; -1 if one has.
     """
 
-    z: Params
-    opt_state: Any
+    state: Any
     overflow: jax.Array
     anchor: Params
     still: jax.Array
@@ -67,11 +66,14 @@ class Outputs:
         Names of the sites that are kept.
     functionals
         Pairs of a name and a function of the sites of one draw.
+    stats
+        Pairs of a name and the type of a statistic of the step that led to the draw.
     """
 
     target: Target
     keep: tuple[str, ...]
     functionals: tuple[tuple[str, Callable[[Any], Any]], ...]
+    stats: tuple[tuple[str, np.dtype], ...]
 
     def __call__(self, z: Params, rows: Rows) -> dict[str, jax.Array]:
         """Return the values of one draw."""
@@ -99,11 +101,18 @@ class Outputs:
         return jax.eval_shape(self.__call__, z, rows)
 
 
-def first_state(z: Params, optimizer: optax.GradientTransformation) -> Chains:
+def first_state(z: Params, algorithm: Algorithm) -> Chains:
     """Return the state of chains that start at `z`."""
     chains = jax.tree.leaves(z)[0].shape[0]
     never = jnp.full(chains, -1, jnp.int32)
-    return Chains(z, jax.vmap(optimizer.init)(z), never, z, never)
+    return Chains(jax.vmap(algorithm.init)(z), never, z, never)
+
+
+def mark_overflow(state: Any, overflow: jax.Array, step: jax.Array) -> tuple[Any, jax.Array]:
+    """Note the first step after which a parameter is not finite, and set a chain that overflowed to NaN."""
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.z)]))
+    overflow = jnp.where((overflow < 0) & ~finite, step, overflow)
+    return state._replace(z=jax.tree.map(lambda leaf: jnp.where(overflow < 0, leaf, jnp.nan), state.z)), overflow
 
 
 def status_of(overflow: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,9 +123,9 @@ def status_of(overflow: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.n
     return status, np.where(overflow >= 0, overflow, still)
 
 
-@partial(jax.jit, static_argnames=("outputs", "optimizer", "batch_size", "replace", "block", "capacity"))
+@partial(jax.jit, static_argnames=("outputs", "algorithm", "batch_size", "replace", "block", "capacity"))
 def advance(
-    state: Chains,
+    chains: Chains,
     seeds: jax.Array,
     rows: Rows,
     start: jax.Array,
@@ -126,54 +135,57 @@ def advance(
     first: jax.Array,
     *,
     outputs: Outputs,
-    optimizer: optax.GradientTransformation,
+    algorithm: Algorithm,
     batch_size: int,
     replace: bool,
     block: int,
     capacity: int,
-) -> tuple[Chains, dict[str, jax.Array], jax.Array]:
-    """Take the steps start .. stop - 1 in all chains; return the state, and the draws from number `first` on.
+) -> tuple[Chains, dict[str, jax.Array], dict[str, jax.Array]]:
+    """Take the steps start .. stop - 1; return the chains, and draws and statistics from number `first` on.
 
     Every step writes its iterate to the place of the draw that it leads to, so the last one stays: no branch, and
     numbers of steps are data, so that one compilation serves all calls.
     """
     target = outputs.target
+    keys = jax.vmap(noise_seed)(seeds)
+    whole = not replace and batch_size == target.num_data
 
-    def one(z: Params, opt_state: Any, overflow: jax.Array, indices: jax.Array, step: jax.Array) -> Any:
-        z, opt_state, loss = descend(target, optimizer, z, opt_state, take(rows, indices))
-        return *mark_overflow(z, overflow, step), opt_state, loss
+    def one(state: Any, overflow: jax.Array, indices: jax.Array, key: jax.Array, t: jax.Array) -> Any:
+        batch = Batch(target, rows if whole else take(rows, indices))
+        state, info = algorithm.step(jax.random.fold_in(key, t), state, batch)
+        stats = {name: getattr(info, name).astype(kind) for name, kind in outputs.stats}
+        return *mark_overflow(state, overflow, t + 1), stats
 
     def many(number: jax.Array, carry: Any) -> Any:
-        state, buffers = carry
+        chains, buffers = carry
         origin = number * block
-        state = lax.cond((origin % LOOK_EVERY == 0) & (start <= origin), _look, lambda s, _: s, state, origin)
+        chains = lax.cond((origin % LOOK_EVERY == 0) & (start <= origin), _look, lambda s, _: s, chains, origin)
         draw = partial(batch_indices, num_data=target.num_data, batch_size=batch_size, replace=replace)
         indices = jax.vmap(lambda seed: draw(seed, origin + jnp.arange(block)), out_axes=1)(seeds)
 
         def step(t: jax.Array, carry: Any) -> Any:
-            (z, opt_state, overflow), buffers = carry
-            z, overflow, opt_state, loss = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(
-                z, opt_state, overflow, indices[t - origin], t + 1
+            (state, overflow), buffers = carry
+            state, overflow, stats = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(
+                state, overflow, indices[t - origin], keys, t
             )
             place = jnp.clip((t - warmup) // thinning - first, 0, capacity - 1)
-            return (z, opt_state, overflow), jax.tree.map(lambda b, v: b.at[place].set(v), buffers, (z, loss))
+            return (state, overflow), jax.tree.map(lambda b, v: b.at[place].set(v), buffers, (state.z, stats))
 
-        moving = state.z, state.opt_state, state.overflow
         span = jnp.maximum(start, origin), jnp.minimum(stop, origin + block)
-        (z, opt_state, overflow), buffers = lax.fori_loop(*span, step, (moving, buffers))
-        return state._replace(z=z, opt_state=opt_state, overflow=overflow), buffers
+        (state, overflow), buffers = lax.fori_loop(*span, step, ((chains.state, chains.overflow), buffers))
+        return chains._replace(state=state, overflow=overflow), buffers
 
-    empty = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), state.z)
-    buffers = empty, jnp.zeros((capacity, len(seeds)), jnp.result_type(float))
-    state, (z, loss) = lax.fori_loop(start // block, (stop + block - 1) // block, many, (state, buffers))
-    return state, jax.vmap(jax.vmap(lambda z: outputs(z, rows)))(z), loss
+    drawn = chains.state.z, {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats}
+    buffers = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), drawn)
+    chains, (z, said) = lax.fori_loop(start // block, (stop + block - 1) // block, many, (chains, buffers))
+    return chains, jax.vmap(jax.vmap(lambda z: outputs(z, rows)))(z), said
 
 
-def _look(state: Chains, step: jax.Array) -> Chains:
+def _look(chains: Chains, step: jax.Array) -> Chains:
     """Note which chains have stood still since they were last looked at."""
-    moved = jnp.full(state.still.shape, False)
-    for now, then in zip(jax.tree.leaves(state.z), jax.tree.leaves(state.anchor), strict=True):
+    moved = jnp.full(chains.still.shape, False)
+    for now, then in zip(jax.tree.leaves(chains.state.z), jax.tree.leaves(chains.anchor), strict=True):
         moved |= jnp.any(jnp.abs(now - then) > _STILL, axis=tuple(range(1, now.ndim)))
-    since = jnp.where(state.still < 0, step - LOOK_EVERY, state.still)
+    since = jnp.where(chains.still < 0, step - LOOK_EVERY, chains.still)
     # the anchor of step 0 is the start itself
-    return state._replace(anchor=state.z, still=jnp.where(moved | (step == 0), -1, since).astype(jnp.int32))
+    return chains._replace(anchor=chains.state.z, still=jnp.where(moved | (step == 0), -1, since).astype(jnp.int32))

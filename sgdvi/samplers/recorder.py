@@ -14,6 +14,11 @@ from sgdvi.samplers.loop import Chains, status_of
 BUFFER_BYTES = 16 << 20
 
 
+def stored_type(kind: np.dtype) -> np.dtype:
+    """Type in which a statistic is stored: float64 for numbers, whatever the precision of the run."""
+    return np.dtype(np.float64) if np.issubdtype(kind, np.floating) else kind
+
+
 class Recorder(Protocol):
     """Takes the draws of a run. It also is a context, which ends when the run does or fails."""
 
@@ -30,8 +35,8 @@ class Recorder(Protocol):
     def room(self, first: int) -> int:
         """Return how many draws one call may make from number `first` on."""
 
-    def put(self, first: int, count: int, values: Mapping[str, jax.Array], loss: jax.Array) -> None:
-        """Take `count` draws from number `first` on; axes (draw, chain, ...)."""
+    def put(self, first: int, count: int, values: Mapping[str, jax.Array], stats: Mapping[str, jax.Array]) -> None:
+        """Take `count` draws and the statistics of their steps from number `first` on; axes (draw, chain, ...)."""
 
     def reached(self, done: int, state: Chains) -> None:
         """Take the state of the chains after `done` steps."""
@@ -49,7 +54,7 @@ class MemoryRecorder:
         self.capacity = max(1, min(facts.num_draws, BUFFER_BYTES // facts.draw_bytes))
         shape = facts.num_chains, facts.num_draws
         self._kept = {name: np.empty((*shape, *one.shape), one.dtype) for name, one in facts.shapes.items()}
-        self._losses = np.empty(shape)
+        self._stats = {name: np.empty(shape, stored_type(kind)) for name, kind in facts.outputs.stats}
 
     def __enter__(self) -> Self:
         return self
@@ -61,11 +66,11 @@ class MemoryRecorder:
         """See `Recorder`."""
         return self.capacity
 
-    def put(self, first: int, count: int, values: Mapping[str, jax.Array], loss: jax.Array) -> None:
+    def put(self, first: int, count: int, values: Mapping[str, jax.Array], stats: Mapping[str, jax.Array]) -> None:
         """See `Recorder`."""
-        for name, value in values.items():
-            self._kept[name][:, first : first + count] = np.swapaxes(np.asarray(value)[:count], 0, 1)
-        self._losses[:, first : first + count] = np.asarray(loss)[:count].T
+        for kept, new in ((self._kept, values), (self._stats, stats)):
+            for name, value in new.items():
+                kept[name][:, first : first + count] = np.swapaxes(np.asarray(value)[:count], 0, 1)
 
     def reached(self, done: int, state: Chains) -> None:
         """See `Recorder`."""
@@ -76,8 +81,8 @@ class MemoryRecorder:
         status, step = status_of(np.asarray(self.state.overflow), np.asarray(self.state.still))
         return make_tree(
             self._kept,
-            kind="sgd",
-            sample_stats={"loss": self._losses},
+            kind=self._facts.sampler.kind,
+            sample_stats=self._stats,
             dims=self._facts.dims,
             attrs={"config": self._facts.config(time.perf_counter() - self._clock)},
             chain_status={"status": status, "step": step},

@@ -1,4 +1,4 @@
-"""The driver: many chains of SGD in one compiled loop, from starts to a DataTree."""
+"""The driver: many chains of a sampler in one compiled loop, from starts to a DataTree."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,9 @@ from sgdvi._check import require, whole
 from sgdvi._tree import Arguments
 from sgdvi.draws import DataTree
 from sgdvi.samplers.facts import RunFacts
-from sgdvi.samplers.kernel import SGD
+from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.loop import LOOK_EVERY, Chains, Outputs, advance, first_state
+from sgdvi.samplers.protocol import batch_like, check_algorithm
 from sgdvi.samplers.recorder import MemoryRecorder, Recorder
 from sgdvi.samplers.sgd import chain_seed
 from sgdvi.samplers.starts import make_starts
@@ -31,7 +32,7 @@ _MOST_STEPS = 2**31 - 1
 
 
 def sample(
-    sampler: SGD,
+    sampler: Sampler,
     data: Any,
     *,
     key: jax.Array,
@@ -47,12 +48,12 @@ def sample(
     progress: bool | Progress = True,
     dims: Mapping[str, Sequence[str]] | None = None,
 ) -> DataTree:
-    """Run chains of SGD and keep their iterates, in memory or on disk.
+    """Run chains of SGD, or of another sampler, and keep their iterates, in memory or on disk.
 
     Parameters
     ----------
     sampler
-        `SGD` with model, optimizer and batch size.
+        `SGD` or another `Sampler`: a model, an algorithm and a batch size.
     data
         The model's arguments with all rows: a tuple of positional ones, a dict of keyword ones, or one array.
     key
@@ -92,7 +93,8 @@ def sample(
     -------
     DataTree
         ``posterior`` (chain, draw, ...) with the run's settings as JSON in its attribute ``config_json``;
-        ``sample_stats`` with the minibatch loss of the last step before the draw, at the parameters before that step;
+        ``sample_stats`` with what the algorithm says of the last step before the draw: ``loss``, that of the minibatch
+        at the parameters before the step, and more for some;
         ``chain_status`` with ``status`` ("ok", "overflowed" or "collapsed") and ``step``: the first one after which a
         parameter was not finite, or the one from which on no parameter moved by more than 1e-30 between looks that
         are 1024 steps apart (-1 when ok). The draws of a chain that overflowed are NaN from there on. With a store
@@ -106,7 +108,8 @@ def sample(
     OSError
         If the store cannot be written, for example when the disk is full; it can still be read, and gone on with.
     """
-    require(isinstance(sampler, SGD), "sampler must be an sgdvi.SGD(...)", type(sampler).__name__)
+    is_sampler = isinstance(sampler, Sampler)
+    require(is_sampler, "sampler must be an sgdvi.SGD(...) or another sgdvi.Sampler", type(sampler).__name__)
     steps, warmup = whole("num_steps", num_steps, least=1), whole("num_warmup", num_warmup)
     chains, thin = whole("num_chains", num_chains, least=1), whole("thinning", thinning, least=1)
     rule = "num_steps must be at least thinning, or no draw is kept"
@@ -130,9 +133,11 @@ def sample(
     unknown = [name for name in chosen if name not in target.outputs]
     require(not unknown, f"keep must name sites of the model, {sorted(target.outputs)}", unknown)
     require(chosen or functionals, "a draw must have something in it", "keep=() and no functionals")
-    outputs = Outputs(target, chosen, tuple((functionals or {}).items()))
+    size = sampler.size(target.num_data)
+    stats = check_algorithm(sampler.algorithm, target, one, batch_like(rows, size))
+    outputs = Outputs(target, chosen, tuple((functionals or {}).items()), tuple(stats.items()))
     facts = RunFacts(sampler, outputs, rows, outputs.describe(one, rows), key, starts, steps, warmup, thin, dims or {})
-    state = first_state(starts.z, sampler.optimizer)
+    state = first_state(starts.z, sampler.algorithm)
     begun = MemoryRecorder(facts, state) if store is None else open_recorder(facts, store, resume, state)
     with begun as recorder:
         with _reporter(progress, warmup + facts.num_draws * thin) as report:
@@ -149,22 +154,23 @@ def as_arguments(data: Any) -> Arguments:
 
 def _run(facts: RunFacts, seeds: jax.Array, recorder: Recorder, report: Callable[[int], None]) -> None:
     sampler, target, warmup, thinning = facts.sampler, facts.outputs.target, facts.num_warmup, facts.thinning
-    words = sampler.batch_size if sampler.replace else target.num_data
+    size = sampler.size(target.num_data)
+    words = size if sampler.replace else target.num_data
     most = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (len(seeds) * words)))
     block = min(1 << (most.bit_length() - 1), LOOK_EVERY)
     state: Chains = recorder.state
     done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
-    step = partial(advance, outputs=facts.outputs, optimizer=sampler.optimizer, block=block)
-    step = partial(step, batch_size=sampler.batch_size, replace=sampler.replace, capacity=recorder.capacity)
+    step = partial(advance, outputs=facts.outputs, algorithm=sampler.algorithm, block=block)
+    step = partial(step, batch_size=size, replace=sampler.replace, capacity=recorder.capacity)
     report(done)
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to
         stop = min(done + pace, total, warmup + (first + recorder.room(first)) * thinning)
         begin = time.perf_counter()
-        state, values, loss = step(state, seeds, facts.rows, done, stop, warmup, thinning, first)
+        state, values, stats = step(state, seeds, facts.rows, done, stop, warmup, thinning, first)
         filled = max(stop - warmup, 0) // thinning - first
         if filled > 0:
-            recorder.put(first, filled, values, loss)
+            recorder.put(first, filled, values, stats)
         jax.block_until_ready(state)
         recorder.reached(stop, state)
         seconds = time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent on a target: which rows a step sees, the step, and the rate of an optimizer."""
+"""Stochastic gradient descent: the step, which rows it sees, and the rate of an optimizer."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ from jax import lax
 from jax.extend.random import threefry_2x32
 
 from sgdvi._check import require
-from sgdvi._tree import Rows
-from sgdvi.samplers.target import Params, Target
+from sgdvi.samplers.protocol import Algorithm, Batch
+from sgdvi.samplers.target import Params
 
 # Floyd's algorithm compares S^2/2 pairs, the top-k way draws N numbers: the crossover was measured
 _FLOYD_LIMIT = 4.0
@@ -27,27 +27,49 @@ class SGDState(NamedTuple):
         Parameters in unconstrained coordinates.
     opt_state
         State of the optimizer.
-    loss
-        Loss of the minibatch of the last step, at the parameters before it.
-    step
-        Number of steps taken.
-    overflow
-        The step after which a parameter was first not finite; -1 while all are.
-    rng_key
-        Key of the chain. It never changes: the rows of step t follow from the key and t.
     """
 
     z: Params
     opt_state: Any
+
+
+class SGDInfo(NamedTuple):
+    """What is known of one step.
+
+    Attributes
+    ----------
+    loss
+        Loss of the minibatch, at the parameters before the step.
+    """
+
     loss: jax.Array
-    step: jax.Array
-    overflow: jax.Array
-    rng_key: jax.Array
+
+
+def sgd(optimizer: optax.GradientTransformation) -> Algorithm:
+    """Return SGD with an optax optimizer, which also gets what line searches ask for: value, grad and value_fn."""
+    update = optax.with_extra_args_support(optimizer).update
+
+    def init(z: Params) -> SGDState:
+        return SGDState(z, optimizer.init(z))
+
+    def step(key: jax.Array, state: SGDState, batch: Batch) -> tuple[SGDState, SGDInfo]:
+        loss, gradient = batch.value_and_grad(state.z)
+        extra = {"value": loss, "grad": gradient, "value_fn": batch.loss}
+        updates, opt_state = update(gradient, state.opt_state, state.z, **extra)
+        return SGDState(optax.apply_updates(state.z, updates), opt_state), SGDInfo(loss)
+
+    return Algorithm(init, step)
 
 
 def chain_seed(key: jax.Array) -> jax.Array:
     """Return the two words, uint32, that number the minibatches of the chain with this key."""
     return jax.random.bits(key, (2,), jnp.uint32)
+
+
+def noise_seed(seed: jax.Array) -> jax.Array:
+    """Return the key of a chain's own noise: of a counter that no minibatch has, whose step would be 2^32 - 1."""
+    last = jnp.uint32(0xFFFFFFFF)
+    return jax.random.wrap_key_data(threefry_2x32(seed, jnp.stack([last, last])), impl="threefry2x32")
 
 
 def batch_indices(seed: jax.Array, steps: jax.Array, num_data: int, batch_size: int, replace: bool) -> jax.Array:
@@ -77,23 +99,6 @@ def batch_indices(seed: jax.Array, steps: jax.Array, num_data: int, batch_size: 
     if batch_size * batch_size > _FLOYD_LIMIT * num_data:
         return lax.top_k(_bits(seed, steps, num_data), batch_size)[1].astype(jnp.int32)
     return _floyd(_bits(seed, steps, batch_size), num_data, batch_size)
-
-
-def descend(
-    target: Target, optimizer: optax.GradientTransformation, z: Params, opt_state: Any, rows: Rows
-) -> tuple[Params, Any, jax.Array]:
-    """Take one step on a minibatch; return parameters, optimizer state and the minibatch's loss before the step."""
-    loss, gradient = jax.value_and_grad(target.loss)(z, rows)
-    updates, opt_state = optimizer.update(gradient, opt_state, z)
-    # a carry of the loops: always of the default type
-    return optax.apply_updates(z, updates), opt_state, loss.astype(jnp.result_type(float))
-
-
-def mark_overflow(z: Params, overflow: jax.Array, step: jax.Array) -> tuple[Params, jax.Array]:
-    """Note the first step after which a parameter is not finite, and set a chain that overflowed to NaN."""
-    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(z)]))
-    overflow = jnp.where((overflow < 0) & ~finite, step, overflow)
-    return jax.tree.map(lambda leaf: jnp.where(overflow < 0, leaf, jnp.nan), z), overflow
 
 
 class Rate(NamedTuple):

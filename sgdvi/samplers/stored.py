@@ -19,7 +19,6 @@ from sgdvi.store import DrawStore, Layout, Progress, as_store
 _COMMIT_SECONDS = 5.0
 # A short run can be made longer later: its chunks are not as short as it is.
 _LEAST_CHUNK = 1024
-_LOSS = "sample_stats/loss"
 _GROUPS = ("posterior", "sample_stats")
 
 
@@ -54,7 +53,8 @@ class StoreRecorder:
         self.capacity = max(1, min(facts.num_draws, store.chunk))
         kept = {f"posterior/{name}": (one.shape, one.dtype) for name, one in facts.shapes.items()}
         self._buffers: dict[str, np.ndarray] = {}
-        for name, (shape, dtype) in (kept | {_LOSS: ((), np.dtype(float))}).items():
+        said = {f"sample_stats/{name}": ((), recorder.stored_type(kind)) for name, kind in facts.outputs.stats}
+        for name, (shape, dtype) in (kept | said).items():
             self._buffers[name] = np.empty((store.chunk, facts.num_chains, *shape), dtype)
             begun = store.read_chunk(name)
             self._buffers[name][: len(begun)] = begun
@@ -71,12 +71,12 @@ class StoreRecorder:
         """See `Recorder`."""
         return min(self.capacity, self._store.chunk - first % self._store.chunk)
 
-    def put(self, first: int, count: int, values: Mapping[str, jax.Array], loss: jax.Array) -> None:
+    def put(self, first: int, count: int, values: Mapping[str, jax.Array], stats: Mapping[str, jax.Array]) -> None:
         """See `Recorder`."""
         begin = first % self._store.chunk
-        for name, value in values.items():
-            self._buffers[f"posterior/{name}"][begin : begin + count] = np.asarray(value)[:count]
-        self._buffers[_LOSS][begin : begin + count] = np.asarray(loss)[:count]
+        for group, arrays in zip(_GROUPS, (values, stats), strict=True):
+            for name, value in arrays.items():
+                self._buffers[f"{group}/{name}"][begin : begin + count] = np.asarray(value)[:count]
 
     def reached(self, done: int, state: Chains) -> None:
         """See `Recorder`."""
@@ -108,7 +108,7 @@ class StoreRecorder:
             chunk if draws else {},
             _to_bytes(self.state),
             {"chain_status/status": status.astype(object), "chain_status/step": step} if news else {},
-            {"posterior": run_attributes("sgd", {"config": self._facts.config(seconds)})},
+            {"posterior": run_attributes(self._facts.sampler.kind, {"config": self._facts.config(seconds)})},
         )
         self._committed = time.perf_counter()
 
@@ -120,7 +120,10 @@ def _create(facts: RunFacts, place: Any, state: Chains) -> DrawStore:
         Layout("posterior", name, one.dtype, ("chain", "draw", *axes[name]), (chains, 0, *one.shape))
         for name, one in facts.shapes.items()
     ]
-    layouts.append(Layout("sample_stats", "loss", np.float64, ("chain", "draw"), (chains, 0)))
+    layouts += [
+        Layout("sample_stats", name, recorder.stored_type(kind), ("chain", "draw"), (chains, 0))
+        for name, kind in facts.outputs.stats
+    ]
     fixed: dict[str, np.ndarray] = {}
     for group in (*_GROUPS, "chain_status"):
         layouts.append(Layout(group, "chain", np.int64, ("chain",), (chains,)))
@@ -135,7 +138,7 @@ def _create(facts: RunFacts, place: Any, state: Chains) -> DrawStore:
     status, fixed["chain_status/step"] = status_of(np.asarray(state.overflow), np.asarray(state.still))
     fixed["chain_status/status"] = status.astype(object)
     attributes: dict[str, dict[str, Any]] = {group: {} for group in (*_GROUPS, "chain_status")}
-    attributes["posterior"] = run_attributes("sgd", {"config": facts.config(0.0)})
+    attributes["posterior"] = run_attributes(facts.sampler.kind, {"config": facts.config(0.0)})
     if facts.starts.names is not None:
         for group in _GROUPS:
             attributes[group]["coordinates"] = "start"  # the convention by which xarray knows one from a variable
@@ -159,7 +162,7 @@ def _from_bytes(stored: bytes, like: Chains) -> Chains:
     leaves, structure = jax.tree.flatten(like)
     sizes = [_plain(leaf).nbytes for leaf in leaves]
     if len(stored) != sum(sizes):
-        rule = "the state in the store must be that of this optimizer"
+        rule = "the state in the store must be that of this sampler"
         raise InputError(message(rule, f"{len(stored)} bytes, {sum(sizes)} expected", "Give another store."))
     ends = np.cumsum(sizes)
     restored = []

@@ -329,7 +329,7 @@ def test_bad_settings(kernel: sgdvi.SGD, change: dict[str, Any], text: str) -> N
 
 
 def test_bad_sampler_and_batch() -> None:
-    with pytest.raises(sgdvi.InputError, match=r"sampler must be an sgdvi.SGD"):
+    with pytest.raises(sgdvi.InputError, match="sampler must be an sgdvi.SGD"):
         sample(MODEL)
     with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 30 without replacement"):
         sample(sgdvi.SGD(MODEL, learning_rate=0.1, batch_size=31, replace=False))
