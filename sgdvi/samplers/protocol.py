@@ -79,7 +79,8 @@ def check_algorithm(algorithm: Algorithm, target: Target, z: Params, rows: Rows)
     key = jax.random.key(0)
     after, info = _traced(lambda key, s, r: algorithm.step(key, s, Batch(target, r)), key, state, rows)
     rule, advice = "step must return a state with the structure, shapes and types of the one it got", "Cast it back."
-    same = jax.tree.structure(after) == jax.tree.structure(state) and _shapes(after) == _shapes(state)
+    structures: list[Any] = [jax.tree.structure(one) for one in (after, state)]
+    same = structures[0] == structures[1] and _shapes(after) == _shapes(state)
     require(same, rule, f"{_shapes(after)} after {_shapes(state)}", advice)
     fields = dict(info._asdict()) if hasattr(info, "_asdict") else {}
     scalars = "loss" in fields and all(getattr(value, "shape", None) == () for value in fields.values())
