@@ -14,6 +14,7 @@ from sgdvi.draws import load
 from sgdvi.experiment import Interrupted, run
 from sgdvi.experiment.environment import fingerprint
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
+from sgdvi.experiment.stages import _STREAMS, named_reference
 from sgdvi.samplers.references.exact import line_posterior
 from sgdvi.zoo import load as problem_of
 
@@ -54,6 +55,18 @@ def test_defaults_follow_their_rules():
     few = make_plan(problem_of("small-n"))
     assert few.temperature <= 0.21 * few.critical_temperature
     assert "Tc" in few.rules["learning rate"]
+
+
+def test_every_reference_has_a_key_of_its_own():
+    assert len(set(_STREAMS.values())) == len(_STREAMS)
+    assert set(experiment.ALL_REFERENCES) < set(_STREAMS)
+
+
+def test_references_have_one_name_however_they_are_spelt():
+    for name in experiment.ALL_REFERENCES:
+        assert named_reference(name.upper().replace("-", "_")) == named_reference(name.removesuffix(" VI")) == name
+    with pytest.raises(InputError, match="a reference is one of NUTS.*Pathfinder; got 'advi'"):
+        named_reference("advi")
 
 
 def test_what_is_given_is_taken():

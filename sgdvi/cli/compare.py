@@ -19,6 +19,12 @@ VERDICT_REACHED = 3
 @click.option("--weight-decay", type=float, metavar="GAMMA", help="Sets the prior: sd² = σ²/(N GAMMA); 0 is flat.")
 @click.option("--chains", type=int, help="Chains of SGD.  [default: 8]")
 @click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law]")
+@click.option(
+    "--references",
+    metavar="NAMES",
+    help="What SGD is held against, in a list with commas: NUTS, mean-field, full-rank, low-rank, Laplace, IAF, BNAF, "
+    "Pathfinder.  [default: the first three]",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
@@ -41,7 +47,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
     say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
     with compilation_cache(options.pop("cache"), say):
         from sgdvi.diagnostics.findings import Status
-        from sgdvi.experiment import Interrupted, check_folder, run, save_draws
+        from sgdvi.experiment import REFERENCES, Interrupted, check_folder, run, save_draws
         from sgdvi.zoo import load
 
         problem = load(model)
@@ -67,6 +73,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
                 num_chains=options["chains"],
                 num_steps=options["steps"],
                 seed=options["seed"],
+                references=REFERENCES if options["references"] is None else options["references"].split(","),
                 progress=not quiet and sys.stderr.isatty(),
                 on_stage=announce,
                 command=_command(),

@@ -12,13 +12,13 @@ from sgdvi.comparison import Known, compare
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
-from sgdvi.experiment.stages import REFERENCES, stages, stream
+from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, stages, stream
 from sgdvi.problem import Problem
 from sgdvi.report import Context, Setting, Stage
 from sgdvi.report._format import number
 from sgdvi.zoo import load
 
-__all__ = ["REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
+__all__ = ["ALL_REFERENCES", "REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,7 +65,8 @@ def run(
     seed, key
         Seed of everything random; ``key``, a JAX key, takes its place.
     references
-        Which of "NUTS", "mean-field VI" and "full-rank VI" to run.
+        Which of "NUTS", "mean-field VI", "full-rank VI", "low-rank VI", "Laplace", "IAF VI", "BNAF VI" and "Pathfinder"
+        to run; Pathfinder needs the extra ``sgdvi[blackjax]``.
     progress
         Whether SGD shows a progress bar.
     on_stage

@@ -10,21 +10,44 @@ from sgdvi._check import InputError, message
 from sgdvi.experiment.plan import Plan
 from sgdvi.problem import Problem
 from sgdvi.samplers import SGD, sample
-from sgdvi.samplers.references import line_posterior, nuts, variational
+from sgdvi.samplers.references import line_posterior, nuts, pathfinder, variational
 
+# Those that run where none are named, and all that can be named.
 REFERENCES = ("NUTS", "mean-field VI", "full-rank VI")
-_FAMILIES = {"mean-field VI": "mean-field", "full-rank VI": "full-rank"}
+ALL_REFERENCES = (*REFERENCES, "low-rank VI", "Laplace", "IAF VI", "BNAF VI", "Pathfinder")
+_FAMILIES = {
+    "mean-field VI": "mean-field",
+    "full-rank VI": "full-rank",
+    "low-rank VI": "low-rank",
+    "Laplace": "laplace",
+    "IAF VI": "iaf",
+    "BNAF VI": "bnaf",
+}
+_FITTED = {
+    "Laplace": "a Gaussian at the mode of the posterior",
+    "IAF VI": "a flow fitted to the posterior",
+    "BNAF VI": "a flow fitted to the posterior",
+}
 # Fixed numbers, so that a key stays the same whichever runs are asked for.
-_STREAMS = {"SGD": 1, "NUTS": 2, "mean-field VI": 3, "full-rank VI": 4, "checks": 5}
+_STREAMS = {
+    "SGD": 1,
+    "NUTS": 2,
+    "mean-field VI": 3,
+    "full-rank VI": 4,
+    "checks": 5,
+    "low-rank VI": 6,
+    "Laplace": 7,
+    "IAF VI": 8,
+    "BNAF VI": 9,
+    "Pathfinder": 10,
+}
 
 Stage = tuple[str, str, Callable[[], Any]]
 
 
 def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, progress: bool) -> Iterator[Stage]:
     """Yield (name, what is being done, function that does it)."""
-    unknown = [name for name in references if name not in REFERENCES]
-    if unknown:
-        raise InputError(message("a reference is one of " + ", ".join(REFERENCES), repr(unknown[0])))
+    references = [named_reference(name) for name in references]
     yield "SGD", _describe(plan), lambda: _sgd(problem, plan, stream(key, "SGD"), progress)
     if problem.exact is not None:
         network = problem.exact
@@ -37,7 +60,29 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
         yield "NUTS", "the posterior by Hamiltonian Monte Carlo", lambda: nuts(problem, key=stream(key, "NUTS"))
     for name in references:
         if name in _FAMILIES:
-            yield name, "a Gaussian fitted to the posterior", _variational(problem, name, stream(key, name))
+            text = _FITTED.get(name, "a Gaussian fitted to the posterior")
+            yield name, text, _variational(problem, name, stream(key, name))
+    if "Pathfinder" in references:
+        found = "a Gaussian along the way to the mode"
+        yield "Pathfinder", found, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
+
+
+def named_reference(name: str) -> str:
+    """Return the name of a reference however it is spelt: "full-rank", "full rank vi" and "Full-Rank VI" are one.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    known = {_spelling(one): one for one in ALL_REFERENCES}
+    if _spelling(name) not in known:
+        raise InputError(message("a reference is one of " + ", ".join(ALL_REFERENCES), repr(name)))
+    return known[_spelling(name)]
+
+
+def _spelling(name: str) -> str:
+    return name.lower().replace("-", " ").replace("_", " ").strip().removesuffix(" vi").replace(" ", "")
 
 
 def stream(key: Any, name: str) -> Any:

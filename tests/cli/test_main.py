@@ -131,6 +131,17 @@ def test_options_that_a_model_does_not_have_are_refused(capsys):
     assert "no exact law" in refused(capsys, "logistic", "--temperature", "0.1")
 
 
+def test_references_are_named_in_a_list(capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: asked.append(kwargs["references"]) or Answer("pass"))
+    assert main(["compare", "small-n", "--references", "NUTS,low-rank", "--quiet"]) == 0
+    assert main(["compare", "small-n", "--quiet"]) == 0
+    assert asked == [["NUTS", "low-rank"], experiment.REFERENCES]
+    capsys.readouterr()
+    monkeypatch.undo()
+    assert "a reference is one of NUTS, mean-field VI" in refused(capsys, "small-n", "--references", "NUTS,advi")
+
+
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert "writable" in refused(capsys, "small-n", "--out", str(tmp_path / "file" / "folder"))
@@ -148,7 +159,7 @@ def test_a_second_report_needs_overwrite(capsys, tmp_path):
 def quick(monkeypatch):
     """Leave the references out: they are tested on their own, and take most of the time."""
     whole = experiment.run
-    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: whole(*args, **kwargs, references=()))
+    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: whole(*args, **kwargs | {"references": ()}))
 
 
 def test_compare_ends_with_the_path_of_a_report(capsys, tmp_path, quick, monkeypatch):

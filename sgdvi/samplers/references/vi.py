@@ -1,7 +1,8 @@
-"""Gaussians fitted to the posterior: NumPyro's stochastic variational inference on the same model and data."""
+"""Laws fitted to the posterior: NumPyro's stochastic variational inference on the same model and data."""
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,19 @@ import optax
 from arviz_stats.base import array_stats
 from numpyro import handlers
 from numpyro.infer import SVI, Trace_ELBO
-from numpyro.infer.autoguide import AutoContinuous, AutoDiagonalNormal, AutoMultivariateNormal
-from numpyro.infer.util import log_density
+from numpyro.infer.autoguide import (
+    AutoBNAFNormal,
+    AutoContinuous,
+    AutoDiagonalNormal,
+    AutoIAFNormal,
+    AutoLaplaceApproximation,
+    AutoLowRankMultivariateNormal,
+    AutoMultivariateNormal,
+)
+from numpyro.infer.util import initialize_model, log_density
 from numpyro.optim import optax_to_numpyro
 
-from sgdvi._check import require, whole
+from sgdvi._check import InputError, message, require, whole
 from sgdvi._tree import to_jax
 from sgdvi.draws import from_samples
 from sgdvi.problem import Problem
@@ -24,7 +33,15 @@ from sgdvi.samplers.references.exact import require_proper
 if TYPE_CHECKING:
     from sgdvi.draws import DataTree
 
-_GUIDES: dict[str, type[AutoContinuous]] = {"mean-field": AutoDiagonalNormal, "full-rank": AutoMultivariateNormal}
+_GUIDES: dict[str, type[AutoContinuous]] = {
+    "mean-field": AutoDiagonalNormal,
+    "full-rank": AutoMultivariateNormal,
+    "low-rank": AutoLowRankMultivariateNormal,
+    "laplace": AutoLaplaceApproximation,
+    "iaf": AutoIAFNormal,
+    "bnaf": AutoBNAFNormal,
+}
+_FLOWS = ("iaf", "bnaf")
 # The rate falls by a factor of 1000, so that the noise of the gradient does not stay in the fit.
 _FIRST_RATE, _LAST_RATE = 3e-2, 3e-5
 _PARTICLES = 8
@@ -39,7 +56,7 @@ def variational(
     num_steps: int = 5000,
     num_samples: int = 4000,
 ) -> "DataTree":
-    """Fit a Gaussian in unconstrained coordinates to the posterior of a problem, and draw from it.
+    """Fit a Gaussian or a flow in unconstrained coordinates to the posterior of a problem, and draw from it.
 
     Parameters
     ----------
@@ -48,9 +65,13 @@ def variational(
     key
         JAX key: the same key gives the same fit and draws.
     family
-        ``"mean-field"`` (independent coordinates) or ``"full-rank"`` (any covariance).
+        Gaussians: ``"mean-field"`` (independent coordinates), ``"full-rank"`` (any covariance), ``"low-rank"``
+        (diagonal plus rank about the root of the dimension), ``"laplace"`` (at the mode, with the inverse Hessian as
+        its covariance). Flows, which bend and skew a Gaussian: ``"iaf"`` (inverse autoregressive) and ``"bnaf"`` (block
+        neural autoregressive), for two dimensions or more.
     num_steps
-        Steps of Adam on the evidence lower bound, with a rate that falls from 0.03 to 0.00003.
+        Steps of Adam on the evidence lower bound (``"laplace"``: on the log joint), with a rate that falls from 0.03 to
+        0.00003.
     num_samples
         Independent draws of the fitted law.
 
@@ -64,7 +85,8 @@ def variational(
     Raises
     ------
     InputError
-        If the posterior is known to be improper, the family is unknown, or a count is not a whole number above zero.
+        If the posterior is known to be improper, the family is unknown, a flow is asked for in one dimension, the
+        posterior has no curvature at its mode (Laplace), or a count is not a whole number above zero.
     """
     require_proper(problem.exact)
     require(family in _GUIDES, f"family must be one of {', '.join(_GUIDES)}", repr(family))
@@ -74,12 +96,18 @@ def variational(
     data = to_jax(problem.data)
     guide = _GUIDES[family](problem.model)
     rate = optax.exponential_decay(_FIRST_RATE, steps, _LAST_RATE / _FIRST_RATE)
-    elbo = Trace_ELBO(num_particles=_PARTICLES)
+    # The search for a mode has no noise to average.
+    elbo = Trace_ELBO(num_particles=1 if family == "laplace" else _PARTICLES)
     started = time.perf_counter()
+    if family in _FLOWS:
+        _require_two_dimensions(problem, family, data)
     svi = SVI(problem.model, guide, optax_to_numpyro(optax.adam(rate)), elbo)
     fit = svi.run(key_fit, steps, *data, progress_bar=False)
-    samples = guide.sample_posterior(key_draw, fit.params, sample_shape=(draws,))
-    weights = _log_weights(problem.model, data, guide, fit.params, jax.random.split(key_weights, _WEIGHTS))
+    params = fit.params
+    if isinstance(guide, AutoLaplaceApproximation):
+        guide, params = _gaussian_at_mode(problem, guide, params, data)
+    samples = guide.sample_posterior(key_draw, params, sample_shape=(draws,))
+    weights = _log_weights(problem.model, data, guide, params, jax.random.split(key_weights, _WEIGHTS))
     block = math.ceil(steps / _TRACE_POINTS)
     trace = -np.asarray(fit.losses, dtype=np.float64)[: steps // block * block].reshape(-1, block).mean(axis=1)
     config = {
@@ -92,6 +120,36 @@ def variational(
         "seconds": time.perf_counter() - started,
     }
     return from_samples(samples, kind="vi", dims=problem.dims, config=config)
+
+
+def _require_two_dimensions(problem: Problem, family: str, data: tuple[Any, ...]) -> None:
+    dimension = unconstrained_dimension(problem.model, data)
+    rule = f"the flow {family!r} needs at least two parameters: in one dimension it has nothing to condition on"
+    require(dimension >= 2, rule, f"{dimension} in {problem.name!r}", "Use the family 'full-rank'.")
+
+
+def unconstrained_dimension(model: Callable[..., Any], data: tuple[Any, ...]) -> int:
+    """Number of parameters of a model in unconstrained coordinates."""
+    start = initialize_model(jax.random.key(0), model, model_args=data, validate_grad=False).param_info.z
+    return sum(np.size(leaf) for leaf in jax.tree.leaves(start))
+
+
+def _gaussian_at_mode(
+    problem: Problem, guide: AutoLaplaceApproximation, params: dict[str, Any], data: tuple[Any, ...]
+) -> tuple[AutoContinuous, dict[str, Any]]:
+    """Turn the mode that was found into a guide with the inverse Hessian as covariance."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Hessian of log posterior", UserWarning)  # said below, as an error
+        law = guide.get_posterior(params)
+    # A flat direction has a curvature of rounding, of either sign.
+    scales = np.linalg.svd(np.nan_to_num(law.scale_tril), compute_uv=False)
+    if not (scales[-1] / scales[0]) ** 2 > 10 * np.finfo(scales.dtype).eps:
+        rule = f"the log posterior of {problem.name!r} must be curved in every direction at its mode for Laplace"
+        advice = "Give proper priors, or use the family 'full-rank'."
+        raise InputError(message(rule, "a flat or rising direction", advice))
+    gaussian = AutoMultivariateNormal(problem.model)
+    handlers.seed(gaussian, jax.random.key(0))(*data)  # makes the guide learn the sites of the model
+    return gaussian, {f"{gaussian.prefix}_loc": law.loc, f"{gaussian.prefix}_scale_tril": law.scale_tril}
 
 
 def pareto_shape(log_weights: np.ndarray) -> float:

@@ -1,0 +1,108 @@
+"""Every fitted reference on a posterior that is Gaussian and known, and what each refuses."""
+
+import sys
+
+import jax
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+from sgdvi import InputError, Problem, zoo
+from sgdvi.draws import config
+from sgdvi.samplers.references import pathfinder, variational
+
+DRAWS = 4000
+
+
+def regression() -> tuple[Problem, np.ndarray, np.ndarray]:
+    """Two correlated coefficients: the problem, its posterior mean and covariance."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((60, 2))
+    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]
+    y = x @ [1.0, -0.5] + rng.standard_normal(60)
+
+    def model(x: np.ndarray, y: np.ndarray | None = None) -> None:
+        b = numpyro.sample("b", dist.Normal(0, 1).expand([2]).to_event(1))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.Normal(x @ b, 1.0), obs=y)
+
+    covariance = np.linalg.inv(x.T @ x + np.eye(2))
+    return Problem("regression", model, (x, y), {"b0": lambda d: d["b"][..., 0]}), covariance @ x.T @ y, covariance
+
+
+def errors(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Errors of the mean and covariance of independent Gaussian draws, (n, 2), in their standard errors."""
+    sd = np.sqrt(np.diag(covariance))
+    spread = np.sqrt((covariance**2 + np.outer(sd, sd) ** 2) / len(draws))
+    of_mean = (draws.mean(axis=0) - mean) / sd * np.sqrt(len(draws))
+    return np.concatenate([of_mean, ((np.cov(draws.T) - covariance) / spread).ravel()])
+
+
+@pytest.mark.parametrize(
+    ("family", "num_steps"),
+    [
+        ("laplace", 2000),
+        pytest.param("full-rank", 2000, marks=pytest.mark.slow),
+        pytest.param("low-rank", 4000, marks=pytest.mark.slow),
+        pytest.param("iaf", 2000, marks=pytest.mark.slow),
+        pytest.param("bnaf", 2000, marks=pytest.mark.slow),
+    ],
+)
+def test_variational_families_are_exact_on_a_gaussian(family: str, num_steps: int, key: jax.Array, x64: None) -> None:
+    problem, mean, covariance = regression()
+    tree = variational(problem, key, family, num_steps=num_steps, num_samples=DRAWS)
+    assert np.abs(errors(tree["posterior"]["b"].values[0], mean, covariance)).max() < 5
+    assert config(tree)["family"] == family
+    assert config(tree)["khat"] < 0.7
+
+
+def test_mean_field_is_not_exact_on_a_correlated_gaussian(key: jax.Array, x64: None) -> None:
+    problem, mean, covariance = regression()
+    tree = variational(problem, key, "mean-field", num_steps=1000, num_samples=DRAWS)
+    assert np.abs(errors(tree["posterior"]["b"].values[0], mean, covariance)).max() > 20
+
+
+def test_pathfinder_is_exact_on_a_gaussian(key: jax.Array, x64: None) -> None:
+    problem, mean, covariance = regression()
+    tree = pathfinder(problem, key, num_samples=DRAWS)
+    assert np.abs(errors(tree["posterior"]["b"].values[0], mean, covariance)).max() < 5
+    assert tree["posterior"].attrs["kind"] == "vi"
+    assert tree["posterior"].attrs["independent"] == 1
+    # the evidence lower bound is the log evidence where the fit is exact
+    x, y = problem.data
+    evidence = dist.MultivariateNormal(np.zeros(60), np.eye(60) + x @ x.T).log_prob(y)
+    assert config(tree)["elbo"] == pytest.approx(float(evidence), abs=0.05)
+    assert config(tree)["khat"] < 0.5
+
+
+def test_pathfinder_says_what_to_install(key: jax.Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "blackjax", None)
+    monkeypatch.delitem(sys.modules, "blackjax.vi", raising=False)
+    with pytest.raises(InputError, match=r"needs the package blackjax.*pip install 'sgdvi\[blackjax\]'"):
+        pathfinder(zoo.load("small-n"), key)
+
+
+def test_flows_are_refused_in_one_dimension(key: jax.Array) -> None:
+    with pytest.raises(InputError, match="at least two parameters.*got 1 in 'small-n'.*full-rank"):
+        variational(zoo.load("small-n", depth=0), key, "iaf")
+
+
+def test_laplace_is_refused_where_the_posterior_is_flat(key: jax.Array) -> None:
+    def model(x: np.ndarray, y: np.ndarray | None = None) -> None:
+        a, b = (numpyro.sample(name, dist.ImproperUniform(dist.constraints.real, (), ())) for name in "ab")
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.Normal((a + b) * x, 1.0), obs=y)
+
+    x = np.linspace(-1, 1, 20)
+    flat = Problem("flat", model, (x, x), {"a": lambda d: d["a"]})
+    with pytest.raises(InputError, match="curved in every direction at its mode"):
+        variational(flat, key, "laplace", num_steps=500)
+
+
+def test_improper_posteriors_and_bad_settings_are_refused(key: jax.Array) -> None:
+    problem = zoo.load("small-n")
+    with pytest.raises(InputError, match="prior must be proper"):
+        pathfinder(problem.with_options(prior_sd=np.inf), key)
+    with pytest.raises(InputError, match="num_samples must be a whole number"):
+        pathfinder(problem, key, num_samples=0)
