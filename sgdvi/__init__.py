@@ -42,6 +42,7 @@ _CONTENTS = {
     "fluctuation_maxima": "sgdvi.laws",
     # models and data
     "Problem": "sgdvi.problem",
+    "Loss": "sgdvi.loss",
     "LinearNetwork": "sgdvi.linear",
     "linear_problem": "sgdvi.linear",
     # SGD as a sampler
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from sgdvi.laws.subnetworks import subnetworks as subnetworks
     from sgdvi.linear import LinearNetwork as LinearNetwork
     from sgdvi.linear import linear_problem as linear_problem
+    from sgdvi.loss import Loss as Loss
     from sgdvi.moments import Moments as Moments
     from sgdvi.problem import Problem as Problem
     from sgdvi.samplers import SGD as SGD

@@ -16,6 +16,11 @@ def leading_sizes(arguments: Any) -> set[int]:
     return {leaf.shape[0] for leaf in jax.tree.leaves(arguments) if _is_array(leaf)}
 
 
+def same_structure(one: Any, other: Any) -> bool:
+    """Whether two pytrees have the same structure; shapes may differ."""
+    return bool(jax.tree.structure(one) == jax.tree.structure(other))  # type: ignore[operator]
+
+
 @dataclass(frozen=True, eq=False)
 class RowSplit:
     """Split arguments into the leaves with N rows, which minibatches are taken from, and the fixed rest."""

@@ -6,7 +6,7 @@ import os
 import tempfile
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,7 @@ def compare(
     key: Any = None,
     known: Known | None = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
+    no_posterior: str = "",
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
 
@@ -167,6 +168,8 @@ def compare(
         What is known of the model in closed form: for linear networks, the exact laws, temperature and thresholds.
     thresholds
         `Thresholds`, or a mapping of single changes.
+    no_posterior
+        Why there is no posterior, in a sentence: checks that need one then do not apply, for this reason.
 
     Returns
     -------
@@ -194,6 +197,7 @@ def compare(
         key=jax.random.key(0) if key is None else key,
         known=known,
         thresholds=Thresholds.make(thresholds),
+        no_posterior=no_posterior,
     ).result()
 
 
@@ -207,6 +211,7 @@ class _Work:
     key: Any
     known: Known | None
     thresholds: Thresholds
+    no_posterior: str
 
     @cached_property
     def read(self) -> dict[str, Run | Law]:
@@ -228,7 +233,8 @@ class _Work:
     def facts(self) -> Facts:
         """What is known in closed form."""
         laws = {name: (run, self.runs[name]) for name, run in self.read.items() if isinstance(run, Law)}
-        return find_facts(self.known, laws)
+        facts = find_facts(self.known, laws)
+        return replace(facts, improper=self.no_posterior) if self.no_posterior else facts
 
     @cached_property
     def judged(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""A problem: a NumPyro model, its data, the functionals of interest, and what is known exactly about it."""
+"""A problem: a NumPyro model or a loss, its data, the functionals of interest, what is known exactly about it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,20 +8,23 @@ from sgdvi._check import InputError, message
 
 if TYPE_CHECKING:
     from sgdvi.linear import LinearNetwork
+    from sgdvi.loss import Loss
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A NumPyro model with its data, as every run of a comparison sees it.
+    """A NumPyro model or a loss with its data, as every run of a comparison sees it.
 
     Attributes
     ----------
     name
         Short name, used in titles and folder names.
     model
-        NumPyro model. It takes the data as arguments and has one data plate over their leading axis.
+        NumPyro model. It takes the data as arguments and has one data plate over their leading axis. Or a `Loss`:
+        then there is no posterior, and what needs one does not apply.
     data
-        Positional arguments of the model; arrays with N rows are what minibatches are drawn from.
+        Positional arguments of the model; arrays with N rows are what minibatches are drawn from. A `Loss` gets
+        batches of them as one tuple.
     functionals
         Name -> function of the draws (an object with one attribute per site, dimensions chain, draw and the
         site's own): the quantities on which laws are compared, for example ``{"v": lambda ds: ds.u * ds.w}``.
@@ -38,7 +41,7 @@ class Problem:
     """
 
     name: str
-    model: Callable[..., Any]
+    model: "Callable[..., Any] | Loss"
     data: tuple[Any, ...]
     functionals: Mapping[str, Callable[[Any], Any]]
     dims: Mapping[str, list[str]] = field(default_factory=dict)
@@ -47,6 +50,15 @@ class Problem:
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     factory: "Callable[..., Problem] | None" = None
+
+    @property
+    def no_posterior(self) -> str:
+        """Why there is no posterior; empty where there is one."""
+        from sgdvi.loss import Loss  # a listing of problems must not wait for JAX
+
+        if not isinstance(self.model, Loss):
+            return ""
+        return "The model is a loss, without a prior and a likelihood: there is no posterior."
 
     def with_options(self, **options: Any) -> "Problem":
         """Return the same problem made with other options (``depth=2``, ``width=5``, ``prior_sd=10.0``).

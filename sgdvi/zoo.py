@@ -159,7 +159,11 @@ def _trial(problem: Problem, path: Path) -> None:
     from numpyro.infer.util import log_density
 
     from sgdvi._tree import to_jax
+    from sgdvi.loss import Loss, count_rows
 
+    if isinstance(problem.model, Loss):
+        problem.model.check(problem.data, count_rows(problem.data))
+        return
     try:
         log_density(handlers.seed(problem.model, 0), to_jax(problem.data), {}, {})
     except Exception as error:

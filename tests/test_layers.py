@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"_types", "_batches", "_check", "_json", "_status", "_tree"},
-    {"moments", "laws", "symmetry", "linear", "problem", "models", "step_size"},
+    {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
     {"samplers", "draws", "store"},
     {"diagnostics", "comparison"},
     {"report", "plots", "zoo", "cite", "testing", "experiment"},

@@ -114,6 +114,7 @@ def run(
                 functionals=problem.functionals,
                 key=stream(key, "checks"),
                 known=_known(problem, plan),
+                no_posterior=problem.no_posterior,
             )
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error

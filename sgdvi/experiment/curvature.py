@@ -10,7 +10,8 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from sgdvi.problem import Problem
-from sgdvi.samplers.target import find_start, make_target, require_finite
+from sgdvi.samplers.target import find_start, require_finite
+from sgdvi.samplers.targets import as_arguments, make_target
 
 # The mode only sets a step size: a rough one is good enough.
 _SEARCH_STEPS = 1_000
@@ -48,7 +49,7 @@ def curvature(problem: Problem, seed: int) -> Curvature:
     InputError
         For a model or data that SGD cannot run on.
     """
-    arguments: tuple[Any, dict[str, Any]] = (problem.data, {})
+    arguments = as_arguments(problem.model, problem.data)
     key = jax.random.key(seed)
     target = make_target(problem.model, arguments, key)
     rows = target.rows(arguments)

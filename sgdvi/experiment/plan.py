@@ -10,6 +10,7 @@ from sgdvi.experiment.curvature import Curvature, curvature
 from sgdvi.laws import phase
 from sgdvi.laws.temperatures import parse_temperature as parse_temperature
 from sgdvi.linear import LinearNetwork
+from sgdvi.loss import count_rows
 from sgdvi.problem import Problem
 from sgdvi.samplers.warmup import suggest_warmup
 
@@ -94,7 +95,8 @@ def make_plan(
     else:
         advice = "Give a learning rate instead."
         require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
-        rate, size, warmup = _general(problem, learning_rate, batch_size, seed, rules)
+        choose = _of_loss if problem.no_posterior else _general
+        rate, size, warmup = choose(problem, learning_rate, batch_size, seed, rules)
     return Plan(
         learning_rate=rate,
         batch_size=size,
@@ -196,6 +198,16 @@ def _general(
     slowest = learning_rate * local.smallest_curvature
     rules["warmup"] = "ten times the slowest relaxation at the mode"
     return learning_rate, size, math.ceil(10 / slowest) if slowest > 0 and np.isfinite(slowest) else NUM_STEPS
+
+
+def _of_loss(
+    problem: Problem, learning_rate: float | None, batch_size: int | None, seed: int, rules: dict[str, str]
+) -> tuple[float, int, int]:
+    advice = "Give a learning rate: there is no posterior that SGD could be as wide as."
+    rate = positive("learning_rate", learning_rate, advice)
+    rules["batch size"] = "as given" if batch_size else f"{BATCH_SIZE}, or all rows where there are fewer"
+    rules["warmup"] = "default"
+    return rate, batch_size or min(BATCH_SIZE, count_rows(problem.data)), NUM_STEPS
 
 
 def _given_or(name: str, value: int | None, default: int, rules: dict[str, str]) -> int:

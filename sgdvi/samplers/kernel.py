@@ -12,10 +12,10 @@ from sgdvi._batches import noise_share
 from sgdvi._check import InputError, message, positive, require, whole
 from sgdvi._tree import Arguments, Rows, take
 from sgdvi.samplers.loop import mark_overflow
-from sgdvi.samplers.minibatches import check_minibatches
 from sgdvi.samplers.protocol import Algorithm, Batch, batch_like, check_algorithm
 from sgdvi.samplers.sgd import Rate, batch_indices, chain_seed, noise_seed, probe_rate, sgd
-from sgdvi.samplers.target import Params, Target, find_start, make_target, require_finite
+from sgdvi.samplers.target import Params, Target, find_start, require_finite
+from sgdvi.samplers.targets import Source, make_target
 
 _CHECK_SEED = 0
 
@@ -48,12 +48,13 @@ class KernelState(NamedTuple):
 
 
 class Sampler(MCMCKernel):
-    """An algorithm on minibatches of a NumPyro model: what `sgdvi.sample` and `numpyro.infer.MCMC` run.
+    """An algorithm on minibatches of a NumPyro model or a loss: what `sgdvi.sample` and `numpyro.infer.MCMC` run.
 
     Parameters
     ----------
     model
-        NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows.
+        NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows. Or a
+        `Loss`.
     algorithm
         What a chain does: see `Algorithm`.
     batch_size
@@ -80,13 +81,13 @@ class Sampler(MCMCKernel):
 
     def __init__(
         self,
-        model: Callable[..., Any],
+        model: Source,
         algorithm: Algorithm,
         batch_size: int | None = 1,
         *,
         replace: bool = True,
     ) -> None:
-        require(callable(model), "model must be a NumPyro model, a callable", repr(model))
+        require(callable(model), "model must be a NumPyro model, a callable, or a sgdvi.Loss", repr(model))
         self._model = model
         advice = "Give sgdvi.samplers.Algorithm(init, step)."
         require(isinstance(algorithm, Algorithm), "algorithm must be an Algorithm", repr(algorithm), advice)
@@ -96,8 +97,8 @@ class Sampler(MCMCKernel):
         self._target: Target | None = None
 
     @property
-    def model(self) -> Callable[..., Any]:
-        """The NumPyro model."""
+    def model(self) -> Source:
+        """The NumPyro model, or the loss."""
         return self._model
 
     @property
@@ -137,8 +138,8 @@ class Sampler(MCMCKernel):
         return self._target
 
     def check(self, target: Target, z: Params, rows: Rows) -> None:
-        """Check at the parameters `z` that minibatches are what they seem: see `check_minibatches`."""
-        check_minibatches(target, rows, self.size(target.num_data), z)
+        """Check at the parameters `z` that minibatches are what they seem: see `Target.check`."""
+        target.check(z, rows, self.size(target.num_data))
 
     def init(
         self, rng_key: jax.Array, num_warmup: int, init_params: Any, model_args: tuple, model_kwargs: dict[str, Any]
@@ -159,9 +160,7 @@ class Sampler(MCMCKernel):
 
         batched = rng_key.ndim > (0 if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else 1)
         if init_params is not None:
-            names = sorted(init_params) if isinstance(init_params, dict) else type(init_params).__name__
-            rule = f"init_params must be a dict with the sites {sorted(target.shapes)}, unconstrained"
-            require(names == sorted(target.shapes), rule, names)
+            init_params = target.from_names(target.by_name(init_params, "init_params"))
         start = jax.vmap(one, in_axes=(0, None if init_params is None else 0)) if batched else one
         return start(rng_key, init_params)
 
@@ -177,8 +176,8 @@ class Sampler(MCMCKernel):
 
         return (jax.vmap(one) if state.step.ndim else one)(state)
 
-    def postprocess_fn(self, model_args: tuple, model_kwargs: dict[str, Any]) -> Callable[[Params], Params]:
-        """Return the map from unconstrained parameters to the sites of the model."""
+    def postprocess_fn(self, model_args: tuple, model_kwargs: dict[str, Any]) -> Callable[[Params], dict[str, Any]]:
+        """Return the map from unconstrained parameters to the sites of the model, or the leaves by name."""
         target = self.prepare((model_args, model_kwargs)) if self._target is None else self._target
         rows = target.rows((model_args, model_kwargs))
         return lambda z: target.constrain(z, rows)
@@ -211,7 +210,8 @@ class SGD(Sampler):
     Parameters
     ----------
     model
-        NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows.
+        NumPyro model. Its data are its arguments; observed sites stand in one data plate over their rows. Or a
+        `Loss`, whose mean over the minibatch takes the place of L and whose parameters are z.
     optimizer
         An optax transformation; None is ``optax.sgd(learning_rate)``. Line searches get the value, gradient and
         function of the minibatch loss.
@@ -241,7 +241,7 @@ class SGD(Sampler):
 
     def __init__(
         self,
-        model: Callable[..., Any],
+        model: Source,
         optimizer: optax.GradientTransformation | None = None,
         batch_size: int | None = 1,
         *,

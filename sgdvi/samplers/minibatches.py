@@ -1,6 +1,7 @@
 """The check at the start of a run that minibatches of a model are what they seem."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,10 @@ from jax import lax
 from sgdvi._check import InputError, message, require
 from sgdvi._tree import Rows, take
 from sgdvi.samplers.plates import PER_ROW, describe, first_line
-from sgdvi.samplers.target import Params, Target
+from sgdvi.samplers.target import Params
+
+if TYPE_CHECKING:
+    from sgdvi.samplers.model_target import ModelTarget
 
 CHECKED_BLOCKS = 256
 # far above rounding, far below what a row that is not the right one does to its likelihood
@@ -21,7 +25,7 @@ _CLOSED_OVER = (
 )
 
 
-def check_minibatches(target: Target, rows: Rows, batch_size: int, z: Params) -> None:
+def check_minibatches(target: "ModelTarget", rows: Rows, batch_size: int, z: Params) -> None:
     """Check that minibatches are what they seem: each row weighs in a block what it weighs in the full data.
 
     A random permutation of the rows is cut into blocks of `batch_size` (up to 256 of them), and the log-likelihoods
@@ -59,7 +63,7 @@ def check_minibatches(target: Target, rows: Rows, batch_size: int, z: Params) ->
 
 
 @partial(jax.jit, static_argnames="target")
-def _compare_blocks(target: Target, z: Params, rows: Rows, blocks: jax.Array) -> dict[str, jax.Array]:
+def _compare_blocks(target: "ModelTarget", z: Params, rows: Rows, blocks: jax.Array) -> dict[str, jax.Array]:
     params = {name: value for name, value in target.constrain(z, rows).items() if name in target.shapes}
     full, rest = target.row_terms(params, rows)
     terms, rests = lax.map(lambda block: target.row_terms(params, take(rows, block)), blocks)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from tqdm.auto import tqdm
 
 from sgdvi._check import require, whole
-from sgdvi._tree import Arguments
 from sgdvi.draws import DataTree
 from sgdvi.samplers.facts import RunFacts
 from sgdvi.samplers.kernel import Sampler
@@ -20,6 +19,7 @@ from sgdvi.samplers.recorder import MemoryRecorder, Recorder
 from sgdvi.samplers.sgd import chain_seed
 from sgdvi.samplers.starts import make_starts
 from sgdvi.samplers.stored import open_recorder
+from sgdvi.samplers.targets import as_arguments
 
 Progress = Callable[[int, int], None]
 # Row numbers are drawn for many steps at once, which the processor does side by side.
@@ -39,7 +39,7 @@ def sample(
     num_steps: int,
     num_warmup: int = 0,
     num_chains: int = 1,
-    init: Mapping[str, Any] | None = None,
+    init: Any | None = None,
     thinning: int = 1,
     functionals: Mapping[str, Callable[[Any], Any]] | None = None,
     keep: Sequence[str] | None = None,
@@ -55,7 +55,8 @@ def sample(
     sampler
         `SGD` or another `Sampler`: a model, an algorithm and a batch size.
     data
-        The model's arguments with all rows: a tuple of positional ones, a dict of keyword ones, or one array.
+        The model's arguments with all rows: a tuple of positional ones, a dict of keyword ones, or one array. For a
+        `Loss`: the pytree of arrays, all rows, of which it gets batches.
     key
         JAX key. Chain c uses ``fold_in(key, c)``; its rows at step t depend on that and t only, so a draw does not
         change with the number of chains, the thinning, the store, a resumption or the progress bar.
@@ -68,7 +69,8 @@ def sample(
     init
         Where chains start, as values of the model's sites (constrained): one set for all chains; one with a leading
         axis of num_chains; or ``{"name of start": {site: value}}``, dealt to the chains in turn. None draws a start
-        for every chain, uniform on (-2, 2) in unconstrained coordinates.
+        for every chain, uniform on (-2, 2) in unconstrained coordinates. For a `Loss`: a pytree like its parameters,
+        with or without the axis of chains, or such pytrees by name; None starts all chains at its own.
     thinning
         Keep every thinning-th iterate.
     functionals
@@ -122,7 +124,7 @@ def sample(
     require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 
-    arguments = as_arguments(data)
+    arguments = as_arguments(sampler.model, data)
     target = sampler.prepare(arguments)
     rows = target.rows(arguments)
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(chains))
@@ -143,13 +145,6 @@ def sample(
         with _reporter(progress, warmup + facts.num_draws * thin) as report:
             _run(facts, jax.vmap(chain_seed)(keys), recorder, report)
         return recorder.tree()
-
-
-def as_arguments(data: Any) -> Arguments:
-    """Return positional and keyword arguments of the model for data in any form that `sample` takes."""
-    if isinstance(data, Mapping):
-        return (), dict(data)
-    return (tuple(data) if isinstance(data, tuple | list) else (data,)), {}
 
 
 def _run(facts: RunFacts, seeds: jax.Array, recorder: Recorder, report: Callable[[int], None]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from sgdvi._check import require
-from sgdvi._tree import Rows
+from sgdvi._tree import Rows, same_structure
 from sgdvi.samplers.target import Params, Target, require_finite
 
 
@@ -21,50 +21,62 @@ class Starts(NamedTuple):
     names: tuple[str, ...] | None
 
 
-def make_starts(target: Target, rows: Rows, keys: jax.Array, init: Mapping[str, Any] | None) -> Starts:
+def make_starts(target: Target, rows: Rows, keys: jax.Array, init: Any | None) -> Starts:
     """Return the starts of as many chains as there are keys: see `sgdvi.sample` for the forms of `init`.
 
     Raises
     ------
     InputError
-        If sites are missing or unknown, values have the wrong shape or lie outside the support, or the loss or its
+        If values are missing or unknown, have the wrong shape or lie outside the support, or the loss or its
         gradient is not finite there.
     """
+    init = target.default if init is None else init
     if init is None:
         z, found = _drawn(target, keys, rows)
         require_finite(found)
         return Starts(z, None)
-    rule = "init must be a dict: site -> value, or name of start -> such a dict"
-    require(isinstance(init, Mapping) and init, rule, repr(init))
-    names = None
-    if all(isinstance(value, Mapping) for value in init.values()):
-        names = tuple(list(init)[chain % len(init)] for chain in range(len(keys)))
-        chosen = {name: _one(target, rows, values, f"start {name!r}") for name, values in init.items()}
-        params = {site: np.stack([chosen[name][site] for name in names]) for site in target.shapes}
+    chains, names = len(keys), None
+    if _is_named(target, init):
+        names = tuple(list(init)[chain % len(init)] for chain in range(chains))
+        chosen = [_values(target, rows, values, f"start {name!r}") for name, values in init.items()]
+        named = {name: np.concatenate([values[name] for values in chosen]) for name in chosen[0]}
+        places = np.arange(chains) % len(init)
     else:
-        params = _one(target, rows, init, "init", len(keys))
+        named = _values(target, rows, init, "init", chains)
+        count = max(len(value) for value in named.values())
+        places = np.arange(chains) % count
+        named = {name: np.broadcast_to(value, (count, *value.shape[1:])) for name, value in named.items()}
+    params = target.from_names(named)
     z, found = _given(target, params, rows)
-    for site, value in z.items():
-        rule, advice = f"the start of {site!r} must lie in the support of its prior", "Move it off the boundary."
-        require(bool(jnp.isfinite(value).all()), rule, np.asarray(params[site]).ravel()[:3], advice)
-    require_finite(found)
-    return Starts(z, names)
+    for name, value in target.by_name(z, "init").items():
+        rule, advice = f"the start of {name!r} must lie in the support of its prior", "Move it off the boundary."
+        require(bool(jnp.isfinite(value).all()), rule, named[name].ravel()[:3], advice)
+    if not found.all():
+        lost = int(np.argmin(found))
+        require_finite(found, target.not_finite(jax.tree.map(lambda leaf: leaf[lost], z), rows))
+    return Starts(jax.tree.map(lambda leaf: leaf[places], z), names)
 
 
-def _one(
-    target: Target, rows: Rows, values: Mapping[str, Any], what: str, num_chains: int = 0
-) -> dict[str, np.ndarray]:
-    rule = f"{what} must give a value to each of the sites {sorted(target.shapes)}"
-    require(sorted(values) == sorted(target.shapes), rule, sorted(values))
-    shapes = jax.eval_shape(lambda: target.constrain({k: jnp.zeros(s) for k, s in target.shapes.items()}, rows))
-    params = {}
-    for site in target.shapes:
-        value, shape = np.asarray(values[site], dtype=float), shapes[site].shape
+def _is_named(target: Target, init: Any) -> bool:
+    """Whether `init` names several starts: a dict whose values are starts, and which is none itself."""
+    if not isinstance(init, Mapping) or not init:
+        return False
+    if target.default is not None:
+        return not same_structure(init, target.default) and not set(init) & set(target.outputs)
+    return all(isinstance(value, Mapping) for value in init.values())
+
+
+def _values(target: Target, rows: Rows, given: Any, what: str, num_chains: int = 0) -> dict[str, np.ndarray]:
+    """Return values by name with a leading axis: of length 1, or of `num_chains` where they have it."""
+    values = {}
+    for name, shape in target.shapes_of(rows).items():
+        value = np.asarray(target.by_name(given, what)[name], dtype=float)
         wanted = f"shape {shape}" + (f" or {(num_chains, *shape)}" if num_chains else "")
-        require(value.shape in (shape, (num_chains, *shape)), f"{what}: {site!r} must have {wanted}", value.shape)
-        require(np.isfinite(value).all(), f"{what}: {site!r} must be finite", value.ravel()[:3])
-        params[site] = np.broadcast_to(value, (num_chains, *shape)) if num_chains else value
-    return params
+        allowed = (shape, (num_chains, *shape)) if num_chains else (shape,)
+        require(value.shape in allowed, f"{what}: {name!r} must have {wanted}", value.shape)
+        require(np.isfinite(value).all(), f"{what}: {name!r} must be finite", value.ravel()[:3])
+        values[name] = value[None] if value.shape == shape else value
+    return values
 
 
 @partial(jax.jit, static_argnames="target")

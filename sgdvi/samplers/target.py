@@ -1,53 +1,31 @@
-"""The loss of a NumPyro model on a minibatch of its rows."""
+"""What SGD descends, whatever it is made of: a loss on any rows, and the way from its parameters to named values."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from numpyro import handlers
-from numpyro.infer import init_to_uniform
-from numpyro.infer.util import compute_log_probs, constrain_fn, potential_energy, unconstrain_fn
 
-from sgdvi._check import InputError, message, require
+from sgdvi._check import require
 from sgdvi._tree import Arguments, Rows, RowSplit
-from sgdvi.samplers.plates import PER_ROW, RowPlates, data_plates, describe, first_line
 
-Params = dict[str, jax.Array]
-START_RADIUS = 2.0  # NumPyro's init_to_uniform
-START_ATTEMPTS = 100
+# in the coordinates that SGD moves in: a dict of sites for a NumPyro model, the caller's pytree for a loss
+Params = Any
 
 
-@dataclass(frozen=True, eq=False)
-class Target:
-    """What SGD descends: the negative log joint density of a model divided by the number of rows.
-
-    Parameters live in NumPyro's unconstrained coordinates, and the density includes the Jacobian of the map to the
-    constrained ones, as in NumPyro's NUTS. On a minibatch of S rows the likelihood is multiplied by N/S:
-
-    L(z) = -[ (N/S) sum_{i in batch} log p(y_i | z) + log p(z) + log |det J(z)| ] / N.
+class Target(ABC):
+    """What SGD descends: a mean loss on any of the rows of the data.
 
     Attributes
     ----------
-    model
-        The NumPyro model.
     split
-        How its arguments divide into rows and fixed values.
-    plates
-        Names of the plates over the rows.
-    shapes
-        Latent site -> shape of its unconstrained value.
+        How the data divide into rows and fixed values.
     outputs
-        Names of the sites that draws consist of: latent sites, and deterministic ones without a row axis.
+        Names of the values that draws consist of.
     """
 
-    model: Callable[..., Any]
     split: RowSplit
-    plates: frozenset[str]
-    shapes: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
 
     @property
@@ -55,132 +33,67 @@ class Target:
         """Number of rows N."""
         return self.split.num_rows
 
+    @property
+    def default(self) -> Params | None:
+        """Where chains start unless the caller says otherwise; None where starts are drawn."""
+        return None
+
     def rows(self, arguments: Arguments) -> Rows:
         """Return the data of `arguments` that minibatches are taken from."""
         return self.split.rows(arguments)
 
+    @abstractmethod
     def loss(self, z: Params, rows: Rows) -> jax.Array:
         """Loss on a minibatch (or on all the data, when `rows` is all of them)."""
-        args, kwargs = self.split.rebuild(rows)
-        model = self.on_rows(rows, weight=self.num_data / rows[0].shape[0])
-        return potential_energy(model, args, kwargs, z) / self.num_data
 
-    def constrain(self, z: Params, rows: Rows) -> Params:
-        """Map unconstrained parameters to the sites of the model; `rows` is all the data."""
-        args, kwargs = self.split.rebuild(rows)
-        values = constrain_fn(self.on_rows(rows), args, kwargs, z, return_deterministic=True)
-        return {name: values[name] for name in self.outputs}
+    @abstractmethod
+    def constrain(self, z: Params, rows: Rows) -> dict[str, jax.Array]:
+        """Map parameters to the values of a draw; `rows` is all the data."""
 
+    @abstractmethod
     def unconstrain(self, params: Params, rows: Rows) -> Params:
-        """Map values of all latent sites to unconstrained coordinates."""
-        args, kwargs = self.split.rebuild(rows)
-        return unconstrain_fn(self.on_rows(rows), args, kwargs, params)
+        """Map what the caller calls parameters to the coordinates of SGD."""
 
-    def start(self, key: jax.Array, rows: Rows) -> tuple[Params, jax.Array]:
-        """Draw a start, uniform on (-2, 2) in unconstrained coordinates, where loss and gradient are finite.
+    @abstractmethod
+    def by_name(self, params: Params, what: str) -> dict[str, Any]:
+        """Return the leaves of parameters by their names; `what` is what a message calls them.
 
-        Returns the parameters and whether such a start was found in 100 attempts.
+        Raises
+        ------
+        InputError
+            If they are not the parameters of this target.
         """
 
-        def attempt(state: tuple[jax.Array, Params, jax.Array]) -> tuple[jax.Array, Params, jax.Array]:
-            keys = jax.random.split(jax.random.fold_in(key, state[0]), len(self.shapes))
-            z = {
-                site: jax.random.uniform(k, shape, minval=-START_RADIUS, maxval=START_RADIUS)
-                for k, (site, shape) in zip(keys, sorted(self.shapes.items()), strict=True)
-            }
-            return state[0] + 1, z, self.is_finite(z, rows)
+    @abstractmethod
+    def from_names(self, values: dict[str, Any]) -> Params:
+        """Put parameters together from their leaves by name."""
 
-        blank = {site: jnp.zeros(shape) for site, shape in sorted(self.shapes.items())}
-        none = (jnp.int32(0), blank, jnp.array(False))
-        _, z, found = lax.while_loop(lambda s: ~s[2] & (s[0] < START_ATTEMPTS), attempt, none)
-        return z, found
+    @abstractmethod
+    def shapes_of(self, rows: Rows) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the caller's parameters by name."""
+
+    @abstractmethod
+    def start(self, key: jax.Array, rows: Rows) -> tuple[Params, jax.Array]:
+        """Return parameters to start from, and whether loss and gradient are finite there."""
+
+    @abstractmethod
+    def check(self, z: Params, rows: Rows, batch_size: int) -> None:
+        """Check at the parameters `z` that minibatches are what they seem.
+
+        Raises
+        ------
+        InputError
+            If a row does not weigh in a minibatch what it weighs in the full data.
+        """
 
     def is_finite(self, z: Params, rows: Rows) -> jax.Array:
         """Whether the full loss and its gradient are finite at `z`."""
         loss, gradient = jax.value_and_grad(self.loss)(z, rows)
         return jnp.isfinite(loss) & jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient)]))
 
-    def row_terms(self, params: Params, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        """Log-likelihood of each row, shape (S,), and the log density of all else, at constrained values."""
-        args, kwargs = self.split.rebuild(rows)
-        log_probs, trace = compute_log_probs(self.on_rows(rows), args, kwargs, params, sum_log_prob=False)
-        size = rows[0].shape[0]
-        total, other = jnp.zeros(size), jnp.zeros(())
-        for name, log_prob in log_probs.items():
-            site = trace[name]
-            axes = [frame.dim for frame in site["cond_indep_stack"] if frame.name in self.plates]
-            if site["is_observed"] and axes:
-                terms = jnp.moveaxis(log_prob, axes[0], 0)
-                total = total + terms.reshape(terms.shape[0], -1).sum(1)
-            else:
-                other = other + jnp.sum(log_prob)
-        return total, other
-
-    def on_rows(self, rows: Rows, weight: float = 1.0) -> Callable[..., Any]:
-        """Return the model as it sees these rows, whose likelihood counts `weight` times."""
-        # the seed serves models that ask for a key; every latent site gets its value from outside
-        return RowPlates(handlers.seed(self.model, 0), self.plates, rows[0].shape[0], weight)
-
-
-def make_target(model: Callable[..., Any], arguments: Arguments, key: jax.Array) -> Target:
-    """Trace a model once on all its data and find its rows, plates and latent sites.
-
-    Parameters
-    ----------
-    model
-        NumPyro model. The data are its arguments, and the observed sites stand in one plate over their rows.
-    arguments
-        Positional and keyword arguments, all rows.
-    key
-        Key for the trial values of the trace; it has no influence on the result.
-
-    Returns
-    -------
-    Target
-        Not yet checked on minibatches: see `check_minibatches`.
-
-    Raises
-    ------
-    InputError
-        If the model does not run, has no data plate, data plates of several sizes, latent sites per row, or discrete
-        latent sites.
-    """
-    args, kwargs = arguments
-    rule, advice = "the model must run on the data", "Check the model's arguments and the data."
-    try:
-        sites, sizes = describe(model, arguments, key)
-        if any(site.kind in ("param", "mutable") for site in sites.values()):
-            # as in NumPyro's MCMC, they stay at the values of the first trace
-            trace = handlers.trace(handlers.substitute(handlers.seed(model, key), substitute_fn=init_to_uniform()))
-            values = {k: v["value"] for k, v in trace.get_trace(*args, **kwargs).items() if v["type"] != "sample"}
-            fixed = {name: values[name] for name, site in sites.items() if site.kind in ("param", "mutable")}
-            model = handlers.substitute(model, data=fixed)
-    except Exception as error:
-        raise InputError(message(rule, first_line(error), advice)) from error
-
-    latent = {name: site for name, site in sites.items() if site.kind == "latent"}
-    require(latent, "the model must have at least one latent site", "none", "Give its parameters with numpyro.sample.")
-    for name, site in latent.items():
-        smooth = f"the latent site {name!r} must be continuous"
-        require(not site.discrete, smooth, "a discrete distribution", "Sum the site out of the model.")
-    observed = [site for site in sites.values() if site.kind == "observed"]
-    num_rows, plates = data_plates({plate for site in observed for plate in site.plates}, sizes, arguments)
-    for name, site in latent.items():
-        outside = f"the latent site {name!r} must not stand in the data plate"
-        require(plates.isdisjoint(site.plates), outside, "one value per row", PER_ROW)
-    fixed_size = tuple(
-        name
-        for name, site in sites.items()
-        if site.kind == "deterministic" and plates.isdisjoint(site.plates) and num_rows not in site.shape
-    )
-    shapes = {name: site.free_shape for name, site in latent.items()}
-    target = Target(model, RowSplit.of(arguments, num_rows), plates, shapes, (*latent, *fixed_size))
-    z = {site: jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for site, shape in shapes.items()}
-    try:
-        jax.eval_shape(target.loss, z, target.rows(arguments))
-    except Exception as error:
-        raise InputError(message(rule, first_line(error), advice)) from error
-    return target
+    def not_finite(self, z: Params, rows: Rows) -> str:
+        """Say where the loss is not finite at `z`; empty where that is not known."""
+        return ""
 
 
 @partial(jax.jit, static_argnames="target")
@@ -189,8 +102,9 @@ def find_start(target: Target, key: jax.Array, rows: Rows) -> tuple[Params, jax.
     return target.start(key, rows)
 
 
-def require_finite(found: jax.Array) -> None:
+def require_finite(found: jax.Array, where: str = "") -> None:
     """Raise `InputError` unless loss and gradient are finite at all starts."""
     advice = "Look for NaN in the data and for data outside the support of the likelihood; or give starts with init=."
     rule = "loss and gradient must be finite at the start of every chain"
-    require(bool(jnp.all(found)), rule, f"{int(jnp.sum(~found))} of {found.size} that are not", advice)
+    got = f"{int(jnp.sum(~found))} of {found.size} that are not{where and f' ({where})'}"
+    require(bool(jnp.all(found)), rule, got, advice)

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._check import InputError, message, require
+from sgdvi._check import require
+from sgdvi.loss import MEAN_ADVICE, Loss, check_shape, count_rows, parameter_leaves
 
 Leaves = list[np.ndarray]
 # numbers per block, 32 MB: bounds the memory of per-sample gradients whatever the size of the model
 BLOCK_NUMBERS = 1 << 22
 VALUE_ROWS = 256
 _COUPLED_TOLERANCE = 1e-9
-_MEAN_ADVICE = "Return the losses of the rows before any mean or sum."
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +57,13 @@ class SampleLoss:
             rows, and a loss that fails, returns another shape than (B,), leaves float64 or is not finite.
         """
         require(callable(function), "loss must be a function loss(params, batch)", type(function).__name__)
-        paths, structure = jax.tree_util.tree_flatten_with_path(params)
-        require(paths, "params must have at least one array", "none")
-        labels = tuple(jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path, _ in paths)
-        arrays = [np.asarray(leaf) for _, leaf in paths]
-        for label, array in zip(labels, arrays, strict=True):
-            advice = "Close over it in the loss, or convert it to a floating dtype."
-            floating = jnp.issubdtype(array.dtype, jnp.floating)
-            require(floating, f"every leaf of params must be floating; {label} is not", array.dtype, advice)
-            require(array.size, f"every leaf of params must have entries; {label} has none", f"shape {array.shape}")
+        if params is None and isinstance(function, Loss):
+            params = function.params
+        labels, given = parameter_leaves(params)
+        arrays = [np.asarray(leaf) for leaf in given]
         rows, num_rows = _rows(data)
-        leaves = [np.asarray(array, np.float64) for array in arrays]
-        made = cls(function, structure, labels, tuple(array.dtype for array in arrays), leaves, rows, num_rows)
+        leaves, dtypes = [np.asarray(array, np.float64) for array in arrays], tuple(array.dtype for array in arrays)
+        made = cls(function, jax.tree.structure(params), tuple(labels), dtypes, leaves, rows, num_rows)
         made.check_finite(leaves, "params")
         return replace(made, coupled=made._try())
 
@@ -131,14 +126,7 @@ class SampleLoss:
         """Evaluate the loss on all rows; return whether rows of one batch depend on each other."""
         size = min(self.num_rows, VALUE_ROWS)
         with jax.enable_x64(True):
-            try:
-                got = jax.eval_shape(self.call, self.leaves, self.rows(np.arange(size)))
-            except Exception as error:
-                lines = str(error).strip().splitlines() or [""]
-                rule = "loss(params, batch) must run on rows of the data"
-                raise InputError(message(rule, f"{type(error).__name__}: {lines[0]}")) from error
-            rule = f"loss must return one value per row, shape ({size},) for {size} rows"
-            require(got.shape == (size,), rule, f"shape {got.shape}", _MEAN_ADVICE)
+            got = check_shape(lambda rows: self.call(self.leaves, rows), self.rows(np.arange(size)), size)
             rule, advice = "loss must compute in the precision of its parameters, float64 here", "Remove its casts."
             require(got.dtype == jnp.float64, rule, got.dtype, advice)
             for block in self.blocks(0, VALUE_ROWS):
@@ -152,21 +140,15 @@ class SampleLoss:
         apart = np.abs(together[:few] - alone)
         coupled = not bool((apart <= _COUPLED_TOLERANCE * (np.abs(alone) + np.abs(together[:few]))).all())
         averaged = coupled and bool(np.ptp(together) == 0)
-        require(not averaged, "loss must return the loss of each row", "the same value for all rows", _MEAN_ADVICE)
+        require(not averaged, "loss must return the loss of each row", "the same value for all rows", MEAN_ADVICE)
         return coupled
 
 
 def _rows(data: Any) -> tuple[Any, int]:
-    leaves, structure = jax.tree.flatten(data)
-    arrays = [np.asarray(leaf) for leaf in leaves]
-    require(arrays, "data must have at least one array", "none")
-    for array in arrays:
-        numeric = array.dtype.kind in "biuf" or jnp.issubdtype(array.dtype, jnp.floating)
-        require(numeric, "data must be numeric", f"dtype {array.dtype}")
-        require(array.ndim, "every array of data must have one row per sample", "a scalar", "Close over constants.")
-    sizes = sorted({len(array) for array in arrays})
-    require(len(sizes) == 1, "all arrays of data must have the same number of rows", sizes)
-    floating = [
-        np.asarray(array, np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array for array in arrays
-    ]
-    return jax.tree.unflatten(structure, floating), sizes[0]
+    num_rows = count_rows(data)
+    arrays = jax.tree.map(np.asarray, data)
+
+    def double(array: np.ndarray) -> np.ndarray:
+        return np.asarray(array, np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+    return jax.tree.map(double, arrays), num_rows

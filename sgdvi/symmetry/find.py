@@ -99,7 +99,8 @@ def find_symmetries(
     loss
         loss(params, batch) -> per-sample losses, shape (B,). It must be deterministic.
     params
-        Pytree of floating arrays. Random parameters are drawn of the same size, leaf by leaf.
+        Pytree of floating arrays. Random parameters are drawn of the same size, leaf by leaf. None takes those of a
+        `Loss`.
     data
         Pytree of arrays with N rows each; ``batch`` has the same structure with B rows.
     key

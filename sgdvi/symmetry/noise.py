@@ -66,7 +66,7 @@ def gradient_noise(loss: Callable[[Any, Any], Any], params: Any, data: Any) -> G
     loss
         loss(params, batch) -> per-sample losses, shape (B,).
     params
-        Pytree of floating arrays.
+        Pytree of floating arrays; None takes those of a `Loss`.
     data
         Pytree of arrays with N rows each.
 

@@ -15,7 +15,7 @@ from numpyro.infer.util import potential_energy
 
 import sgdvi
 from sgdvi._tree import take
-from sgdvi.samplers.target import Target
+from sgdvi.samplers.model_target import ModelTarget
 
 N = 12
 RNG = np.random.default_rng(1)
@@ -69,10 +69,11 @@ WRITINGS = [plate_of_length, plate_of_fixed_size, indexed, subsampled, subsample
 Z = {"a": jnp.float32(0.3), "b": jnp.float32(-1.2)}
 
 
-def target_of(model: Callable[..., Any], *args: Any, batch_size: int = 3, **kwargs: Any) -> tuple[Target, Any]:
+def target_of(model: Callable[..., Any], *args: Any, batch_size: int = 3, **kwargs: Any) -> tuple[ModelTarget, Any]:
     kernel = sgdvi.SGD(model, learning_rate=0.01, batch_size=batch_size)
     kernel.init(jax.random.key(0), 0, None, args, kwargs)  # checks the minibatches
     target = kernel.prepare((args, kwargs))
+    assert isinstance(target, ModelTarget)
     return target, target.rows((args, kwargs))
 
 
@@ -83,7 +84,7 @@ def expected_loss(rows: np.ndarray) -> float:
 
 
 @functools.cache
-def written(model: Callable[..., Any]) -> tuple[Target, Any]:
+def written(model: Callable[..., Any]) -> tuple[ModelTarget, Any]:
     return target_of(model, X, Y)
 
 

@@ -10,6 +10,7 @@ from scipy import special
 
 from sgdvi._check import require
 from sgdvi.linear import LinearNetwork
+from sgdvi.problem import Problem
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 # Mass that a panel may be wrong by, as a share of the whole: below the rounding of the sum.
@@ -53,14 +54,19 @@ def line_posterior(network: LinearNetwork) -> "LinePosterior":
     return BesselPosterior(mean, sd, network.prior_sd, network.width)
 
 
-def require_proper(network: LinearNetwork | None) -> None:
-    """Raise `InputError` where the posterior is known to be improper; None (nothing known) is let through."""
-    if network is not None:
-        rule = "the prior must be proper: on the scaling orbits u -> a u, w -> w/a a flat one has infinite mass"
-        got = f"prior_sd {network.prior_sd} at depth {network.depth}, width {network.width}"
-        require(
-            network.proper_posterior, rule, got, "Give prior_sd (a weight decay above 0), or take depth 0, width 1."
-        )
+def require_posterior(problem: Problem) -> None:
+    """Raise `InputError` where the problem is a loss, or its posterior is known to be improper."""
+    rule, advice = "the problem must have a posterior", "Give a NumPyro model, or leave this reference out."
+    require(not problem.no_posterior, rule, f"{problem.name!r}: {problem.no_posterior.rstrip('.')}", advice)
+    if problem.exact is not None:
+        require_proper(problem.exact)
+
+
+def require_proper(network: LinearNetwork) -> None:
+    """Raise `InputError` where the posterior is known to be improper."""
+    rule = "the prior must be proper: on the scaling orbits u -> a u, w -> w/a a flat one has infinite mass"
+    got = f"prior_sd {network.prior_sd} at depth {network.depth}, width {network.width}"
+    require(network.proper_posterior, rule, got, "Give prior_sd (a weight decay above 0), or take depth 0, width 1.")
 
 
 class LinePosterior(ABC):

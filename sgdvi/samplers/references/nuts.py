@@ -10,7 +10,7 @@ from sgdvi._check import whole
 from sgdvi._tree import to_jax
 from sgdvi.draws import NUTS_FIELDS, from_numpyro
 from sgdvi.problem import Problem
-from sgdvi.samplers.references.exact import require_proper
+from sgdvi.samplers.references.exact import require_posterior
 
 if TYPE_CHECKING:
     from sgdvi.draws import DataTree
@@ -50,7 +50,7 @@ def nuts(
     InputError
         If the posterior is known to be improper, or a count is not a whole number above zero.
     """
-    require_proper(problem.exact)
+    require_posterior(problem)
     settings = {
         "num_warmup": whole("num_warmup", num_warmup, least=1),
         "num_samples": whole("num_samples", num_samples, least=4),

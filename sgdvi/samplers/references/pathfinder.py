@@ -11,7 +11,7 @@ from sgdvi._check import InputError, message, whole
 from sgdvi._tree import to_jax
 from sgdvi.draws import from_samples
 from sgdvi.problem import Problem
-from sgdvi.samplers.references.exact import require_proper
+from sgdvi.samplers.references.exact import require_posterior
 from sgdvi.samplers.references.vi import pareto_shape
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def pathfinder(problem: Problem, key: jax.Array, num_samples: int = 4000, max_st
         a count is not a whole number above zero.
     """
     path = _blackjax()
-    require_proper(problem.exact)
+    require_posterior(problem)
     draws, steps = whole("num_samples", num_samples, least=4), whole("max_steps", max_steps, least=1)
     key_start, key_path, key_draw = jax.random.split(key, 3)
     started = time.perf_counter()

@@ -28,7 +28,7 @@ from sgdvi._check import InputError, message, require, whole
 from sgdvi._tree import to_jax
 from sgdvi.draws import from_samples
 from sgdvi.problem import Problem
-from sgdvi.samplers.references.exact import require_proper
+from sgdvi.samplers.references.exact import require_posterior
 
 if TYPE_CHECKING:
     from sgdvi.draws import DataTree
@@ -88,7 +88,7 @@ def variational(
         If the posterior is known to be improper, the family is unknown, a flow is asked for in one dimension, the
         posterior has no curvature at its mode (Laplace), or a count is not a whole number above zero.
     """
-    require_proper(problem.exact)
+    require_posterior(problem)
     require(family in _GUIDES, f"family must be one of {', '.join(_GUIDES)}", repr(family))
     steps = whole("num_steps", num_steps, least=1)
     draws = whole("num_samples", num_samples, least=4)

@@ -1,0 +1,190 @@
+"""A NumPyro model as a target: its negative log joint density on a minibatch of its rows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from numpyro import handlers
+from numpyro.infer import init_to_uniform
+from numpyro.infer.util import compute_log_probs, constrain_fn, potential_energy, unconstrain_fn
+
+from sgdvi._check import InputError, message, require
+from sgdvi._tree import Arguments, Rows, RowSplit
+from sgdvi.samplers.minibatches import check_minibatches
+from sgdvi.samplers.plates import PER_ROW, RowPlates, data_plates, describe, first_line
+from sgdvi.samplers.target import Params, Target
+
+START_RADIUS = 2.0  # NumPyro's init_to_uniform
+START_ATTEMPTS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTarget(Target):
+    """What SGD descends: the negative log joint density of a model divided by the number of rows.
+
+    Parameters live in NumPyro's unconstrained coordinates, and the density includes the Jacobian of the map to the
+    constrained ones, as in NumPyro's NUTS. On a minibatch of S rows the likelihood is multiplied by N/S:
+
+    L(z) = -[ (N/S) sum_{i in batch} log p(y_i | z) + log p(z) + log |det J(z)| ] / N.
+
+    Attributes
+    ----------
+    model
+        The NumPyro model.
+    split
+        How its arguments divide into rows and fixed values.
+    plates
+        Names of the plates over the rows.
+    shapes
+        Latent site -> shape of its unconstrained value.
+    outputs
+        Names of the sites that draws consist of: latent sites, and deterministic ones without a row axis.
+    """
+
+    model: Callable[..., Any]
+    split: RowSplit
+    plates: frozenset[str]
+    shapes: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+
+    def loss(self, z: Params, rows: Rows) -> jax.Array:
+        """Loss on a minibatch (or on all the data, when `rows` is all of them)."""
+        args, kwargs = self.split.rebuild(rows)
+        model = self.on_rows(rows, weight=self.num_data / rows[0].shape[0])
+        return potential_energy(model, args, kwargs, z) / self.num_data
+
+    def constrain(self, z: Params, rows: Rows) -> Params:
+        """Map unconstrained parameters to the sites of the model; `rows` is all the data."""
+        args, kwargs = self.split.rebuild(rows)
+        values = constrain_fn(self.on_rows(rows), args, kwargs, z, return_deterministic=True)
+        return {name: values[name] for name in self.outputs}
+
+    def unconstrain(self, params: Params, rows: Rows) -> Params:
+        """Map values of all latent sites to unconstrained coordinates."""
+        args, kwargs = self.split.rebuild(rows)
+        return unconstrain_fn(self.on_rows(rows), args, kwargs, params)
+
+    def start(self, key: jax.Array, rows: Rows) -> tuple[Params, jax.Array]:
+        """Draw a start, uniform on (-2, 2) in unconstrained coordinates, where loss and gradient are finite.
+
+        Returns the parameters and whether such a start was found in 100 attempts.
+        """
+
+        def attempt(state: tuple[jax.Array, Params, jax.Array]) -> tuple[jax.Array, Params, jax.Array]:
+            keys = jax.random.split(jax.random.fold_in(key, state[0]), len(self.shapes))
+            z = {
+                site: jax.random.uniform(k, shape, minval=-START_RADIUS, maxval=START_RADIUS)
+                for k, (site, shape) in zip(keys, sorted(self.shapes.items()), strict=True)
+            }
+            return state[0] + 1, z, self.is_finite(z, rows)
+
+        blank = {site: jnp.zeros(shape) for site, shape in sorted(self.shapes.items())}
+        none = (jnp.int32(0), blank, jnp.array(False))
+        _, z, found = lax.while_loop(lambda s: ~s[2] & (s[0] < START_ATTEMPTS), attempt, none)
+        return z, found
+
+    def by_name(self, params: Params, what: str) -> dict[str, Any]:
+        """See `Target`: the values of all latent sites."""
+        names = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        rule = f"{what} must be a dict with the sites {sorted(self.shapes)}"
+        require(names == sorted(self.shapes), rule, names)
+        return {site: params[site] for site in self.shapes}
+
+    def from_names(self, values: dict[str, Any]) -> Params:
+        """See `Target`."""
+        return values
+
+    def shapes_of(self, rows: Rows) -> dict[str, tuple[int, ...]]:
+        """See `Target`: the shapes of the constrained values."""
+        blank = {site: jnp.zeros(shape) for site, shape in self.shapes.items()}
+        shapes = jax.eval_shape(lambda: self.constrain(blank, rows))
+        return {site: shapes[site].shape for site in self.shapes}
+
+    def check(self, z: Params, rows: Rows, batch_size: int) -> None:
+        """See `check_minibatches`."""
+        check_minibatches(self, rows, batch_size, z)
+
+    def row_terms(self, params: Params, rows: Rows) -> tuple[jax.Array, jax.Array]:
+        """Log-likelihood of each row, shape (S,), and the log density of all else, at constrained values."""
+        args, kwargs = self.split.rebuild(rows)
+        log_probs, trace = compute_log_probs(self.on_rows(rows), args, kwargs, params, sum_log_prob=False)
+        size = rows[0].shape[0]
+        total, other = jnp.zeros(size), jnp.zeros(())
+        for name, log_prob in log_probs.items():
+            site = trace[name]
+            axes = [frame.dim for frame in site["cond_indep_stack"] if frame.name in self.plates]
+            if site["is_observed"] and axes:
+                terms = jnp.moveaxis(log_prob, axes[0], 0)
+                total = total + terms.reshape(terms.shape[0], -1).sum(1)
+            else:
+                other = other + jnp.sum(log_prob)
+        return total, other
+
+    def on_rows(self, rows: Rows, weight: float = 1.0) -> Callable[..., Any]:
+        """Return the model as it sees these rows, whose likelihood counts `weight` times."""
+        # the seed serves models that ask for a key; every latent site gets its value from outside
+        return RowPlates(handlers.seed(self.model, 0), self.plates, rows[0].shape[0], weight)
+
+
+def model_target(model: Callable[..., Any], arguments: Arguments, key: jax.Array) -> ModelTarget:
+    """Trace a model once on all its data and find its rows, plates and latent sites.
+
+    Parameters
+    ----------
+    model
+        NumPyro model. The data are its arguments, and the observed sites stand in one plate over their rows.
+    arguments
+        Positional and keyword arguments, all rows.
+    key
+        Key for the trial values of the trace; it has no influence on the result.
+
+    Returns
+    -------
+    ModelTarget
+        Not yet checked on minibatches: see `check_minibatches`.
+
+    Raises
+    ------
+    InputError
+        If the model does not run, has no data plate, data plates of several sizes, latent sites per row, or discrete
+        latent sites.
+    """
+    args, kwargs = arguments
+    rule, advice = "the model must run on the data", "Check the model's arguments and the data."
+    try:
+        sites, sizes = describe(model, arguments, key)
+        if any(site.kind in ("param", "mutable") for site in sites.values()):
+            # as in NumPyro's MCMC, they stay at the values of the first trace
+            trace = handlers.trace(handlers.substitute(handlers.seed(model, key), substitute_fn=init_to_uniform()))
+            values = {k: v["value"] for k, v in trace.get_trace(*args, **kwargs).items() if v["type"] != "sample"}
+            fixed = {name: values[name] for name, site in sites.items() if site.kind in ("param", "mutable")}
+            model = handlers.substitute(model, data=fixed)
+    except Exception as error:
+        raise InputError(message(rule, first_line(error), advice)) from error
+
+    latent = {name: site for name, site in sites.items() if site.kind == "latent"}
+    require(latent, "the model must have at least one latent site", "none", "Give its parameters with numpyro.sample.")
+    for name, site in latent.items():
+        smooth = f"the latent site {name!r} must be continuous"
+        require(not site.discrete, smooth, "a discrete distribution", "Sum the site out of the model.")
+    observed = [site for site in sites.values() if site.kind == "observed"]
+    num_rows, plates = data_plates({plate for site in observed for plate in site.plates}, sizes, arguments)
+    for name, site in latent.items():
+        outside = f"the latent site {name!r} must not stand in the data plate"
+        require(plates.isdisjoint(site.plates), outside, "one value per row", PER_ROW)
+    fixed_size = tuple(
+        name
+        for name, site in sites.items()
+        if site.kind == "deterministic" and plates.isdisjoint(site.plates) and num_rows not in site.shape
+    )
+    shapes = {name: site.free_shape for name, site in latent.items()}
+    target = ModelTarget(model, RowSplit.of(arguments, num_rows), plates, shapes, (*latent, *fixed_size))
+    z = {site: jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for site, shape in shapes.items()}
+    try:
+        jax.eval_shape(target.loss, z, target.rows(arguments))
+    except Exception as error:
+        raise InputError(message(rule, first_line(error), advice)) from error
+    return target
