@@ -13,8 +13,9 @@ import numpy as np
 from jax import Array
 
 from sgdvi.laws._density import TAIL, Parameters, singularity
-from sgdvi.laws._noise import Noise, log_near_one
-from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw, rows
+from sgdvi.laws._logarithm import log_near_one
+from sgdvi.laws._noise import Noise
+from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw_at, rows
 from sgdvi.moments import difference_of_products
 
 # Panels on one side of r: |z| < 2^-17, one for each octave up to 1, then of one length.
@@ -85,7 +86,8 @@ class Deep(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
-        z = self.to_z(v)
+        # Computed once: the compiler would copy the logarithm into every loop that uses it.
+        z = jax.lax.optimization_barrier(self.to_z(v))
         return self._value(v - self.noise.r, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
@@ -116,7 +118,8 @@ class Deep(NamedTuple):
 
     def to_z(self, v: Array) -> Array:
         """Coordinate of v."""
-        return log_near_one((v - self.noise.r) / self.noise.r, v / self.noise.r)
+        unit = 1 / self.noise.r
+        return log_near_one((v - self.noise.r) * unit, v * unit)
 
     def to_v(self, z: Array) -> Array:
         """Inverse of `to_z`."""
@@ -162,7 +165,7 @@ class Deep(NamedTuple):
 
     def _remainder(self, z: Array) -> Array:
         panel, place = _locate(z, self.lengths)
-        inner = rows(self.start, panel) + clenshaw(rows(self.series, panel), place)
+        inner = rows(self.start, panel) + clenshaw_at(self.series, panel, place)
         reach = 1 + _FAR * self.lengths
         outside = jnp.any((z < -reach[0]) | (z > reach[1]))
         return inner + jax.lax.cond(outside, self._beyond, jnp.zeros_like, z)

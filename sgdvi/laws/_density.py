@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from sgdvi.laws._noise import Noise, first_moment, log_near_one
+from sgdvi.laws._logarithm import log_near_one
+from sgdvi.laws._noise import Noise, first_moment
 from sgdvi.laws._panels import Shape
 from sgdvi.moments import difference_of_products
 
@@ -192,7 +193,8 @@ class Ray(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
-        z = self.to_z(v)
+        # Computed once: the compiler would copy the logarithm into every loop that uses it.
+        z = jax.lax.optimization_barrier(self.to_z(v))
         return self._value(v - self.noise.r, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
@@ -222,7 +224,8 @@ class Ray(NamedTuple):
 
     def to_z(self, v: Array) -> Array:
         """Coordinate of v."""
-        return log_near_one((v - self.noise.r) / self.noise.r, v / self.noise.r)
+        unit = 1 / self.noise.r
+        return log_near_one((v - self.noise.r) * unit, v * unit)
 
     def to_v(self, z: Array) -> Array:
         """Inverse of `to_z`."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi.laws._logarithm import log_near_one
 from sgdvi.laws.degenerate import DELTA_ROUNDING
 from sgdvi.moments import difference_of_products
 
@@ -49,20 +50,19 @@ class Noise(NamedTuple):
     def value(self, s: Array) -> Array:
         """g(r + s)."""
         rise = self.half_slope + self.alpha1 * s
-        lead = jnp.where(self.peaked, self.alpha1, 1.0)
-        return jnp.where(self.peaked, (rise**2 + self.delta) / lead, self._flat(s))
+        return jnp.where(self.peaked, (rise**2 + self.delta) * self._unit, self._flat(s))
 
     def log_ratio(self, s: Array) -> Array:
         """Log of g(r + s)/g(r), to its own relative accuracy."""
         rise = self.half_slope + self.alpha1 * s
+        # The square of a larger number overflows; all but the leading term is lost in it anyway.
         large = jnp.abs(s) > _LARGE
-        change = jnp.where(large, 0.0, s) * (self.half_slope + rise) / self.at_r
-        scale = jnp.where(self.peaked, jnp.sqrt(self.alpha1 * self.at_r), 1.0)
-        square = jnp.where(
-            self.peaked, jnp.where(large, 1.0, rise) ** 2 + self.delta, self._flat(jnp.where(large, 0.0, s)) / self.at_r
-        )
-        far = jnp.where(self.peaked, jnp.abs(rise), jnp.maximum(jnp.abs(s) * jnp.sqrt(self.alpha1 / self.at_r), 1.0))
-        return log_near_one(change, jnp.where(large, far, jnp.sqrt(square)) / scale, 2.0, ~large)
+        change = jnp.where(large, 0.0, s) * ((self.half_slope + rise) * (1 / self.at_r))
+        far = jnp.abs(jnp.where(self.peaked, rise, self.alpha1 * s)) / jnp.sqrt(self.alpha1 * self.at_r)
+        far = jnp.where(self.alpha1 > 0, far, 1.0)
+        ratio = self.value(jnp.where(large, 0.0, s)) * (1 / self.at_r)
+        logarithm = log_near_one(change, jnp.where(large, far, ratio), ~large)
+        return jnp.where(large, 2.0, 1.0) * logarithm
 
     def _flat(self, s: Array) -> Array:
         """g(r + s) where nothing in it cancels: its minimum is not marked."""
@@ -77,20 +77,24 @@ class Noise(NamedTuple):
     def inverse(self, s: Array) -> Array:
         """Integral of 1/g from r to r + s, where `reaches` holds."""
         rise = self.half_slope + self.alpha1 * s
-        lead = jnp.where(self.peaked, self.alpha1, 1.0)
         # The bilinear form of g: the tangent of the difference of two arctangents is root s/form.
-        form = jnp.where(self.peaked, (self.half_slope * rise + self.delta) / lead, self.at_r + s * self.half_slope)
+        peaked = (self.half_slope * rise + self.delta) * self._unit
+        form = jnp.where(self.peaked, peaked, self.at_r + s * self.half_slope)
         plain = s / form
         tangent = self.root * plain
         near = (form > 0) & (jnp.abs(tangent) < 1e-3)
         small = jnp.where(near, tangent, 0.0) ** 2
         series = plain * (1 - small * (1 / 3 - small * (1 / 5 - small / 7)))
         angle = jnp.arctan(jnp.where(near, 1.0, tangent)) + jnp.where(form < 0, jnp.sign(s) * jnp.pi, 0.0)
-        return jnp.where(near, series, angle / jnp.where(self.root > 0, self.root, 1.0))
+        return jnp.where(near, series, angle * (1 / jnp.where(self.root > 0, self.root, 1.0)))
 
     def first(self, s: Array, log_ratio: Array, inverse: Array) -> Array:
         """Integral of t/g(r + t) from 0 to s, given `log_ratio` and `inverse` of s."""
         return first_moment(self.alpha1, self.half_slope, self.at_r, s, log_ratio, inverse)
+
+    @property
+    def _unit(self) -> Array:
+        return 1 / jnp.where(self.peaked, self.alpha1, 1.0)
 
     def inverted_half_slope(self) -> Array:
         """Half the slope at 1/r of w^2 g(1/w) = alpha3 w^2 - 2 alpha2 w + alpha1."""
@@ -100,33 +104,22 @@ class Noise(NamedTuple):
         return jnp.where(self.peaked, peaked, flat) / self.r
 
 
-def log_near_one(change: Array, root: Array, power: float = 1.0, usable: Array | bool = True) -> Array:
-    """Log of root^power, given its distance from one, which keeps the relative accuracy of a small logarithm."""
-    near = usable & (jnp.abs(change) < 0.5)
-    change = jnp.where(near, change, 0.0)
-    # Kahan's way: the error of the rounded sum divides out.
-    total = 1 + change
-    rounded = total - 1
-    exact = rounded == 0
-    factor = jnp.where(exact, 1.0, change) / jnp.where(exact, 1.0, rounded)
-    logarithm = jnp.log(jnp.where(near, total, root))
-    return jnp.where(near, jnp.where(exact, change, logarithm * factor), power * logarithm)
-
-
 def first_moment(lead: Array, half_slope: Array, at: Array, s: Array, log_ratio: Array, inverse: Array) -> Array:
     """Integral of t/(at + 2 half_slope t + lead t^2) from 0 to s, with the quadratic's logarithm and inverse at s."""
     # Not 0 times infinity where a coefficient vanishes and s is beyond all bounds.
-    linear = jnp.where(half_slope == 0, 0.0, 2 * half_slope * s / at)
-    square = jnp.where(lead == 0, 0.0, lead * s * s / at)
+    linear = jnp.where(half_slope == 0, 0.0, s * (2 * half_slope / at))
+    square = jnp.where(lead == 0, 0.0, s * s * (lead / at))
     small = jnp.abs(linear) + jnp.abs(square) < _SMALL
     linear, square = jnp.where(small, linear, 0.0), jnp.where(small, square, 0.0)
-    total = jnp.zeros_like(linear)
+    # The sum over the nodes as one fraction: a division takes as long as ten products.
+    above, below = jnp.zeros_like(linear), jnp.ones_like(linear)
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        total = total + weight * node / (1 + node * (linear + node * square))
-    near = jnp.where(small, s, 0.0) ** 2 / at * total
+        part = 1 + node * (linear + node * square)
+        above, below = above * part + weight * node * below, below * part
+    near = jnp.where(small, s, 0.0) ** 2 * above / (at * below)
     used = ~small & (half_slope != 0)
     wide = log_ratio - 2 * half_slope * jnp.where(used, inverse, 0.0)
-    return jnp.where(small, near, wide / (2 * jnp.where(lead > 0, lead, 1.0)))
+    return jnp.where(small, near, wide * (0.5 / jnp.where(lead > 0, lead, 1.0)))
 
 
 def noise_gap(alpha1: Array, alpha2: Array, alpha3: Array) -> Array:

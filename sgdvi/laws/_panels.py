@@ -106,6 +106,18 @@ def clenshaw(series: Array, s: Array) -> Array:
     return s * high - higher + series[..., 0]
 
 
+def clenshaw_at(table: Array, index: Array, s: Array) -> Array:
+    """Evaluate at each s the Chebyshev series in the row of the table that ``index`` names.
+
+    Coefficient by coefficient: all rows at once would be gathered into memory.
+    """
+    high = jnp.zeros_like(s)
+    higher = high
+    for k in range(table.shape[-1] - 1, 0, -1):
+        high, higher = 2 * s * high - higher + rows(table[:, k], index), high
+    return s * high - higher + rows(table[:, 0], index)
+
+
 def apply(matrix: np.ndarray, values: Array) -> Array:
     """Apply a matrix to values at the nodes, shape (K, NODES)."""
     # Not a dot product: its transpose would ask for float64 where the caller's JAX, outside our context, has none.
