@@ -248,6 +248,7 @@ class _Work:
         for run in self.read.values():
             if isinstance(run, Run):
                 findings += suite.health(run, self.thresholds)
+                findings.append(suite.tails_of(run, self.facts, self.thresholds))
         trouble = self._reference_trouble(findings)
         stand_in = self._stand_in(trouble)
         for run in self.read.values():
@@ -297,21 +298,26 @@ class _Work:
             role = facts.roles.get(run.name)
             if stand_in is None or run.name in (self.reference, stand_in.name) or role == "posterior":
                 return []
-            return suite.away(run, stand_in, limits)
+            return suite.away(run, stand_in, facts, limits)
         results = []
         if run.name == self.reference:
             return [suite.reference_signs(run, facts, limits), suite.own_law(run, facts, limits)]
         judged = run.name in self.judged
-        if judged:
+        if judged or run.independent:
             results += suite.support_of(run, self._sampled_reference(trouble), facts, limits)
+        if judged:
             results += suite.divergences(run, results, facts, limits)
         if stand_in is None:
             results += suite.no_distances(run, facts)
         else:
-            distances = suite.away(run, stand_in, limits)
+            distances = suite.away(run, stand_in, facts, limits)
             spoiled = bool(trouble) and stand_in.name == self.reference
             results += [suite.spoil(finding, trouble) for finding in distances] if spoiled else distances
         results += suite.signs_of(run, stand_in, facts, limits)
+        reliable = stand_in is None or not trouble or stand_in.name != self.reference
+        results += suite.coverage_of(run, stand_in if reliable else None, limits)
+        if judged or run.independent:
+            results.append(suite.weights_of(run, results, facts, limits))
         if judged:
             results += [suite.own_law(run, facts, limits), *suite.phase_of(run, facts, limits)]
         return results

@@ -150,6 +150,8 @@ def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]]) -> Fact
         posterior=None if posterior is None else as_line_law(posterior),
         posterior_points=_points("posterior", posterior, given, laws),
         posterior_negative=math.nan if posterior is None else float(posterior.negative_mass),
+        # The exponent is that of the density, one more than that of the survival function.
+        stationary_tail=math.nan if stationary is None else float(getattr(stationary, "tail_exponent", math.nan)) - 1,
         steps=None if known is None else _steps(known, stationary),
         side=_side(known, stationary),
         singular=known is not None and (known.network.depth > 0 or known.network.width > 1),

@@ -105,6 +105,7 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         record = tree["chain_status"]
         overflowed = np.asarray(record["status"].values, dtype=str) == "overflowed"
         steps = np.asarray(record["step"].values) if "step" in record else None
+    settings = config(tree)
     kind = str(attrs.get("kind", "")).lower()
     if not kind and "sgd" in name.lower():
         kind = "sgd"
@@ -116,5 +117,13 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         overflowed=overflowed,
         steps=steps,
         independent=bool(attrs.get("independent", 0)),
-        thinning=int(config(tree).get("thinning", 1) or 1),
+        thinning=int(settings.get("thinning", 1) or 1),
+        log_weights=_log_weights(tree),
+        khat=settings.get("khat"),
     )
+
+
+def _log_weights(tree: Any) -> np.ndarray | None:
+    if "sample_stats" not in tree.children or "log_weight" not in tree["sample_stats"]:
+        return None
+    return np.asarray(tree["sample_stats"]["log_weight"].values, dtype=np.float64).reshape(-1)

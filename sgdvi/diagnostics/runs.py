@@ -7,10 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sgdvi.diagnostics import mixing
+from sgdvi.diagnostics import mixing, tail
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.finite import finite_chains
 from sgdvi.diagnostics.mixing import Mixing
+from sgdvi.diagnostics.tail import Tail
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,10 @@ class Run:
         True for independent draws (variational inference).
     thinning
         Steps of the algorithm per draw.
+    log_weights
+        log posterior - log density of the run at independent draws of it, shape (S,); None where unknown.
+    khat
+        Pareto shape of such weights where only that was kept.
     """
 
     name: str
@@ -41,6 +46,8 @@ class Run:
     steps: np.ndarray | None = None
     independent: bool = False
     thinning: int = 1
+    log_weights: np.ndarray | None = None
+    khat: float | None = None
 
     @cached_property
     def keep(self) -> np.ndarray:
@@ -64,6 +71,11 @@ class Run:
             for name, values in self.values.items()
         }
 
+    @cached_property
+    def tails(self) -> dict[str, Tail]:
+        """Functional -> tail that its draws show."""
+        return {name: tail.measure(self.values[name][self.keep], points.effective) for name, points in self.points.items()}
+
     def _effective(self, measured: Mixing) -> float:
         if measured.trouble == "constant":
             return np.inf  # a point mass is known exactly
@@ -76,6 +88,14 @@ class Run:
             site[self.keep].reshape(rows * site.shape[1], math.prod(site.shape[2:])) for site in self.sites.values()
         ]
         return np.concatenate(parts, axis=1)
+
+    def coordinates(self) -> list[str]:
+        """Return the names of the columns of `parameters`."""
+        return [
+            name if site.ndim == 2 else f"{name}[{', '.join(map(str, index))}]"
+            for name, site in self.sites.items()
+            for index in np.ndindex(site.shape[2:])
+        ]
 
     @property
     def fewest(self) -> int:
@@ -93,3 +113,8 @@ class Law:
     functional: str
     points: Mapping[str, Points]
     role: str = ""
+
+    @cached_property
+    def tails(self) -> dict[str, Tail]:
+        """Functional -> tail that the quantiles show."""
+        return {name: tail.measure(points.values[None], points.values.size) for name, points in self.points.items()}

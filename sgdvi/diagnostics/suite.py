@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sgdvi.diagnostics import distances, divergence, finite, laws, mixing, phases, signs, support
+from sgdvi.diagnostics import distances, divergence, finite, importance, laws, mixing, modes, phases, signs, support, tail
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.divergence import LineLaw
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.phases import Setting
 from sgdvi.diagnostics.runs import Law, Run
+from sgdvi.diagnostics.tail import Tail
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.words import count
 
@@ -22,6 +23,7 @@ ORDER = (
     "draws.finite",
     "draws.distinct",
     "chains.overflow",
+    "tail.index",
     "mixing.rhat",
     "mixing.ess",
     "support.balance",
@@ -29,7 +31,10 @@ ORDER = (
     "kl.parameters",
     "sign.factors",
     "sign.functional",
+    "coverage.modes",
+    "coverage.signs",
     "kl.functional",
+    "importance.khat",
     "distance.w1",
     "distance.ks",
     "law.gap",
@@ -54,6 +59,8 @@ class Facts:
         Exact law of SGD, and its quantiles as points; None where unknown.
     posterior, posterior_points, posterior_negative
         Exact posterior, its quantiles, its mass below 0 (nan if unknown).
+    stationary_tail
+        Index of the power-law tail of the exact law of SGD; inf for none, nan where unknown.
     steps
         What the finite steps of SGD alone make of its law; None where unknown.
     side
@@ -76,6 +83,7 @@ class Facts:
     posterior: LineLaw | None = None
     posterior_points: Points | None = None
     posterior_negative: float = math.nan
+    stationary_tail: float = math.nan
     steps: laws.Steps | None = None
     side: int | None = None
     singular: bool = False
@@ -106,13 +114,35 @@ def health(run: Run, thresholds: Thresholds) -> list[Finding]:
     return results
 
 
-def away(run: Run | Law, reference: Run | Law, thresholds: Thresholds, note: str = "") -> list[Finding]:
+def tails_of(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
+    """Check how heavy the tails of the functionals are."""
+    each = [tail.finding(run.name, name, tail_of(run, name, facts), thresholds) for name in run.points]
+    if not each:
+        return _nothing("tail.index", run.name, "Tail index", Status.UNKNOWN, "No chain with finite draws is left.")
+    return _survivors(run, worst(each, lowest=True))
+
+
+def tail_of(run: Run | Law, name: str, facts: Facts) -> Tail:
+    """Return the tail of a functional of a run, with the index of its exact law where that is known."""
+    seen = run.tails[name]
+    exact = isinstance(run, Run) and run.kind == "sgd" and name == facts.functional
+    return replace(seen, exact=facts.stationary_tail) if exact else seen
+
+
+def away(run: Run | Law, reference: Run | Law, facts: Facts, thresholds: Thresholds) -> list[Finding]:
     """Check the distances of a run from the reference on every functional that both have."""
     pairs = []
-    for name, points in run.points.items():
-        if name in reference.points:
-            distance = distances.measure(points, reference.points[name], thresholds.null_quantile)
-            pairs.append(distances.findings(run.name, name, distance, reference.name, thresholds, note))
+    shared = [name for name in run.points if name in reference.points]
+    # The null levels are those of all functionals together: among 100 of them one in 100 would be beyond its own.
+    quantile = 1 - (1 - thresholds.null_quantile) / max(len(shared), 1)
+    for name in shared:
+        distance = distances.measure(run.points[name], reference.points[name], quantile)
+        heavy = [side.name for side in (run, reference) if not tail_of(side, name, facts).has_moment(1, thresholds)]
+        pairs.append(
+            distances.findings(
+                run.name, name, distance, reference.name, thresholds, no_mean=" and ".join(dict.fromkeys(heavy))
+            )
+        )
     if not pairs:
         reason = "No functional is known of both this run and the reference."
         if (isinstance(run, Run) and not run.points) or not reference.points:
@@ -235,6 +265,61 @@ def signs_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: Th
     return [*results, _nothing("sign.functional", run.name, "Posterior mass missed at the other sign", status, reason)]
 
 
+def coverage_of(run: Run, reference: Run | Law | None, thresholds: Thresholds) -> list[Finding]:
+    """Check that a run has met every mode of the reference, on the functionals and over the signs of the parameters."""
+    titles = {"coverage.modes": "Modes that are missed", "coverage.signs": "Sign patterns that are missed"}
+    if reference is None or not run.points or not reference.points:
+        status = Status.NOT_APPLICABLE if run.points else Status.UNKNOWN
+        reason = "There is no reference to compare with." if run.points else "No usable chain is left."
+        return [_nothing(check, run.name, title, status, reason) for check, title in titles.items()]
+    each = [
+        modes.finding(run.name, name, modes.on_functional(points, reference.points[name]), reference.name, thresholds)
+        for name, points in run.points.items()
+        if name in reference.points
+    ]
+    reason = "No functional is known of both this run and the reference."
+    found = worst(each) if each else _nothing("coverage.modes", run.name, titles["coverage.modes"], Status.UNKNOWN, reason)
+    signs_found, reason = None, "Needs a reference with draws of the same parameters."
+    if isinstance(reference, Run) and set(reference.sites) == set(run.sites) and reference.keep.any():
+        mine, other = run.parameters(), _ordered(reference, run).parameters()
+        pattern = modes.sign_patterns(mine, other, run.coordinates(), run.fewest)
+        signs_found = pattern and modes.finding(run.name, None, pattern, reference.name, thresholds)
+        reason = "Fewer than two parameters change sign in the reference, or more than eight."
+    if signs_found is None:
+        title = titles["coverage.signs"]
+        signs_found = _nothing("coverage.signs", run.name, title, Status.NOT_APPLICABLE, reason)
+    return [_survivors(run, found), _survivors(run, signs_found)]
+
+
+def weights_of(run: Run, found: Iterable[Finding], facts: Facts, thresholds: Thresholds) -> Finding:
+    """Check the importance weights of a run: of its parameters where kept, of its exact law on v where known."""
+    by_check = {finding.check: finding for finding in found}
+    sgd = run.kind == "sgd"
+    p, q = facts.stationary, facts.posterior
+    if sgd and p is not None and q is not None and not facts.collapsed and facts.functional in run.points:
+        # On the line both have a density, whatever the parameters do.
+        values = run.values[facts.functional][run.keep]
+        thinned = np.ravel(values)[:: max(1, int(values.size // max(run.fewest, 1)))]
+        logs = q.log_prob(thinned) - p.log_prob(thinned)
+        usable = logs[~np.isnan(logs) & ~np.isposinf(logs)]  # draws outside the exact law's support: steps too large
+        missed = 0.0
+        if facts.side is not None:
+            missed = facts.posterior_negative if facts.side > 0 else 1 - facts.posterior_negative
+        return _survivors(
+            run, importance.khat(run.name, usable, thresholds, functional=facts.functional, missed=missed)
+        )
+    singular = ""
+    dimension = by_check.get("support.dimension")
+    if any(measured.trouble == "constant" for measured in run.mixing.values()):
+        singular = f"{run.name} is a point mass"
+    elif dimension is not None and dimension.status is Status.FAIL:
+        singular = f"the law of {run.name} lives on a set of lower dimension than the posterior"
+    missing = "The density of SGD is not known for this model." if sgd else "No importance weights were kept with the draws."
+    return importance.khat(
+        run.name, run.log_weights, thresholds, value=run.khat, singular=singular, missing=missing
+    )
+
+
 def reference_signs(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
     """Check the signs of the factors of the reference: at most a warning, as it is used on functionals only."""
     finding = signs_of(run, None, facts, thresholds)[0]
@@ -296,6 +381,7 @@ def worst(each: Sequence[Finding], *, lowest: bool = False) -> Finding:
         value = finding.value if finding.value is not None and not math.isnan(finding.value) else -math.inf
         return finding.status.severity, -value if lowest else value
 
+    each = [finding for finding in each if finding.status is not Status.NOT_APPLICABLE] or list(each)
     chosen = max(each, key=rank)
     listed = {f"value of {f.functional}": f.value for f in each[:_MOST_LISTED]}
     if chosen.status is Status.NOT_APPLICABLE:

@@ -27,6 +27,8 @@ class Thresholds:
     # quantiles have standard errors of about 2 % in probability.
     ess_warn: float = 400.0
     ess_fail: float = 100.0
+    # Pareto k of a tail or of importance weights: beyond 0.7 means do not settle, Vehtari et al. 2024.
+    tail_khat: float = 0.7
     # Median of |u^2 - w^2| / (u^2 + w^2). Independent Gaussian factors have 0.71.
     balance: float = 0.01
     # The dimension of a run's support over the reference's; the estimate has a relative error of about 1/sqrt(n).

@@ -22,6 +22,8 @@ _ALWAYS = (
     "phase.temperature",
 )
 _ON_FUNCTIONAL = ("distance.w1", "distance.ks", "kl.functional", "sign.functional")
+# Checks whose "unknown" is a reservation: nothing else speaks for what they would have shown.
+_UNTESTED = ("mixing.rhat", "coverage.modes")
 _IN_PARAMETERS = ("support.balance", "support.dimension", "kl.parameters", "sign.factors")
 
 
@@ -132,8 +134,10 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tupl
     numbers = _numbers(found)
     missed = _missed(found, name)
     extra = f", but {missed}" if missed else ""
-    if Status.FAIL in on_functional:
-        clauses = [clause for clause in (*_differences(found), missed, aside) if clause]
+    modes = _status(found, "coverage.modes")
+    if Status.FAIL in on_functional or modes is Status.FAIL:
+        unseen = _modes(found) if modes is Status.FAIL and not missed else ""
+        clauses = [clause for clause in (*_differences(found), missed, unseen, aside) if clause]
         how = ": " + "; ".join(clauses) if clauses else ""
         return f"No: on {name}, {run} is not the posterior ({numbers}){how}.", Status.FAIL
     if Status.UNKNOWN in on_functional:
@@ -150,6 +154,13 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tupl
     if near:
         return f"Nearly: {run} is close to the posterior on {name} ({numbers}){extra}.", Status.WARN
     rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
+    untested = [found[check] for check in _UNTESTED if _status(found, check) is Status.UNKNOWN]
+    if untested and not rest:
+        return (
+            f"Yes, with a reservation: {run} matches the posterior on {name} ({numbers}){extra}, but one thing was "
+            f"not tested. {untested[0].meaning}",
+            Status.WARN,
+        )
     if rest:
         return (
             f"Yes, with reservations: {run} matches the posterior on {name} ({numbers}){extra}; see the warnings.",
@@ -202,6 +213,11 @@ def _missed(found: dict[str, Finding], name: str) -> str:
     relation = "<" if sign.details.get("covered_side") == 1 else ">"
     name = sign.functional or name
     return f"it leaves out the {percent(sign.value)} of the posterior at {name} {relation} 0"
+
+
+def _modes(found: dict[str, Finding]) -> str:
+    finding = found["coverage.modes"]
+    return f"it misses {percent(finding.value or 0.0)} of the posterior, in modes of {finding.functional}"
 
 
 def _numbers(found: dict[str, Finding]) -> str:

@@ -1,0 +1,200 @@
+"""Draws that are known to fool diagnostics: each gets the right status, in the right words, and none passes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from sgdvi import compare
+from sgdvi.comparison import Comparison
+from sgdvi.diagnostics import Finding, Status
+from sgdvi.draws import from_samples, make_tree
+
+DRAWS = 1500
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
+
+
+def judge(sgd: Mapping[str, np.ndarray], nuts: Mapping[str, np.ndarray], **options: Any) -> Comparison:
+    return compare({"SGD": make_tree(sgd, kind="sgd"), "NUTS": make_tree(nuts, kind="nuts")}, **options)
+
+
+def found(comparison: Comparison, run: str = "SGD") -> dict[str, Finding]:
+    return {finding.check: finding for finding in comparison.findings if finding.run == run}
+
+
+def normal(rng: np.random.Generator, chains: int = 4, draws: int = DRAWS) -> np.ndarray:
+    return rng.normal(size=(chains, draws))
+
+
+def autocorrelated(rng: np.random.Generator, draws: int, rho: float) -> np.ndarray:
+    noise = rng.normal(size=(4, draws)) * np.sqrt(1 - rho**2)
+    noise[:, 0] = rng.normal(size=4)
+    return lfilter([1.0], [1.0, -rho], noise, axis=1)
+
+
+def test_point_mass(rng: np.random.Generator) -> None:
+    result = judge({"u": np.full((4, DRAWS), 0.3)}, {"u": normal(rng)})
+    checks = found(result)
+    assert result.verdict.status is Status.FAIL
+    assert "point mass" in result.verdict.sentence
+    for check in ("draws.distinct", "mixing.rhat", "mixing.ess", "distance.w1", "distance.ks", "support.dimension"):
+        assert checks[check].status is Status.FAIL, check
+    assert checks["importance.khat"].status is Status.NOT_APPLICABLE
+    assert checks["tail.index"].status is Status.UNKNOWN
+
+
+def test_a_nan_draw(rng: np.random.Generator) -> None:
+    u = normal(rng)
+    u[2, 700] = np.nan
+    result = judge({"u": u}, {"u": normal(rng)})
+    checks = found(result)
+    assert checks["draws.finite"].status is Status.FAIL
+    assert "1 of 6,000 values" in checks["draws.finite"].meaning
+    assert "From 3 of 4 chains" in checks["distance.ks"].meaning
+    assert not [check for check, finding in checks.items() if finding.status is Status.PASS and check != "draws.distinct"]
+    assert result.verdict.status is Status.WARN
+
+
+def test_a_single_chain(rng: np.random.Generator) -> None:
+    result = judge({"u": normal(rng, 1, 4000)}, {"u": normal(rng)})
+    checks = found(result)
+    assert checks["mixing.rhat"].status is Status.UNKNOWN
+    assert checks["mixing.ess"].status is Status.PASS
+    assert result.verdict.status is Status.WARN
+    assert "not tested" in result.verdict.sentence
+    assert "One chain only" in result.verdict.sentence
+
+
+def test_all_chains_locked_to_one_sign(rng: np.random.Generator) -> None:
+    mode = rng.choice([-1, 1], (4, DRAWS))
+    both = {"u": mode * (3 + 0.4 * normal(rng))}
+    one = {"u": 3 + 0.4 * normal(rng)}
+    result = judge(one, both)
+    checks = found(result)
+    assert checks["mixing.rhat"].status is Status.PASS  # why it needs a check of its own
+    assert checks["mixing.ess"].status is Status.PASS
+    assert checks["sign.functional"].status is Status.FAIL
+    assert checks["coverage.modes"].status is Status.FAIL
+    assert checks["coverage.modes"].value == pytest.approx(0.5, abs=0.05)
+    assert result.verdict.status is Status.FAIL
+    assert "u < 0" in result.verdict.sentence
+
+
+def test_a_mode_that_is_missed_without_a_change_of_sign(rng: np.random.Generator) -> None:
+    mode = 10 + 6 * (rng.uniform(size=(4, DRAWS)) < 0.1)
+    result = judge({"u": 10 + normal(rng)}, {"u": mode + normal(rng)})
+    coverage = found(result)["coverage.modes"]
+    assert coverage.status is Status.FAIL
+    assert coverage.value == pytest.approx(0.1, abs=0.02)
+    assert "misses 1 of the 2 modes of u" in coverage.meaning
+    assert "modes of u" in result.verdict.sentence
+    reverse = judge({"u": mode + normal(rng)}, {"u": mode + normal(rng)})
+    assert found(reverse)["coverage.modes"].status is Status.PASS
+
+
+def test_signs_of_the_parameters_that_no_functional_shows(rng: np.random.Generator) -> None:
+    size = np.abs(2 + 0.3 * normal(rng))
+    sign = rng.choice([-1, 1], (4, DRAWS))
+    product = {"functionals": {"v": lambda draws: draws.u * draws.w}}
+    nuts = {"u": sign * size, "w": sign * np.abs(2 + 0.3 * normal(rng))}
+    locked = {"u": np.abs(2 + 0.3 * normal(rng)), "w": np.abs(2 + 0.3 * normal(rng))}
+    result = judge(locked, nuts, **product)
+    coverage = found(result)["coverage.signs"]
+    assert coverage.status is Status.FAIL
+    assert "u < 0, w < 0" in coverage.meaning
+    assert found(result)["distance.w1"].status is Status.PASS
+    assert result.verdict.status is Status.WARN
+
+
+def test_the_line_u_equals_w_against_a_gaussian(rng: np.random.Generator) -> None:
+    u = normal(rng)
+    result = judge({"u": u, "w": u}, {"u": normal(rng), "w": normal(rng)}, functionals={"u": lambda draws: draws.u})
+    checks = found(result)
+    assert checks["support.dimension"].status is Status.FAIL
+    assert checks["support.dimension"].value == pytest.approx(1.0, abs=0.1)
+    assert checks["kl.parameters"].value == np.inf
+    assert checks["importance.khat"].status is Status.NOT_APPLICABLE
+    assert "lower dimension" in checks["importance.khat"].meaning
+    assert checks["distance.ks"].status is Status.PASS
+    assert result.verdict.status is Status.WARN
+    assert "KL = infinity" in result.verdict.sentence
+
+
+def test_a_delta_guide(rng: np.random.Generator) -> None:
+    nuts = make_tree({"u": normal(rng), "w": normal(rng)}, kind="nuts")
+    u = rng.normal(size=4000)
+    half = from_samples({"u": u, "w": u}, config={"khat": 0.23})  # w = Delta(u): finite weights, a small k
+    checks = found(compare({"VI": half, "NUTS": nuts}), "VI")
+    assert checks["importance.khat"].status is Status.NOT_APPLICABLE
+    assert checks["importance.khat"].value is None
+    assert "A small k would say nothing" in checks["importance.khat"].meaning
+    assert checks["support.dimension"].status is Status.FAIL
+    point = from_samples({"u": np.zeros(4000), "w": np.zeros(4000)})
+    result = compare({"VI": point, "NUTS": nuts})
+    assert result.verdict.status is Status.FAIL
+    assert "point mass" in found(result, "VI")["importance.khat"].meaning
+    full = from_samples({"u": u, "w": rng.normal(size=4000)}, config={"khat": 0.23})
+    assert found(compare({"VI": full, "NUTS": nuts}), "VI")["importance.khat"].status is Status.PASS
+
+
+def test_a_guide_beside_sgd_is_seen_to_be_singular_too(rng: np.random.Generator) -> None:
+    u = rng.normal(size=4000)
+    runs = {
+        "SGD": make_tree({"u": normal(rng), "w": normal(rng)}, kind="sgd"),
+        "VI": from_samples({"u": u, "w": u}, config={"khat": 0.23}),
+        "NUTS": make_tree({"u": normal(rng), "w": normal(rng)}, kind="nuts"),
+    }
+    assert found(compare(runs), "VI")["importance.khat"].status is Status.NOT_APPLICABLE
+
+
+def test_cauchy_draws(rng: np.random.Generator) -> None:
+    result = judge({"u": rng.standard_cauchy((4, DRAWS))}, {"u": rng.standard_cauchy((4, DRAWS))})
+    checks = found(result)
+    assert checks["mixing.rhat"].status is Status.PASS
+    assert checks["tail.index"].status is Status.WARN
+    assert checks["tail.index"].value == pytest.approx(1.0, abs=0.3)
+    assert "the mean of u does not exist" in checks["tail.index"].meaning
+    assert checks["distance.w1"].status is Status.NOT_APPLICABLE
+    assert "Kolmogorov distance needs no moments" in checks["distance.w1"].meaning
+    assert checks["distance.ks"].status is Status.PASS
+    assert result.verdict.status is Status.WARN
+    against = judge({"u": rng.standard_cauchy((4, DRAWS))}, {"u": normal(rng)})
+    assert found(against)["distance.ks"].status is Status.FAIL
+    assert against.verdict.status is Status.FAIL
+
+
+@pytest.mark.parametrize("freedom", [1, 3, 30])
+def test_tails_are_told_apart(rng: np.random.Generator, freedom: int) -> None:
+    checks = found(judge({"u": rng.standard_t(freedom, (4, 4000))}, {"u": rng.standard_t(freedom, (4, 4000))}))
+    assert checks["tail.index"].status is (Status.WARN if freedom == 1 else Status.PASS)
+    if freedom == 3:
+        assert checks["tail.index"].value == pytest.approx(3.0, rel=0.5)
+
+
+def test_float32_with_a_large_mean(rng: np.random.Generator) -> None:
+    rounded = (1e4 + 1e-3 * normal(rng)).astype(np.float32)
+    result = judge({"u": rounded}, {"u": 1e4 + 1e-3 * normal(rng)})
+    checks = found(result)
+    assert checks["mixing.rhat"].status is Status.PASS
+    assert checks["draws.distinct"].status is Status.FAIL
+    assert "float32" in checks["draws.distinct"].advice
+    assert result.verdict.status is Status.FAIL
+    fine = judge({"u": normal(rng).astype(np.float32)}, {"u": normal(rng)})
+    assert found(fine)["draws.distinct"].status is Status.PASS
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.98])
+def test_two_samples_of_one_autocorrelated_law(rng: np.random.Generator, rho: float) -> None:
+    draws = 20_000 if rho < 0.95 else 60_000
+    result = judge({"u": autocorrelated(rng, draws, rho)}, {"u": autocorrelated(rng, draws, rho)})
+    assert result.verdict.status is Status.PASS, str(result)
+    applicable = {finding.status for finding in result.findings if finding.status is not Status.NOT_APPLICABLE}
+    assert applicable == {Status.PASS}
+    unequal = judge({"u": autocorrelated(rng, draws, rho)}, {"u": normal(rng)})
+    assert found(unequal)["distance.ks"].status is Status.PASS
