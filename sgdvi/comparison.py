@@ -15,12 +15,12 @@ import jax
 
 from sgdvi._check import InputError, message, require
 from sgdvi._json import plain
-from sgdvi.diagnostics import suite
+from sgdvi.diagnostics import against, suite
+from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.known import Known, as_line_law, find_facts, law_points
 from sgdvi.diagnostics.reading import read_tree, scalar_functionals, summarise, summarise_law
 from sgdvi.diagnostics.runs import Law, Run
-from sgdvi.diagnostics.suite import Facts
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
 from sgdvi.diagnostics.words import number
@@ -298,7 +298,7 @@ class _Work:
             role = facts.roles.get(run.name)
             if stand_in is None or run.name in (self.reference, stand_in.name) or role == "posterior":
                 return []
-            return suite.away(run, stand_in, facts, limits)
+            return against.away(run, stand_in, facts, limits)
         results = []
         if run.name == self.reference:
             return [suite.reference_signs(run, facts, limits), suite.own_law(run, facts, limits)]
@@ -308,16 +308,17 @@ class _Work:
         if judged:
             results += suite.divergences(run, results, facts, limits)
         if stand_in is None:
-            results += suite.no_distances(run, facts)
+            results += against.no_distances(run, facts)
         else:
-            distances = suite.away(run, stand_in, facts, limits)
+            distances = against.away(run, stand_in, facts, limits)
             spoiled = bool(trouble) and stand_in.name == self.reference
-            results += [suite.spoil(finding, trouble) for finding in distances] if spoiled else distances
+            results += [against.spoil(finding, trouble) for finding in distances] if spoiled else distances
+        results.append(against.stein_of(run, facts, "exact posterior", limits))
         results += suite.signs_of(run, stand_in, facts, limits)
         reliable = stand_in is None or not trouble or stand_in.name != self.reference
-        results += suite.coverage_of(run, stand_in if reliable else None, limits)
+        results += against.coverage_of(run, stand_in if reliable else None, limits)
         if judged or run.independent:
-            results.append(suite.weights_of(run, results, facts, limits))
+            results.append(against.weights_of(run, results, facts, limits))
         if judged:
             results += [suite.own_law(run, facts, limits), *suite.phase_of(run, facts, limits)]
         return results

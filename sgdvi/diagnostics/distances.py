@@ -16,6 +16,7 @@ _MOST_POINTS = 200_000
 _NULL_POINTS = 1_000
 _NULL_REPEATS = 400
 _SIMULATED = 0.99
+_LEVELS = 2_000
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,12 @@ class Points:
         return {}
 
     def null_distances(self, size: int, seed: int = 0) -> np.ndarray:
-        """Return W1 between pairs of independent samples of `size` points, shape (400,); computed once per size."""
+        """Return W1 and W2 between pairs of independent samples of `size` points, shape (2, 400); once per size."""
         if (size, seed) not in self._null_distances:
             rng = np.random.default_rng(seed)
             draws = np.sort(self.values[rng.integers(self.values.size, size=(2, _NULL_REPEATS, size))], axis=-1)
-            self._null_distances[size, seed] = np.abs(draws[0] - draws[1]).mean(axis=-1)
+            apart = np.abs(draws[0] - draws[1])
+            self._null_distances[size, seed] = np.array([apart.mean(axis=-1), np.sqrt((apart**2).mean(axis=-1))])
         return self._null_distances[size, seed]
 
 
@@ -135,9 +137,25 @@ def null_level(reference: Points, n: float, m: float, quantile: float = 0.99, se
     root = math.sqrt(1 / n + 1 / m) if min(n, m) > 0 else math.inf
     if root == 0 or math.isinf(root):
         return root, root
-    size = int(np.clip(math.ceil(2 / root**2), 2, _NULL_POINTS))
-    w1 = _quantile(reference.null_distances(size, seed), quantile) * root / math.sqrt(2 / size)
+    w1 = _null_wasserstein(reference, root, quantile, seed)[0]
     return w1, min(1.0, float(stats.kstwobign.ppf(quantile)) * root)
+
+
+def _null_wasserstein(reference: Points, root: float, quantile: float, seed: int = 0) -> tuple[float, float]:
+    size = int(np.clip(math.ceil(2 / root**2), 2, _NULL_POINTS))
+    levels = [_quantile(each, quantile) for each in reference.null_distances(size, seed)]
+    return levels[0] * root / math.sqrt(2 / size), levels[1] * root / math.sqrt(2 / size)
+
+
+def second_order(points: Points, reference: Points, quantile: float = 0.99) -> tuple[float, float]:
+    """Return the Wasserstein-2 distance and its null level, in the units of the points.
+
+    Unlike W1 it weighs the tails, and needs the variances.
+    """
+    levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
+    value = float(np.sqrt(np.mean((points.quantile(levels) - reference.quantile(levels)) ** 2)))
+    root = math.sqrt(1 / points.effective + 1 / reference.effective)
+    return value, _null_wasserstein(reference, root, quantile)[1] if root > 0 else 0.0
 
 
 def _quantile(distances: np.ndarray, quantile: float) -> float:
@@ -256,3 +274,38 @@ def findings(
             )
         )
     return results[0], results[1]
+
+
+def second_finding(
+    run: str, functional: str, value: float, null: float, against: str, thresholds: Thresholds, no_variance: str = ""
+) -> Finding:
+    """Check the Wasserstein-2 distance, in standard deviations; `no_variance` says which law has none."""
+    status = grade(value, null, thresholds.w2_warn, thresholds.w2_fail, thresholds.w2_blind)
+    subject = f"On {functional}, {run} is {number(value)} sd away from {against} (W2)"
+    chance = f"by chance it would be up to {number(null)} sd"
+    advice = ""
+    if no_variance:
+        status = Status.NOT_APPLICABLE
+        meaning = f"Not applicable: {no_variance} has no usable variance on {functional} (see the tail index)."
+    elif status is Status.UNKNOWN:
+        meaning, advice = f"{subject}; {chance}, so these draws are too few to tell.", "Run longer."
+    elif value <= null:
+        meaning = f"{subject}, no more than chance explains ({chance})."
+    elif status is Status.PASS:
+        meaning = f"{subject}: more than chance ({number(null)} sd), but too little to matter."
+    else:
+        meaning = f"{subject}: {chance}."
+        advice = "Where W2 is much larger than W1, the tails differ."
+    return Finding(
+        check="distance.w2",
+        run=run,
+        functional=functional,
+        title="Wasserstein distance (W2)",
+        value=None if no_variance else value,
+        threshold=thresholds.w2_fail,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source="Null level: the same distance between two samples of the reference with as many effective draws.",
+        details={"against": against, "null_level": null},
+    )

@@ -15,7 +15,7 @@ _FEWEST = 25
 
 
 def pareto_shape(log_weights: np.ndarray) -> float:
-    """Return k-hat of importance weights from their logs, shape (S,); inf where a weight is infinite or none is above 0."""
+    """Return k-hat of importance weights from their logs, shape (S,); inf where a weight is, or where all are 0."""
     logs = np.asarray(log_weights, dtype=np.float64).reshape(-1)
     if np.isnan(logs).any():
         return math.nan

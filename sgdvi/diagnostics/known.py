@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from sgdvi._check import InputError, positive, whole
+from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.divergence import LineLaw
 from sgdvi.diagnostics.laws import Steps
 from sgdvi.diagnostics.phases import Setting
 from sgdvi.diagnostics.runs import Law
-from sgdvi.diagnostics.suite import Facts
 from sgdvi.laws import SGDStationary, StationaryLaw, discrete_law, discrete_threshold, lyapunov_exponent, phase
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import LinePosterior, line_posterior

@@ -160,4 +160,3 @@ def finding(run: str, functional: str | None, coverage: Coverage, against: str, 
         source=f"A mode ends where the density falls below {_VALLEY:.0%} of the lower peak and by more than chance.",
         details={"against": against, "modes": held, "missed": int(missed.size)},
     )
-

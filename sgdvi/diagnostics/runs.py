@@ -74,7 +74,9 @@ class Run:
     @cached_property
     def tails(self) -> dict[str, Tail]:
         """Functional -> tail that its draws show."""
-        return {name: tail.measure(self.values[name][self.keep], points.effective) for name, points in self.points.items()}
+        return {
+            name: tail.measure(self.values[name][self.keep], points.effective) for name, points in self.points.items()
+        }
 
     def _effective(self, measured: Mixing) -> float:
         if measured.trouble == "constant":

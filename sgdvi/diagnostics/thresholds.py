@@ -46,6 +46,25 @@ class Thresholds:
     ks_warn: float = 0.03
     ks_fail: float = 0.05
     ks_blind: float = 0.1
+    # Wasserstein-2 distance in standard deviations: 0.12 is a shift of 0.12 sd, or a spread 1.12 times as wide.
+    w2_warn: float = 0.06
+    w2_fail: float = 0.12
+    w2_blind: float = 0.25
+    # Joint distances. Between Gaussians a shift of 0.3 sd has MMD 0.13, energy 0.15, sliced W1 0.3 and KSD 0.25; a
+    # spread 1.25 times as wide has 0.10, 0.076, 0.2 and 0.16. They are roots of quadratic forms: half the shift has
+    # half the distance.
+    mmd_warn: float = 0.05
+    mmd_fail: float = 0.08
+    mmd_blind: float = 0.15
+    energy_warn: float = 0.04
+    energy_fail: float = 0.07
+    energy_blind: float = 0.15
+    sliced_warn: float = 0.05
+    sliced_fail: float = 0.1
+    sliced_blind: float = 0.3
+    ksd_warn: float = 0.08
+    ksd_fail: float = 0.14
+    ksd_blind: float = 0.25
     # Posterior mass on a sign that the run never covers: below the first it is stated, not held against the run.
     missing_mass_warn: float = 1e-3
     missing_mass_fail: float = 1e-2

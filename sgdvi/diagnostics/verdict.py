@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.suite import Facts
 from sgdvi.diagnostics.words import number, percent
 
 # Named in the reasons whatever their status, in this order; the others only where they do not pass.
@@ -22,6 +22,7 @@ _ALWAYS = (
     "phase.temperature",
 )
 _ON_FUNCTIONAL = ("distance.w1", "distance.ks", "kl.functional", "sign.functional")
+_JOINT = ("distance.mmd", "distance.energy", "distance.sliced")
 # Checks whose "unknown" is a reservation: nothing else speaks for what they would have shown.
 _UNTESTED = ("mixing.rhat", "coverage.modes")
 _IN_PARAMETERS = ("support.balance", "support.dimension", "kl.parameters", "sign.factors")
@@ -135,9 +136,13 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tupl
     missed = _missed(found, name)
     extra = f", but {missed}" if missed else ""
     modes = _status(found, "coverage.modes")
-    if Status.FAIL in on_functional or modes is Status.FAIL:
+    dependence = Status.FAIL not in on_functional and any(
+        found[check].status is Status.FAIL and found[check].functional is None for check in _JOINT if check in found
+    )
+    if Status.FAIL in on_functional or modes is Status.FAIL or dependence:
         unseen = _modes(found) if modes is Status.FAIL and not missed else ""
-        clauses = [clause for clause in (*_differences(found), missed, unseen, aside) if clause]
+        apart = "each functional alone agrees, but not how they depend on each other" if dependence else ""
+        clauses = [clause for clause in (*_differences(found), missed, unseen, apart, aside) if clause]
         how = ": " + "; ".join(clauses) if clauses else ""
         return f"No: on {name}, {run} is not the posterior ({numbers}){how}.", Status.FAIL
     if Status.UNKNOWN in on_functional:

@@ -8,9 +8,9 @@ from scipy import special, stats
 
 from sgdvi import Moments, stationary_law
 from sgdvi.diagnostics import Status, Thresholds, divergence
+from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.divergence import LineLaw, kl_divergence, restrict
 from sgdvi.diagnostics.known import as_line_law
-from sgdvi.diagnostics.suite import Facts
 
 
 def law(frozen: object) -> LineLaw:

@@ -6,7 +6,7 @@ import pytest
 
 from sgdvi._check import InputError
 from sgdvi.diagnostics import Finding, Status, Thresholds
-from sgdvi.diagnostics.suite import worst
+from sgdvi.diagnostics.common import worst
 from sgdvi.diagnostics.words import count, number, percent
 
 

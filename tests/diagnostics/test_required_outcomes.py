@@ -57,7 +57,9 @@ def test_a_nan_draw(rng: np.random.Generator) -> None:
     assert checks["draws.finite"].status is Status.FAIL
     assert "1 of 6,000 values" in checks["draws.finite"].meaning
     assert "From 3 of 4 chains" in checks["distance.ks"].meaning
-    assert not [check for check, finding in checks.items() if finding.status is Status.PASS and check != "draws.distinct"]
+    assert not [
+        check for check, finding in checks.items() if finding.status is Status.PASS and check != "draws.distinct"
+    ]
     assert result.verdict.status is Status.WARN
 
 
@@ -151,6 +153,18 @@ def test_a_guide_beside_sgd_is_seen_to_be_singular_too(rng: np.random.Generator)
         "NUTS": make_tree({"u": normal(rng), "w": normal(rng)}, kind="nuts"),
     }
     assert found(compare(runs), "VI")["importance.khat"].status is Status.NOT_APPLICABLE
+
+
+def test_functionals_that_agree_one_by_one_but_not_jointly(rng: np.random.Generator) -> None:
+    u, w = normal(rng), normal(rng)
+    result = judge({"u": u, "w": 0.6 * u + 0.8 * w}, {"u": normal(rng), "w": normal(rng)})
+    checks = found(result)
+    for check in ("distance.w1", "distance.ks", "distance.w2", "support.dimension"):
+        assert checks[check].status is Status.PASS, check
+    for check in ("distance.mmd", "distance.energy"):
+        assert checks[check].status is Status.FAIL, check
+    assert result.verdict.status is Status.FAIL
+    assert "not how they depend on each other" in result.verdict.sentence
 
 
 def test_cauchy_draws(rng: np.random.Generator) -> None:
