@@ -267,12 +267,12 @@ def test_the_gap_says_what_the_steps_alone_account_for(exact: Comparison) -> Non
 def test_batches_without_replacement_have_their_own_exponent_where_they_can_be_listed() -> None:
     few, many = network(rows=12, slope=0.35, seed=5), network()
     rate = few.learning_rate(0.3 * few.critical_temperature, 3)
-    found, drawn = (find_facts(Known(few, rate, 3, replace=replace), {}) for replace in (False, True))
+    found, drawn = (find_facts(Known(few, rate, 3, batching=way), {}) for way in ("without-replacement", "replacement"))
     want = 2 * lyapunov_exponent(few.x, few.y, few.kappa * rate, 3, few.weight_decay, replace=False)
     assert found.setting.exponent == pytest.approx(want, rel=1e-12)
     assert found.setting.exponent > drawn.setting.exponent  # less noise
     assert found.steps.distance != drawn.steps.distance
-    unlisted = find_facts(Known(many, rate, 30, replace=False), {})
+    unlisted = find_facts(Known(many, rate, 30, batching="without-replacement"), {})
     assert math.isnan(unlisted.setting.exponent)
     assert unlisted.steps is None
 
@@ -403,3 +403,20 @@ def test_unknown_learning_rate(rng: np.random.Generator) -> None:
     assert statuses(result)["distance.w1"] in (Status.FAIL, Status.PASS)
     with pytest.raises(InputError, match="batch_size"):
         Known(network(), 0.1, 0)
+
+
+def test_shuffled_epochs_have_no_temperature_and_every_place_says_why(rng: np.random.Generator) -> None:
+    net = network()
+    known = Known(net, 0.01, 4, batching="epochs")
+    assert known.temperature is None
+    assert known.to_dict()["temperature"] is None
+    comparison = compare({"SGD": sgd(on_line(gaussian(rng, 0.6, 0.01), rng))}, reference=None, known=known)
+    findings = {finding.check: finding for finding in comparison.findings}
+    for check in ("phase.temperature", "law.gap", "kl.functional"):
+        assert findings[check].status is Status.NOT_APPLICABLE
+        assert "Shuffled epochs have no temperature" in findings[check].meaning
+    assert any("Shuffled epochs have no temperature" in reason for reason in comparison.verdict.reasons)
+    assert Known(net, 0.01, 4, batching="full").temperature == 0
+    assert not Known(net, 0.01, 4, batching="full").no_temperature
+    with pytest.raises(InputError, match="batching must be one of 'replacement', 'without-replacement'"):
+        Known(net, 0.01, 4, batching="shuffled")

@@ -181,3 +181,25 @@ def test_the_call_in_the_report_gives_the_same_draws(result):
     text = result.context.call.split("\nprint")[0].replace("sgdvi.run(", "sgdvi.run(references=(), problem=")
     exec(text, scope)
     assert np.array_equal(scope["result"].runs["SGD"]["posterior"]["u"], result.runs["SGD"]["posterior"]["u"])
+
+
+def test_ways_of_drawing_rows_reach_the_run_and_the_report(tmp_path):
+    problem = problem_of("diabetes", depth=1)
+    result = run(problem, learning_rate=0.005, batch_size=16, batching="epochs", **SMALL)
+    assert json.loads(result.runs["SGD"]["posterior"].attrs["config_json"])["batching"] == "epochs"
+    assert "exact law" not in result.runs
+    assert result.plan.temperature is None
+    page = result.save(tmp_path).read_text(encoding="utf-8")
+    assert page.count("Shuffled epochs have no temperature") >= 2
+    assert "batching=&#39;epochs&#39;" in page or "batching='epochs'" in page
+    half = make_plan(problem, temperature=0.01, batch_size=100, batching="without-replacement")
+    size = problem.exact.num_data
+    whole = make_plan(problem, temperature=0.01, batch_size=100)
+    assert half.learning_rate == pytest.approx(whole.learning_rate * (size - 1) / (size - 100))
+    assert half.temperature == pytest.approx(0.01)
+    assert make_plan(problem, learning_rate=0.01, batching="full").batch_size == size
+    for batching, text in (("epochs", "Shuffled epochs have no temperature"), ("full", "on all rows has no noise")):
+        with pytest.raises(InputError, match=f"needs a learning rate; got none.*{text}"):
+            make_plan(problem, batching=batching)
+        with pytest.raises(InputError, match=f"has no temperature; got 0.1Tc.*{text}"):
+            make_plan(problem, batching=batching, temperature="0.1Tc")

@@ -15,7 +15,14 @@ VERDICT_REACHED = 3
 @click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
 @click.option("--learning-rate", type=float, help="Of SGD on the negative log joint over N.  [default: see below]")
 @click.option("--temperature", metavar="T", help="Instead of the rate: a number, or a multiple of Tc: 0.5Tc.")
-@click.option("--batch-size", type=int, help="Rows per minibatch, with replacement.  [default: at most 16]")
+@click.option("--batch-size", type=int, help="Rows per minibatch.  [default: at most 16]")
+@click.option(
+    "--batching",
+    type=click.Choice(["replacement", "without-replacement", "epochs", "full"]),
+    default="replacement",
+    show_default=True,
+    help="How rows are drawn. Shuffled epochs have no temperature, so they need --learning-rate.",
+)
 @click.option("--weight-decay", type=float, metavar="GAMMA", help="Sets the prior: sd² = σ²/(N GAMMA); 0 is flat.")
 @click.option("--chains", type=int, help="Chains of SGD.  [default: 8]")
 @click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law]")
@@ -69,6 +76,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
                 learning_rate=options["learning_rate"],
                 temperature=options["temperature"],
                 batch_size=options["batch_size"],
+                batching=options["batching"],
                 weight_decay=options["weight_decay"],
                 num_chains=options["chains"],
                 num_steps=options["steps"],

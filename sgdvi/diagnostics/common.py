@@ -44,6 +44,8 @@ class Facts:
         Why there is no posterior; "" where there is one.
     missing
         Why there is no exact law; "" where there is one.
+    no_temperature
+        Why SGD has no temperature; "" where it has one.
     roles
         Name of a law among the runs -> "stationary", "posterior" or "".
     """
@@ -62,6 +64,7 @@ class Facts:
     singular: bool = False
     improper: str = ""
     missing: str = ""
+    no_temperature: str = ""
     roles: Mapping[str, str] = field(default_factory=dict)
 
     @property

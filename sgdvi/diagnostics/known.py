@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError, positive, whole
 from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.distances import Points
@@ -36,8 +37,8 @@ class Known:
         The network with its data, noise and prior.
     learning_rate
         Learning rate of the optimizer, on the negative log joint over N; None where it is unknown (Adam, schedules).
-    batch_size, replace
-        Batch size, and whether rows are drawn with replacement.
+    batch_size, batching
+        Batch size, and how its rows are drawn: see `sgdvi.SGD`.
     num_steps
         Steps per chain, for the record.
     """
@@ -45,20 +46,32 @@ class Known:
     network: LinearNetwork
     learning_rate: float | None
     batch_size: int
-    replace: bool = True
+    batching: str = Batching.REPLACEMENT
     num_steps: int | None = None
 
     def __post_init__(self) -> None:
         if self.learning_rate is not None:
             positive("learning_rate", self.learning_rate)
         whole("batch_size", self.batch_size, least=1)
+        object.__setattr__(self, "batching", Batching.of(self.batching))
 
     @property
     def temperature(self) -> float | None:
-        """Temperature of SGD in the theory's units; None where the learning rate is unknown."""
-        if self.learning_rate is None:
+        """Temperature of SGD in the theory's units; None where the learning rate is unknown, and for epochs."""
+        share = Batching(self.batching).noise_share(self.network.num_data, self.batch_size)
+        if self.learning_rate is None or share is None:
             return None
-        return float(self.network.temperature(self.learning_rate, self.batch_size, self.replace))
+        return float(self.network.flow_learning_rate(self.learning_rate) * share)
+
+    @property
+    def no_temperature(self) -> str:
+        """Why there is no temperature; empty where there is one, or the learning rate is unknown."""
+        return NO_TEMPERATURE if self.batching is Batching.EPOCHS and self.temperature is None else ""
+
+    @property
+    def replace(self) -> bool:
+        """Whether a row can come twice in a minibatch."""
+        return self.batching is Batching.REPLACEMENT
 
     def product(self, draws: Any) -> Any:
         """Return v: the product of the factors, summed over the units."""
@@ -79,9 +92,10 @@ class Known:
             "weight_decay": float(network.weight_decay),
             "learning_rate": self.learning_rate,
             "batch_size": self.batch_size,
-            "replace": self.replace,
+            "batching": str(self.batching),
             "num_steps": self.num_steps,
             "temperature": self.temperature,
+            "no_temperature": self.no_temperature,
             "critical_temperature": float(network.critical_temperature),
         }
 
@@ -157,6 +171,7 @@ def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]]) -> Fact
         singular=known is not None and (known.network.depth > 0 or known.network.width > 1),
         improper=improper,
         missing=missing,
+        no_temperature="" if known is None else known.no_temperature,
         roles=roles,
     )
 
@@ -186,9 +201,9 @@ def _side(known: Known | None, stationary: Any) -> int | None:
 def _stationary(known: Known) -> tuple[Any, str]:
     temperature = known.temperature
     if temperature is None:
-        return None, "The temperature is unknown: this optimizer has no constant learning rate."
+        return None, known.no_temperature or "The temperature is unknown: this optimizer has no constant learning rate."
     if temperature == 0:
-        return None, "Batches of all rows without replacement have no noise: there is no law."
+        return None, "Batches of all rows have no noise: there is no law."
     try:
         return known.network.law(temperature), ""
     except InputError as error:

@@ -195,7 +195,7 @@ def phase_of(run: Run, facts: Facts, thresholds: Thresholds) -> list[Finding]:
     name = facts.functional
     factors = _factors(run, facts)
     if facts.setting is None:
-        reason = facts.missing or "The temperature of this run is not known."
+        reason = facts.no_temperature or facts.missing or "The temperature of this run is not known."
         results = [nothing("phase.temperature", run.name, "Temperature T / Tc", Status.NOT_APPLICABLE, reason)]
     else:
         results = [phases.temperature(run.name, facts.setting, name)]

@@ -96,8 +96,7 @@ def _judge_one(run: str, findings: list[Finding], facts: Facts, reference: str |
             continue
         if check in _ALWAYS or finding.status is not Status.PASS:
             reasons.append(finding.meaning)
-    if facts.improper:
-        reasons.append(facts.improper)
+    reasons += [reason for reason in (facts.improper, facts.no_temperature) if reason]
     return Verdict(sentence, status, tuple(dict.fromkeys(reasons)))
 
 

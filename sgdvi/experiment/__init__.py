@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError
 from sgdvi.comparison import Known, compare
 from sgdvi.experiment.environment import environment
@@ -36,6 +37,7 @@ def run(
     width: int | None = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    batching: str = Batching.REPLACEMENT,
     temperature: float | str | None = None,
     weight_decay: float | None = None,
     num_chains: int | None = None,
@@ -55,7 +57,7 @@ def run(
         A `Problem`, the name of one of the zoo, or the path of a model file.
     depth, width
         Of a linear network; None keeps the problem's own.
-    learning_rate, batch_size, temperature
+    learning_rate, batch_size, batching, temperature
         Of SGD on the negative log joint over N. ``temperature`` stands for a learning rate: a number or a multiple
         of the critical temperature such as ``"0.5Tc"``. Without either, SGD is made as wide as the posterior.
     weight_decay
@@ -94,6 +96,7 @@ def run(
             problem,
             learning_rate=learning_rate,
             batch_size=batch_size,
+            batching=batching,
             temperature=temperature,
             num_chains=num_chains,
             num_steps=num_steps,
@@ -147,6 +150,7 @@ def _known(problem: Problem, plan: Plan) -> Known | None:
         network=problem.exact,
         learning_rate=plan.learning_rate,
         batch_size=plan.batch_size,
+        batching=plan.batching,
         num_steps=plan.num_steps,
     )
 
@@ -158,6 +162,10 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
         Setting("learning rate", number(plan.learning_rate), rules["learning rate"]),
         Setting("batch size", number(plan.batch_size), rules["batch size"]),
     ]
+    if plan.batching is not Batching.REPLACEMENT:
+        rows.append(Setting("batching", plan.batching.value, "as given"))
+    if plan.batching is Batching.EPOCHS:
+        rows.append(Setting("temperature T", "none", NO_TEMPERATURE))
     if problem.exact is not None and plan.temperature is not None and plan.critical_temperature is not None:
         rule, critical = "κ × learning rate / batch size", plan.critical_temperature
         if critical > 0 and math.isfinite(critical):
@@ -186,6 +194,7 @@ def _call(problem: Problem, plan: Plan, given: dict[str, int], weight_decay: flo
     options |= {
         "learning_rate": plan.learning_rate,
         "batch_size": plan.batch_size,
+        **({} if plan.batching is Batching.REPLACEMENT else {"batching": plan.batching.value}),
         "num_chains": plan.num_chains,
         "num_steps": plan.num_steps,
         "seed": plan.seed,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
 from sgdvi.laws import phase
@@ -34,18 +35,19 @@ class Plan:
 
     Attributes
     ----------
-    learning_rate, batch_size
-        Of SGD on the negative log joint divided by the number of rows; minibatches with replacement.
+    learning_rate, batch_size, batching
+        Of SGD on the negative log joint divided by the number of rows; how the rows of a minibatch are drawn.
     num_chains, num_steps, num_warmup, thinning, seed
         Chains, steps per chain after warmup, warmup steps, steps per kept draw, seed of all runs.
     temperature, critical_temperature, phase
-        Of the exact law; None where there is none.
+        Of the exact law; None where there is none, and for shuffled epochs.
     rules
         Setting -> the rule by which it was chosen.
     """
 
     learning_rate: float
     batch_size: int
+    batching: Batching
     num_chains: int
     num_steps: int
     num_warmup: int
@@ -62,6 +64,7 @@ def make_plan(
     *,
     learning_rate: float | None = None,
     batch_size: int | None = None,
+    batching: str = Batching.REPLACEMENT,
     temperature: float | str | None = None,
     num_chains: int | None = None,
     num_steps: int | None = None,
@@ -72,10 +75,16 @@ def make_plan(
     Raises
     ------
     InputError
-        For settings out of range, for a temperature together with a learning rate, and for a temperature where the
-        problem has no exact law.
+        For settings out of range, for a temperature together with a learning rate, for a temperature where the
+        problem has no exact law or minibatches have none, and for no learning rate where no rule gives one.
     """
     rules: dict[str, str] = {}
+    way = Batching.of(batching)
+    if way in (Batching.EPOCHS, Batching.FULL):
+        why = NO_TEMPERATURE if way is Batching.EPOCHS else "The gradient on all rows has no noise."
+        require(temperature is None, f"batching={way.value!r} has no temperature", temperature, why)
+        advice = f"Give a learning rate: the default makes SGD as wide as the posterior by its temperature. {why}"
+        require(learning_rate is not None, f"batching={way.value!r} needs a learning rate", "none", advice)
     chains = _given_or("chains", num_chains, NUM_CHAINS, rules)
     steps = _given_or("steps", num_steps, NUM_STEPS if problem.exact is None else NUM_STEPS_LINEAR, rules)
     if batch_size is not None:
@@ -89,17 +98,21 @@ def make_plan(
     critical: float | None = None
     label: str | None = None
     if problem.exact is not None:
-        rate, size, warmup = _linear(problem.exact, learning_rate, batch_size, temperature, rules)
-        actual = problem.exact.temperature(rate, size)
-        critical, label = problem.exact.critical_temperature, _phase(problem.exact, actual)
+        rate, size, warmup = _linear(problem.exact, learning_rate, batch_size, way, temperature, rules)
+        critical = problem.exact.critical_temperature
+        share = way.noise_share(problem.exact.num_data, size)
+        if share:
+            actual = problem.exact.flow_learning_rate(rate) * share
+            label = _phase(problem.exact, actual)
     else:
         advice = "Give a learning rate instead."
         require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
         choose = _of_loss if problem.no_posterior else _general
-        rate, size, warmup = choose(problem, learning_rate, batch_size, seed, rules)
+        rate, size, warmup = choose(problem, learning_rate, batch_size, way, seed, rules)
     return Plan(
         learning_rate=rate,
         batch_size=size,
+        batching=way,
         num_chains=chains,
         num_steps=steps,
         num_warmup=min(warmup, MOST_WARMUP),
@@ -129,6 +142,7 @@ def _linear(
     network: LinearNetwork,
     learning_rate: float | None,
     batch_size: int | None,
+    batching: Batching,
     temperature: float | str | None,
     rules: dict[str, str],
 ) -> tuple[float, int, int]:
@@ -141,12 +155,23 @@ def _linear(
             target, rules["learning rate"] = _default_temperature(network)
     size = batch_size or _default_batch(network, target)
     rules["batch size"] = "as given" if batch_size else "largest power of 2 up to 16 at which steps stay small"
-    rate = network.learning_rate(target, size) if learning_rate is None else learning_rate
+    size = _all_if_full(size, network.num_data, batching, rules)
+    replace = batching is Batching.REPLACEMENT
+    rate = network.learning_rate(target, size, replace) if learning_rate is None else learning_rate
     if learning_rate is None and temperature is None:
         rate = float(f"{rate:.2g}")  # a rate that a person can type again
     warmup = _linear_warmup(network, rate, size)
     rules["warmup"] = "from the balance time and the fit time"
+    if batching in (Batching.EPOCHS, Batching.FULL):
+        rules["warmup"] += ", as if minibatches were independent"
     return rate, size, warmup
+
+
+def _all_if_full(size: int, num_data: int, batching: Batching, rules: dict[str, str]) -> int:
+    if batching is not Batching.FULL:
+        return size
+    rules["batch size"] = "all rows"
+    return num_data
 
 
 def _default_temperature(network: LinearNetwork) -> tuple[float, str]:
@@ -186,14 +211,24 @@ def _phase(network: LinearNetwork, temperature: float) -> str | None:
 
 
 def _general(
-    problem: Problem, learning_rate: float | None, batch_size: int | None, seed: int, rules: dict[str, str]
+    problem: Problem,
+    learning_rate: float | None,
+    batch_size: int | None,
+    batching: Batching,
+    seed: int,
+    rules: dict[str, str],
 ) -> tuple[float, int, int]:
     local: Curvature = curvature(problem, seed)
     size = batch_size or min(BATCH_SIZE, local.num_data)
     rules["batch size"] = "as given" if batch_size else f"{BATCH_SIZE}, or all rows where there are fewer"
+    size = _all_if_full(size, local.num_data, batching, rules)
     if learning_rate is None:
+        share = batching.noise_share(local.num_data, size)
+        if not share:
+            advice = "Give a learning rate, or a smaller batch."
+            raise InputError(message("a default learning rate needs noise", "batches of all rows", advice))
         # Mandt, Hoffman and Blei 2017, eq. 14: the constant rate whose law is nearest to the posterior.
-        learning_rate = float(f"{2 * size * local.dimension / (local.num_data * local.noise_trace):.2g}")
+        learning_rate = float(f"{2 * local.dimension / (local.num_data * local.noise_trace * share):.2g}")
         rules["learning rate"] = "2 S dim / (N tr C) at the mode: nearest to the posterior (Mandt et al. 2017)"
     slowest = learning_rate * local.smallest_curvature
     rules["warmup"] = "ten times the slowest relaxation at the mode"
@@ -201,13 +236,19 @@ def _general(
 
 
 def _of_loss(
-    problem: Problem, learning_rate: float | None, batch_size: int | None, seed: int, rules: dict[str, str]
+    problem: Problem,
+    learning_rate: float | None,
+    batch_size: int | None,
+    batching: Batching,
+    seed: int,
+    rules: dict[str, str],
 ) -> tuple[float, int, int]:
     advice = "Give a learning rate: there is no posterior that SGD could be as wide as."
     rate = positive("learning_rate", learning_rate, advice)
     rules["batch size"] = "as given" if batch_size else f"{BATCH_SIZE}, or all rows where there are fewer"
     rules["warmup"] = "default"
-    return rate, batch_size or min(BATCH_SIZE, count_rows(problem.data)), NUM_STEPS
+    rows = count_rows(problem.data)
+    return rate, _all_if_full(batch_size or min(BATCH_SIZE, rows), rows, batching, rules), NUM_STEPS
 
 
 def _given_or(name: str, value: int | None, default: int, rules: dict[str, str]) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from sgdvi._batches import Batching
 from sgdvi._check import InputError, message
 from sgdvi.experiment.plan import Plan
 from sgdvi.problem import Problem
@@ -91,7 +92,7 @@ def stream(key: Any, name: str) -> Any:
 
 
 def _sgd(problem: Problem, plan: Plan, key: Any, progress: bool) -> Any:
-    sampler = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size)
+    sampler = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
     return sample(
         sampler,
         problem.data,
@@ -112,6 +113,7 @@ def _variational(problem: Problem, name: str, key: Any) -> Callable[[], Any]:
 def _describe(plan: Plan) -> str:
     steps = f"{plan.num_warmup:,} + {plan.num_steps:,} steps" if plan.num_warmup else f"{plan.num_steps:,} steps"
     text = f"{plan.num_chains} chains, {steps}, learning rate {plan.learning_rate:.3g}, batch {plan.batch_size}"
+    text += "" if plan.batching is Batching.REPLACEMENT else f" ({plan.batching})"
     if plan.temperature is None:
         return text
     critical = plan.critical_temperature

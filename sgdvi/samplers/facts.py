@@ -52,7 +52,7 @@ class RunFacts(NamedTuple):
         return {
             **sampler.settings(size),
             "batch_size": sampler.size(size),
-            "replace": sampler.replace,
+            "batching": sampler.batching.value,
             "num_data": size,
             "num_steps": self.num_steps,
             "num_warmup": self.num_warmup,
@@ -81,7 +81,7 @@ class RunFacts(NamedTuple):
             },
             "precision": str(jnp.result_type(float)),
             "batch size": size,
-            "replace": self.sampler.replace,
+            "batching": self.sampler.batching.value,
             "num_warmup": self.num_warmup,
             "num_chains": self.num_chains,
             "thinning": self.thinning,

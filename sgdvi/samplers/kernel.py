@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from numpyro.infer.mcmc import MCMCKernel
 
-from sgdvi._batches import noise_share
+from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError, message, positive, require, whole
 from sgdvi._tree import Arguments, Rows, take
 from sgdvi.samplers.loop import mark_overflow
@@ -59,9 +59,11 @@ class Sampler(MCMCKernel):
         What a chain does: see `Algorithm`.
     batch_size
         Rows of a minibatch, S; None takes all rows at every step.
-    replace
-        Draw rows with replacement. Without it a row comes at most once in a minibatch; minibatches are independent
-        of each other either way.
+    batching
+        How the rows of a minibatch are drawn: "replacement" (each of all rows, independently), "without-replacement"
+        (S different rows, independent of other steps), "epochs" (the next S rows of a random order of all rows, a new
+        order every floor(N/S) steps; the N mod S rows at its end are left out of that epoch), or "full" (all rows,
+        whatever `batch_size`).
 
     Attributes
     ----------
@@ -85,15 +87,16 @@ class Sampler(MCMCKernel):
         algorithm: Algorithm,
         batch_size: int | None = 1,
         *,
-        replace: bool = True,
+        batching: str = Batching.REPLACEMENT,
     ) -> None:
         require(callable(model), "model must be a NumPyro model, a callable, or a sgdvi.Loss", repr(model))
         self._model = model
         advice = "Give sgdvi.samplers.Algorithm(init, step)."
         require(isinstance(algorithm, Algorithm), "algorithm must be an Algorithm", repr(algorithm), advice)
         self.algorithm = algorithm
-        self.batch_size = None if batch_size is None else whole("batch_size", batch_size, least=1)
-        self.replace = bool(replace) and batch_size is not None
+        self.batching = Batching.FULL if batch_size is None else Batching.of(batching)
+        full = self.batching is Batching.FULL
+        self.batch_size = None if full else whole("batch_size", batch_size, least=1)
         self._target: Target | None = None
 
     @property
@@ -132,9 +135,10 @@ class Sampler(MCMCKernel):
         if self._target is None or not self._target.split.same_as(arguments):
             self._target = make_target(self._model, arguments, jax.random.key(_CHECK_SEED))
         size = self._target.num_data
-        if not self.replace:
-            rule = f"batch_size must be at most N = {size} without replacement"
-            require(self.size(size) <= size, rule, self.batch_size, "Take replace=True or fewer rows.")
+        if self.batching is not Batching.REPLACEMENT:
+            rule = f"batch_size must be at most N = {size} with batching={self.batching.value!r}"
+            advice = 'Take batching="replacement" or fewer rows.'
+            require(self.size(size) <= size, rule, self.batch_size, advice)
         return self._target
 
     def check(self, target: Target, z: Params, rows: Rows) -> None:
@@ -188,9 +192,8 @@ class Sampler(MCMCKernel):
 
     def _step(self, target: Target, kernel: KernelState, rows: Rows) -> KernelState:
         seed, size = chain_seed(kernel.rng_key), self.size(target.num_data)
-        indices = batch_indices(seed, kernel.step[None], target.num_data, size, self.replace)[0]
-        whole = size == target.num_data and not self.replace
-        batch = Batch(target, rows if whole else take(rows, indices))
+        indices = batch_indices(seed, kernel.step[None], target.num_data, size, self.batching)[0]
+        batch = Batch(target, rows if self.batching.takes_all(target.num_data, size) else take(rows, indices))
         state, info = self.algorithm.step(jax.random.fold_in(noise_seed(seed), kernel.step), kernel.state, batch)
         state, overflow = mark_overflow(state, kernel.overflow, kernel.step + 1)
         loss = info.loss.astype(kernel.loss.dtype)  # a carry of numpyro's loop
@@ -217,9 +220,11 @@ class SGD(Sampler):
         function of the minibatch loss.
     batch_size
         Rows of a minibatch, S; None takes all rows at every step.
-    replace
-        Draw rows with replacement. Without it a row comes at most once in a minibatch; minibatches are independent
-        of each other either way.
+    batching
+        How the rows of a minibatch are drawn: "replacement" (each of all rows, independently), "without-replacement"
+        (S different rows, independent of other steps), "epochs" (the next S rows of a random order of all rows, a new
+        order every floor(N/S) steps; the N mod S rows at its end are left out of that epoch), or "full" (all rows,
+        whatever `batch_size`).
     learning_rate
         The rate eta of plain SGD. With an optimizer of your own it is only needed where none can be found (Adam,
         schedules), and is used in the temperature only.
@@ -245,7 +250,7 @@ class SGD(Sampler):
         optimizer: optax.GradientTransformation | None = None,
         batch_size: int | None = 1,
         *,
-        replace: bool = True,
+        batching: str = Batching.REPLACEMENT,
         learning_rate: float | None = None,
     ) -> None:
         given = None if learning_rate is None else positive("learning_rate", learning_rate)
@@ -255,7 +260,7 @@ class SGD(Sampler):
             optimizer = optax.sgd(given)
         rule = "optimizer must be an optax GradientTransformation"
         require(isinstance(optimizer, optax.GradientTransformation), rule, repr(optimizer), "Try optax.sgd(0.01).")
-        super().__init__(model, sgd(optimizer), batch_size, replace=replace)
+        super().__init__(model, sgd(optimizer), batch_size, batching=batching)
         self.optimizer = optimizer
         found = probe_rate(optimizer)
         if given is not None and found.value is not None and not found.note:
@@ -265,14 +270,19 @@ class SGD(Sampler):
         self.learning_rate, self.rate_note = rate
 
     def noise_scale(self, num_data: int) -> float | None:
-        """Temperature of SGD on L: learning_rate / batch_size, times (N-S)/(N-1) without replacement.
+        """Temperature of SGD on L: learning_rate / batch_size, times (N-S)/(N-1) without replacement, 0 on all rows.
 
         The temperature T of the exact laws is kappa times it, kappa = 1/(2 sigma^2) for a Gaussian likelihood: see
-        `sgdvi.LinearNetwork.temperature`. None where the learning rate is not known.
+        `sgdvi.LinearNetwork.temperature`. None where the learning rate is not known, and for shuffled epochs: see
+        `noise_note`.
         """
-        if self.learning_rate is None:
-            return None
-        return self.learning_rate * noise_share(num_data, self.size(num_data), self.replace)
+        share = self.batching.noise_share(num_data, self.size(num_data))
+        return None if self.learning_rate is None or share is None else self.learning_rate * share
+
+    @property
+    def noise_note(self) -> str:
+        """What a reader must know of the temperature; empty where it is one."""
+        return NO_TEMPERATURE if self.batching is Batching.EPOCHS else ""
 
     def settings(self, num_data: int) -> dict[str, Any]:
         """See `Sampler`."""
@@ -280,4 +290,5 @@ class SGD(Sampler):
             "learning_rate": self.learning_rate,
             "rate_note": self.rate_note,
             "noise_scale": self.noise_scale(num_data),
+            "noise_note": self.noise_note,
         }

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sgdvi._batches import Batching
 from sgdvi._check import InputError, message, require
 from sgdvi._status import ChainStatus
 from sgdvi._tree import Rows, take
@@ -123,7 +124,7 @@ def status_of(overflow: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.n
     return status, np.where(overflow >= 0, overflow, still)
 
 
-@partial(jax.jit, static_argnames=("outputs", "algorithm", "batch_size", "replace", "block", "capacity"))
+@partial(jax.jit, static_argnames=("outputs", "algorithm", "batch_size", "batching", "block", "capacity"))
 def advance(
     chains: Chains,
     seeds: jax.Array,
@@ -137,7 +138,7 @@ def advance(
     outputs: Outputs,
     algorithm: Algorithm,
     batch_size: int,
-    replace: bool,
+    batching: Batching,
     block: int,
     capacity: int,
 ) -> tuple[Chains, dict[str, jax.Array], dict[str, jax.Array]]:
@@ -148,7 +149,7 @@ def advance(
     """
     target = outputs.target
     keys = jax.vmap(noise_seed)(seeds)
-    whole = not replace and batch_size == target.num_data
+    whole = batching.takes_all(target.num_data, batch_size)
 
     def one(state: Any, overflow: jax.Array, indices: jax.Array, key: jax.Array, t: jax.Array) -> Any:
         batch = Batch(target, rows if whole else take(rows, indices))
@@ -160,7 +161,7 @@ def advance(
         chains, buffers = carry
         origin = number * block
         chains = lax.cond((origin % LOOK_EVERY == 0) & (start <= origin), _look, lambda s, _: s, chains, origin)
-        draw = partial(batch_indices, num_data=target.num_data, batch_size=batch_size, replace=replace)
+        draw = partial(batch_indices, num_data=target.num_data, batch_size=batch_size, batching=batching)
         indices = jax.vmap(lambda seed: draw(seed, origin + jnp.arange(block)), out_axes=1)(seeds)
 
         def step(t: jax.Array, carry: Any) -> Any:

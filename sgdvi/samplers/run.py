@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from tqdm.auto import tqdm
 
+from sgdvi._batches import Batching
 from sgdvi._check import require, whole
 from sgdvi.draws import DataTree
 from sgdvi.samplers.facts import RunFacts
@@ -150,13 +151,14 @@ def sample(
 def _run(facts: RunFacts, seeds: jax.Array, recorder: Recorder, report: Callable[[int], None]) -> None:
     sampler, target, warmup, thinning = facts.sampler, facts.outputs.target, facts.num_warmup, facts.thinning
     size = sampler.size(target.num_data)
-    words = size if sampler.replace else target.num_data
+    words = target.num_data if sampler.batching is Batching.WITHOUT_REPLACEMENT else size
+    words = 1 if sampler.batching.takes_all(target.num_data, size) else words
     most = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (len(seeds) * words)))
     block = min(1 << (most.bit_length() - 1), LOOK_EVERY)
     state: Chains = recorder.state
     done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
     step = partial(advance, outputs=facts.outputs, algorithm=sampler.algorithm, block=block)
-    step = partial(step, batch_size=size, replace=sampler.replace, capacity=recorder.capacity)
+    step = partial(step, batch_size=size, batching=sampler.batching, capacity=recorder.capacity)
     report(done)
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to

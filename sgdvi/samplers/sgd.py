@@ -10,7 +10,9 @@ import optax
 from jax import lax
 from jax.extend.random import threefry_2x32
 
+from sgdvi._batches import Batching
 from sgdvi._check import require
+from sgdvi.samplers.epochs import ROUNDS, permuted
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.target import Params
 
@@ -72,11 +74,11 @@ def noise_seed(seed: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(threefry_2x32(seed, jnp.stack([last, last])), impl="threefry2x32")
 
 
-def batch_indices(seed: jax.Array, steps: jax.Array, num_data: int, batch_size: int, replace: bool) -> jax.Array:
+def batch_indices(seed: jax.Array, steps: jax.Array, num_data: int, batch_size: int, batching: Batching) -> jax.Array:
     """Return the rows of the minibatches of these steps: a function of the seed and the step only.
 
     Threefry-2x32 is evaluated at the counter (step, position), so that steps can be drawn in any grouping. The 32
-    random bits b become the row floor(b N / 2^32), which is uniform up to N/2^32.
+    random bits b become the row floor(b N / 2^32), which is uniform up to N/2^32. For epochs see `permuted`.
 
     Parameters
     ----------
@@ -86,16 +88,22 @@ def batch_indices(seed: jax.Array, steps: jax.Array, num_data: int, batch_size: 
         Numbers of the steps, shape (B,).
     num_data, batch_size
         N and S.
-    replace
-        Whether a row can come twice in a batch.
+    batching
+        How rows are drawn.
 
     Returns
     -------
     jax.Array
         int32, shape (B, S).
     """
-    if replace:
+    if batching.takes_all(num_data, batch_size):
+        return jnp.broadcast_to(jnp.arange(num_data, dtype=jnp.int32), (steps.shape[0], num_data))
+    if batching is Batching.REPLACEMENT:
         return _scaled(_bits(seed, steps, batch_size), jnp.uint32(num_data)).astype(jnp.int32)
+    if batching is Batching.EPOCHS:
+        length = num_data // batch_size
+        places = (steps % length * batch_size)[:, None] + jnp.arange(batch_size)
+        return permuted(_bits(seed, steps // length, ROUNDS), places, num_data)
     if batch_size * batch_size > _FLOYD_LIMIT * num_data:
         return lax.top_k(_bits(seed, steps, num_data), batch_size)[1].astype(jnp.int32)
     return _floyd(_bits(seed, steps, batch_size), num_data, batch_size)

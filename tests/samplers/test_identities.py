@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 import pytest
 
 import sgdvi
+from sgdvi._batches import Batching
 from sgdvi.samplers.sgd import batch_indices, chain_seed
 
 N, INPUTS, HIDDEN, OUTPUTS, STEPS, RATE, PRIOR_SD = 40, 3, 2, 3, 50, 0.03, 0.4
@@ -27,15 +28,15 @@ def two_layers(x: jax.Array, y: jax.Array) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("batch_size", "replace"), [(1, True), (5, False)])
-def test_every_charge_of_two_linear_layers(x64: None, batch_size: int, replace: bool) -> None:
+@pytest.mark.parametrize(("batch_size", "batching"), [(1, "replacement"), (5, "without-replacement"), (5, "epochs")])
+def test_every_charge_of_two_linear_layers(x64: None, batch_size: int, batching: str) -> None:
     """Q = U^T U - W W^T obeys Q' = (1 - decay)^2 Q + eta^2 (G_U^T G_U - G_W G_W^T), every entry."""
     key = jax.random.key(11)
-    sampler = sgdvi.SGD(two_layers, learning_rate=RATE, batch_size=batch_size, replace=replace)
+    sampler = sgdvi.SGD(two_layers, learning_rate=RATE, batch_size=batch_size, batching=batching)
     tree: Any = sgdvi.sample(sampler, (X, Y), key=key, num_steps=STEPS, init=START, progress=False)
     u, w = (np.concatenate([START[name][None], tree["posterior"][name].values[0]]) for name in ("U", "W"))
     seed = chain_seed(jax.random.fold_in(key, 0))
-    rows = np.asarray(batch_indices(seed, jnp.arange(STEPS), N, batch_size, replace))
+    rows = np.asarray(batch_indices(seed, jnp.arange(STEPS), N, batch_size, Batching(batching)))
     slope = np.einsum("tbi,tbo->tio", X[rows], X[rows] @ u[:-1] @ w[:-1] - Y[rows]) / batch_size
     grad_u, grad_w = slope @ w[:-1].mT, u[:-1].mT @ slope
     charge = u.mT @ u - w @ w.mT

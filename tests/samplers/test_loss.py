@@ -14,6 +14,7 @@ import pytest
 from numpyro.infer import MCMC
 
 import sgdvi
+from sgdvi._batches import Batching
 from sgdvi.samplers.references import nuts, pathfinder, variational
 from sgdvi.samplers.sgd import batch_indices, chain_seed
 
@@ -53,7 +54,7 @@ def test_every_step_is_the_gradient_step_on_the_mean_of_the_rows(x64: None) -> N
     for chain in range(2):
         seed = chain_seed(jax.random.fold_in(KEY, chain))
         u, w = 0.9, np.array([-0.3, 0.2])
-        for step, rows in enumerate(np.asarray(batch_indices(seed, jnp.arange(40), N, 3, True))):
+        for step, rows in enumerate(np.asarray(batch_indices(seed, jnp.arange(40), N, 3, Batching.REPLACEMENT))):
             slope = np.mean(2 * (u * w.sum() * X[rows] - Y[rows]) * X[rows])
             loss = np.mean((u * w.sum() * X[rows] - Y[rows]) ** 2) + gamma * (u**2 + w @ w)
             u, w = u - eta * (slope * w.sum() + 2 * gamma * u), w - eta * (slope * u + 2 * gamma * w)

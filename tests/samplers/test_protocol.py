@@ -95,7 +95,7 @@ def test_all_rows() -> None:
     sampler = sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=None)
     assert sampler.noise_scale(N) == 0
     start = {"u": 0.9, "w": -0.3}
-    same = sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=N, replace=False)
+    same = sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=N, batching="without-replacement")
     np.testing.assert_array_equal(
         sample(sampler, init=start)["posterior"]["u"], sample(same, init=start)["posterior"]["u"]
     )

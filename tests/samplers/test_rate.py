@@ -74,7 +74,7 @@ def test_the_kernel_knows_its_rate() -> None:
 
 def test_noise_scale() -> None:
     assert sgdvi.SGD(model, learning_rate=0.2, batch_size=4).noise_scale(10) == pytest.approx(0.05)
-    without = sgdvi.SGD(model, learning_rate=0.2, batch_size=4, replace=False)
+    without = sgdvi.SGD(model, learning_rate=0.2, batch_size=4, batching="without-replacement")
     assert without.noise_scale(10) == pytest.approx(0.05 * 6 / 9)
 
 

@@ -14,6 +14,7 @@ import optax
 import pytest
 
 import sgdvi
+from sgdvi._batches import Batching
 from sgdvi.samplers import recorder, run
 from sgdvi.samplers.sgd import batch_indices, chain_seed
 
@@ -40,9 +41,9 @@ def values(tree: Any, site: str = "u") -> np.ndarray:
     return tree["posterior"][site].values
 
 
-def rows_of(chain: int, steps: int, batch_size: int = 2, replace: bool = True) -> np.ndarray:
+def rows_of(chain: int, steps: int, batch_size: int = 2, batching: Batching = Batching.REPLACEMENT) -> np.ndarray:
     seed = chain_seed(jax.random.fold_in(jax.random.key(5), chain))
-    return np.asarray(batch_indices(seed, jnp.arange(steps), N, batch_size, replace))
+    return np.asarray(batch_indices(seed, jnp.arange(steps), N, batch_size, batching))
 
 
 def test_depth_one_obeys_the_exact_identity_at_every_step(x64: None, kernel: sgdvi.SGD) -> None:
@@ -132,14 +133,14 @@ def test_other_keys_and_chains_differ(kernel: sgdvi.SGD) -> None:
 
 
 def test_all_rows_without_replacement_is_gradient_descent() -> None:
-    tree = sample(sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=N, replace=False))
+    tree = sample(sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=N, batching="without-replacement"))
     np.testing.assert_allclose(values(tree)[0], values(tree)[1], rtol=1e-5)
 
 
 def test_without_replacement_rows(x64: None) -> None:
-    tree = sample(sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=4, replace=False), num_chains=1)
+    tree = sample(sgdvi.SGD(MODEL, learning_rate=0.05, batch_size=4, batching="without-replacement"), num_chains=1)
     eta, gamma, v = NETWORK.flow_learning_rate(0.05), NETWORK.weight_decay, START["u"] * START["w"]
-    rows = rows_of(0, 1, 4, False)[0]
+    rows = rows_of(0, 1, 4, Batching.WITHOUT_REPLACEMENT)[0]
     xi = np.mean(2 * (v * X[rows] - Y[rows]) * X[rows])
     total = (START["u"] + START["w"]) * (1 - 2 * eta * gamma - eta * xi)
     assert float(values(tree)[0, 0] + values(tree, "w")[0, 0]) == pytest.approx(total, rel=1e-12)
@@ -254,8 +255,9 @@ def test_settings_are_stored(kernel: sgdvi.SGD) -> None:
         "learning_rate": 0.05,
         "rate_note": "",
         "noise_scale": 0.025,
+        "noise_note": "",
         "batch_size": 2,
-        "replace": True,
+        "batching": "replacement",
         "num_data": N,
         "num_steps": 60,
         "num_warmup": 3,
@@ -331,8 +333,8 @@ def test_bad_settings(kernel: sgdvi.SGD, change: dict[str, Any], text: str) -> N
 def test_bad_sampler_and_batch() -> None:
     with pytest.raises(sgdvi.InputError, match="sampler must be an sgdvi.SGD"):
         sample(MODEL)
-    with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 30 without replacement"):
-        sample(sgdvi.SGD(MODEL, learning_rate=0.1, batch_size=31, replace=False))
+    with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 30 with batching=.without-replacement."):
+        sample(sgdvi.SGD(MODEL, learning_rate=0.1, batch_size=31, batching="without-replacement"))
 
 
 def test_a_batch_beyond_n_with_replacement() -> None:
