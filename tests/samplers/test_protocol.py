@@ -11,6 +11,7 @@ import pytest
 from numpyro.infer import MCMC
 
 import sgdvi
+from sgdvi._batches import Batching
 from sgdvi.samplers.sgd import batch_indices, noise_seed
 
 N = 30
@@ -85,7 +86,7 @@ def test_noise_does_not_follow_the_rows() -> None:
     seed = jnp.array([3, 4], jnp.uint32)
     steps = jnp.arange(2000)
     noise = jax.vmap(lambda t: jax.random.bits(jax.random.fold_in(noise_seed(seed), t), (4,), jnp.uint32))(steps)
-    rows = batch_indices(seed, steps, 1 << 16, 4, True)
+    rows = batch_indices(seed, steps, 1 << 16, 4, Batching.REPLACEMENT)
     for shift in range(3):
         matrix = np.corrcoef(np.asarray(noise[shift:]).T, np.asarray(rows[: len(rows) - shift]).T)[:4, 4:]
         assert np.abs(matrix).max() < 5 / np.sqrt(2000)
