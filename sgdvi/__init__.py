@@ -58,6 +58,8 @@ _CONTENTS = {
     "MatrixFamily": "sgdvi.symmetry",
     "gradient_noise": "sgdvi.symmetry",
     "GradientNoise": "sgdvi.symmetry",
+    "balance": "sgdvi.noise_balance",
+    "Balance": "sgdvi.noise_balance",
     # comparison and verdict
     "compare": "sgdvi.comparison",
     "Comparison": "sgdvi.comparison",
@@ -113,6 +115,8 @@ if TYPE_CHECKING:
     from sgdvi.linear import linear_problem as linear_problem
     from sgdvi.loss import Loss as Loss
     from sgdvi.moments import Moments as Moments
+    from sgdvi.noise_balance import Balance as Balance
+    from sgdvi.noise_balance import balance as balance
     from sgdvi.problem import Problem as Problem
     from sgdvi.samplers import SGD as SGD
     from sgdvi.samplers import Algorithm as Algorithm

@@ -1,10 +1,16 @@
 """JSON types: what Python and NumPy hold, as JSON can."""
 
+import json
 import math
+import os
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from sgdvi._check import InputError, message
 
 
 def plain(value: Any) -> Any:
@@ -20,3 +26,24 @@ def plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else str(float(value))
     return value if value is None else str(value)
+
+
+def write_json(path: str | os.PathLike[str], record: Any) -> Path:
+    """Write a record of JSON types to `path`, all of it or nothing, and return the path.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    target = Path(path).expanduser()
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
+            part = Path(folder) / target.name
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, target)
+    except OSError as error:
+        rule = f"{str(target)!r} must be writable"
+        raise InputError(message(rule, error.strerror or str(error), "Give another path.")) from error
+    return target

@@ -1,11 +1,9 @@
 """Comparison of runs with a reference: all checks, the verdict in words, and its record."""
 
-import json
 import math
 import os
-import tempfile
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import jax
 
 from sgdvi._check import InputError, message, require
-from sgdvi._json import plain
+from sgdvi._json import plain, write_json
 from sgdvi.diagnostics import against, suite
 from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.findings import Finding, Status
@@ -92,17 +90,7 @@ class Comparison:
         InputError
             If the file cannot be written.
         """
-        target = Path(path)
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        try:
-            with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
-                part = Path(folder) / target.name
-                part.write_text(text, encoding="utf-8")
-                os.replace(part, target)
-        except OSError as error:
-            rule = f"{str(target)!r} must be writable"
-            raise InputError(message(rule, error.strerror or str(error), "Give another path.")) from error
-        return target
+        return write_json(path, self.to_dict())
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report, one self-contained HTML page, to `path` and return the path."""
@@ -145,6 +133,7 @@ def compare(
     known: Known | None = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
     no_posterior: str = "",
+    findings: Iterable[Finding] = (),
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
 
@@ -170,6 +159,9 @@ def compare(
         `Thresholds`, or a mapping of single changes.
     no_posterior
         Why there is no posterior, in a sentence: checks that need one then do not apply, for this reason.
+    findings
+        Findings made elsewhere, such as ``sgdvi.balance(...).findings``; those on runs that are judged enter the
+        verdict.
 
     Returns
     -------
@@ -198,6 +190,7 @@ def compare(
         known=known,
         thresholds=Thresholds.make(thresholds),
         no_posterior=no_posterior,
+        given=_given(findings, runs),
     ).result()
 
 
@@ -212,6 +205,7 @@ class _Work:
     known: Known | None
     thresholds: Thresholds
     no_posterior: str
+    given: tuple[Finding, ...]
 
     @cached_property
     def read(self) -> dict[str, Run | Law]:
@@ -253,6 +247,7 @@ class _Work:
         stand_in = self._stand_in(trouble)
         for run in self.read.values():
             findings += self._check(run, stand_in, trouble)
+        findings += self.given
         others = [name for name, run in self.read.items() if isinstance(run, Run) and name not in self.judged]
         verdict = judge(
             self.judged,
@@ -263,7 +258,7 @@ class _Work:
             [name for name in others if name != self.reference],
         )
         order = {check: place for place, check in enumerate(suite.ORDER)}
-        findings.sort(key=lambda finding: order[finding.check])
+        findings.sort(key=lambda finding: order.get(finding.check, len(order)))
         return Comparison(
             self.runs,
             self.functionals,
@@ -333,6 +328,15 @@ class _Work:
             law = as_line_law(self.runs[name])
             return {run.functional: summarise_law(self.runs[name], law.icdf, run.points[run.functional])}
         return {functional: summarise(run, functional) for functional in run.values}
+
+
+def _given(findings: Iterable[Finding], runs: Mapping[str, Any]) -> tuple[Finding, ...]:
+    given = tuple(findings)
+    for finding in given:
+        require(isinstance(finding, Finding), "findings must be sgdvi.Finding records", type(finding).__name__)
+        rule = f"the run of the finding {finding.check!r} must be one of {', '.join(map(repr, runs))}"
+        require(finding.run in runs, rule, repr(finding.run), "dataclasses.replace(finding, run=...) renames it.")
+    return given
 
 
 def _cell(value: float | None) -> str:

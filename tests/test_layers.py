@@ -12,7 +12,7 @@ LEVELS = [
     {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
     {"samplers", "draws", "store"},
     {"diagnostics", "comparison"},
-    {"report", "plots", "zoo", "cite", "testing", "experiment"},
+    {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance"},
     {"cli", "__main__"},
 ]
 # only these modules know labelled arrays; arviz_stats.base works on plain ones

@@ -11,6 +11,7 @@ import click
 
 from sgdvi import __version__
 from sgdvi._check import InputError
+from sgdvi.cli.balance import balance
 from sgdvi.cli.compare import compare
 from sgdvi.cli.doctor import doctor
 from sgdvi.cli.law import law
@@ -26,13 +27,15 @@ def cli() -> None:
     """Is what SGD gives me a posterior?
 
     `sgdvi compare MODEL` runs SGD, NUTS, variational inference and the exact laws on one model and data set, and
-    writes a report with a verdict. `sgdvi law` and `sgdvi phases` show the exact laws alone.
+    writes a report with a verdict. `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
+    the scaling symmetries of a model.
     """
 
 
 cli.add_command(compare)
 cli.add_command(law)
 cli.add_command(phases)
+cli.add_command(balance)
 cli.add_command(models)
 cli.add_command(doctor)
 

@@ -72,6 +72,10 @@ class Thresholds:
     # errors between chains it must be away from 0.
     collapse_fall: float = 3.0
     collapse_errors: float = 4.0
+    # Drift of a charge away from its prediction, in standard errors: by chance once in 2 million normal deviates.
+    drift_errors: float = 5.0
+    # Difference of the two noise terms over their sum: 0.1 is a ratio of 1.22, and norms 5 % from balanced.
+    noise_imbalance: float = 0.1
     # Level of the test that the ranks of simulation-based calibration are uniform.
     uniformity_level: float = 0.01
     # Quantile of the null distribution of a distance that is used as its null level.

@@ -1,13 +1,14 @@
-"""Figures for papers: exact laws, phase diagrams and fluctuations, in matplotlib.
+"""Figures for papers: exact laws, phase diagrams, fluctuations and the law of balance, in matplotlib.
 
 Every function draws on the ``ax`` that it is given, or on a new figure in the style of sgdvi, and returns the Axes. The
 exact law is the black line; the other colours are safe for colour-blind readers (Okabe and Ito 2008).
 """
 
+from sgdvi.plots.balance import plot_balance as plot_balance
 from sgdvi.plots.canvas import save_figure as save_figure
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
 from sgdvi.plots.laws import plot_law as plot_law
 from sgdvi.plots.laws import plot_law_panels as plot_law_panels
 
-__all__ = ["plot_fluctuations", "plot_law", "plot_law_panels", "plot_phase_diagram", "save_figure"]
+__all__ = ["plot_balance", "plot_fluctuations", "plot_law", "plot_law_panels", "plot_phase_diagram", "save_figure"]

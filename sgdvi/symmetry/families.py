@@ -110,7 +110,10 @@ class _Generators:
 
     def add(self, points: Leaves, gradients: list[np.ndarray]) -> None:
         penalty = 2 * self.members[0].penalty
+        off = ~np.eye(len(self.members), dtype=bool)
         for point, number in ((p, n) for p in range(len(points[0])) for n in range(gradients[0].shape[1])):
+            if not (self.valid & off).any():
+                return  # scalings of single units alone, as in a ReLU layer: decided at the first point
             theta = [leaf[point] for leaf in points]
             slope = [g[point, number] - penalty * leaf for g, leaf in zip(gradients, theta, strict=True)]
             total, size = np.zeros_like(self.valid, float), np.zeros_like(self.valid, float)

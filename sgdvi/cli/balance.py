@@ -1,0 +1,78 @@
+"""``sgdvi balance``: the scaling symmetries of a model, and how SGD moves along them."""
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command(short_help="Find the scaling symmetries of a model and measure how SGD moves along them.")
+@click.argument("model")
+@click.option("--learning-rate", type=float, help="Of SGD on the model's loss.  [default: that of `sgdvi compare`]")
+@click.option("--batch-size", type=int, help="Rows per minibatch, with replacement.  [default: at most 16]")
+@click.option("--chains", type=int, default=4, show_default=True, help="Chains of SGD.")
+@click.option("--steps", type=int, default=4000, show_default=True, help="Steps per chain.")
+@click.option("--points", type=int, default=100, show_default=True, help="Points per chain that are looked at.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--out", type=click.Path(), metavar="FILE", help="Draw the figure: .png, .svg or .pdf.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--quiet", is_flag=True, help="Say nothing while it runs.")
+def balance(model: str, **options: Any) -> None:
+    """Find the scaling symmetries of MODEL and measure how SGD moves along them.
+
+    MODEL is a name (`sgdvi models` lists them) or the path of your own file (`sgdvi models --template` prints one).
+
+    Every symmetry has a charge, |u|² - |w|² for a neuron, that the noise of SGD does not act on. The tables hold its
+    measured and predicted drift, the noise on both sides, which SGD brings into balance, and the ratio of the norms
+    with the bounds on it. Without --learning-rate, the rate is that of `sgdvi compare`; a model that is a loss alone
+    needs one.
+    """
+    from sgdvi.cli._cache import compilation_cache
+
+    quiet = options.pop("quiet")
+    say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
+    with compilation_cache(True, say):
+        _run(model, say, **options)
+
+
+def _run(
+    model: str,
+    say: Any,
+    learning_rate: float | None,
+    batch_size: int | None,
+    chains: int,
+    steps: int,
+    points: int,
+    seed: int,
+    out: str | None,
+    as_json: bool,
+) -> None:
+    import jax
+
+    from sgdvi._check import whole
+    from sgdvi.experiment.plan import make_plan
+    from sgdvi.noise_balance import balance as measure
+    from sgdvi.plots.canvas import check_figure_path
+    from sgdvi.zoo import load
+
+    if out is not None:
+        check_figure_path(out)
+    problem, number, steps = load(model), whole("seed", seed), whole("steps", steps, least=8)
+    with jax.enable_x64(True):
+        plan = make_plan(problem, learning_rate=learning_rate, batch_size=batch_size, num_chains=chains, seed=number)
+    say(f"sgdvi balance {problem.name}: symmetries, then {chains} chains of {steps:,} steps of SGD")
+    found = measure(
+        problem,
+        key=jax.random.key(number),
+        learning_rate=plan.learning_rate,
+        batch_size=plan.batch_size,
+        num_chains=chains,
+        num_steps=steps,
+        points=points,
+    )
+    click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else str(found))
+    if out is not None:
+        from sgdvi.plots import save_figure
+
+        axes = next(iter(found.plot().values()))
+        click.echo(save_figure(axes.figure.get_figure(root=True), out), err=as_json)

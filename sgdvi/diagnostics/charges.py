@@ -1,0 +1,172 @@
+"""Checks of the law of balance: directions without noise, drift of the charges, noise balance, norm ratios."""
+
+import numpy as np
+
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.words import count, number, percent
+
+_DRIFT_SOURCE = f"law of balance, {ZIYIN}; 5 standard errors"
+
+
+def directions(run: str, hidden: int, total: int) -> Finding:
+    """Say in how many directions the noise of SGD never acts: one for every charge.
+
+    Parameters
+    ----------
+    run
+        Name of the run.
+    hidden
+        Number of charges: functions of the parameters that move without noise.
+    total
+        Number of parameters that the loss uses.
+    """
+    if hidden:
+        meaning = (
+            f"The loss has {count(hidden, 'charge')} on which the noise of SGD never acts: it acts in "
+            f"{total - hidden:,} of {total:,} directions, and a posterior with a density spreads in all."
+        )
+        advice = "Compare functions that the symmetries leave as they are, or sample the quotient."
+    else:
+        meaning, advice = f"No scaling symmetry: the noise of SGD acts in all {total:,} directions.", ""
+    return Finding(
+        check="balance.directions",
+        run=run,
+        value=float(hidden),
+        threshold=0.0,
+        status=Status.WARN if hidden else Status.PASS,
+        meaning=meaning,
+        advice=advice,
+        source=ZIYIN,
+        title="Directions without noise",
+        details={"directions": total, "left": total - hidden},
+    )
+
+
+def drift(run: str, names: list[str], z: np.ndarray, thresholds: Thresholds, note: str = "") -> Finding:
+    """Check the measured drift of the charges against the predicted one.
+
+    Parameters
+    ----------
+    run, names
+        Name of the run; names of the symmetries.
+    z
+        Measured less predicted drift in standard errors, one for each symmetry; nan where it is not known.
+    thresholds
+        Limits.
+    note
+        Why there is no prediction, or what makes it approximate.
+    """
+    title = "Drift of the charges, standard errors"
+    known = np.flatnonzero(np.isfinite(z))
+    if not known.size:
+        reason = note or "Too few draws to tell."
+        return _plain("balance.drift", run, title, Status.UNKNOWN, reason)
+    worst = int(known[np.abs(z[known]).argmax()])
+    value, limit = abs(float(z[worst])), thresholds.drift_errors
+    agrees = value <= limit
+    of = count(int(known.size), "charge")
+    verdict = "as the law of balance says" if agrees else "not as the law of balance says"
+    meaning = f"The mean drift of {of} is {verdict}: at most {number(value)} standard errors apart, at {names[worst]}."
+    advice = (
+        "" if agrees else "Is this plain SGD of this loss, with this rate and batch size? Momentum and Adam differ."
+    )
+    return Finding(
+        check="balance.drift",
+        run=run,
+        value=value,
+        threshold=limit,
+        status=Status.PASS if agrees else Status.FAIL,
+        meaning=f"{meaning} {note}".strip(),
+        advice=advice,
+        source=_DRIFT_SOURCE,
+        title=title,
+        details={"symmetry": names[worst], "charges": int(known.size)},
+    )
+
+
+def noise(run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds) -> Finding:
+    """Check whether the noise of both sides of every rescaling is the same: whether SGD has come to rest along it.
+
+    Parameters
+    ----------
+    run, names
+        Name of the run; names of the rescalings.
+    terms
+        The two noise terms, shape (2, S), averaged over the end of the run.
+    thresholds
+        Limits.
+    """
+    title = "Noise balance"
+    total = terms.sum(axis=0)
+    known = np.flatnonzero(np.isfinite(total) & (total > 0))
+    if not known.size:
+        reason = "There is no rescaling symmetry with gradient noise."
+        return _plain("balance.noise", run, title, Status.NOT_APPLICABLE, reason)
+    apart = np.abs(terms[0] - terms[1])[known] / total[known]
+    worst = int(apart.argmax())
+    value, limit = float(apart[worst]), thresholds.noise_imbalance
+    share = float((apart <= limit).mean())
+    rest = value <= limit
+    meaning = f"The two noise terms differ by at most {percent(value)} of their sum, at {names[known[worst]]}. " + (
+        f"{run} has come to rest along the orbits of {count(int(known.size), 'rescaling')}."
+        if rest
+        else f"{percent(share)} of {count(int(known.size), 'rescaling')} are balanced; along the rest it still drifts."
+    )
+    return Finding(
+        check="balance.noise",
+        run=run,
+        value=value,
+        threshold=limit,
+        status=Status.PASS if rest else Status.WARN,
+        meaning=meaning,
+        advice="" if rest else "Run longer, or start from Symmetry.balanced_point.",
+        source=ZIYIN,
+        title=title,
+        details={"symmetry": names[known[worst]], "median": float(np.median(apart)), "share balanced": share},
+    )
+
+
+def ratios(run: str, names: list[str], ratio: np.ndarray, bounds: np.ndarray, thresholds: Thresholds) -> Finding:
+    """Check whether the norm ratios ||u||^2/||w||^2 lie within the bounds that hold at noise balance.
+
+    Parameters
+    ----------
+    run, names
+        Name of the run; names of the rescalings.
+    ratio
+        Norm ratios, shape (S,).
+    bounds
+        Lower and upper bounds at the same point, shape (2, S); nan where they were not computed.
+    thresholds
+        Limits: noise terms that differ by the share a of their sum move the bounds by (1 + a)/(1 - a).
+    """
+    title = "Norm ratios within their bounds"
+    known = np.flatnonzero(np.isfinite(bounds[0]) & np.isfinite(ratio))
+    if not known.size:
+        reason = "No bounds: no rescaling with exponents 1 and -1 and with gradient noise."
+        return _plain("balance.ratio", run, title, Status.NOT_APPLICABLE, reason)
+    slack = (1 + thresholds.noise_imbalance) / (1 - thresholds.noise_imbalance)
+    inside = (bounds[0] <= ratio * slack) & (ratio <= bounds[1] * slack)
+    value = float(inside[known].mean())
+    fits = value == 1.0
+    outside = [names[place] for place in known if not inside[place]]
+    meaning = (
+        f"The norm ratios of {percent(value)} of {count(int(known.size), 'rescaling')} lie within the bounds "
+        "that hold at noise balance" + ("." if fits else f"; not that of {outside[0]}.")
+    )
+    return Finding(
+        check="balance.ratio",
+        run=run,
+        value=value,
+        threshold=1.0,
+        status=Status.PASS if fits else Status.WARN,
+        meaning=meaning,
+        advice="" if fits else "Its noise is not balanced yet.",
+        source=ZIYIN,
+        title=title,
+    )
+
+
+def _plain(check: str, run: str, title: str, status: Status, reason: str) -> Finding:
+    return Finding(check=check, run=run, title=title, value=None, threshold=None, status=status, meaning=reason)

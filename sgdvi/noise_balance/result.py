@@ -1,0 +1,181 @@
+"""What `sgdvi.balance` returns: a table per symmetry, findings, text, JSON and a figure."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgdvi._json import plain, write_json
+from sgdvi.diagnostics import charges
+from sgdvi.diagnostics.findings import Finding
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.noise_balance.measure import Drift, Measurement, drift
+from sgdvi.noise_balance.text import describe, short_name
+from sgdvi.noise_balance.trajectory import Trajectory
+from sgdvi.symmetry import Symmetries
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """How SGD moves along the scaling symmetries of a model; made by `balance`.
+
+    Attributes
+    ----------
+    title
+        Name of the model.
+    symmetries
+        What `find_symmetries` found: S symmetries.
+    path
+        The points that were looked at: M chains of K points.
+    measured
+        Charges, noise terms and predicted drift at every point, arrays (S, M, K).
+    bounds
+        Bounds on the norm ratio at noise balance, shape (2, S), at the last point of the first chain; nan where they
+        were not computed.
+    num_parameters
+        Number of parameters that the loss uses.
+    thresholds
+        What the findings are held against.
+    """
+
+    title: str
+    symmetries: Symmetries
+    path: Trajectory
+    measured: Measurement
+    bounds: np.ndarray
+    num_parameters: int
+    thresholds: Thresholds
+
+    @property
+    def names(self) -> list[str]:
+        """A short name for each symmetry."""
+        return [short_name(symmetry) for symmetry in self.symmetries]
+
+    @cached_property
+    def drift(self) -> Drift:
+        """Measured and predicted drift of every charge over the trajectory, with the error of their difference."""
+        return drift(self.measured, self.path)
+
+    @property
+    def num_charges(self) -> int:
+        """Number of charges: one per symmetry, k (k + 1)/2 for a GL(k), whose k scalings are among the symmetries."""
+        return len(self.symmetries) + sum(f.size * (f.size - 1) // 2 for f in self.symmetries.families)
+
+    @property
+    def effective_dimension(self) -> int:
+        """Directions that the noise of SGD acts in: parameters less charges."""
+        return self.num_parameters - self.num_charges
+
+    @property
+    def noise_terms(self) -> np.ndarray:
+        """The two noise terms of each symmetry over the second half of the trajectory, shape (2, S)."""
+        return self._late(self.measured.terms)
+
+    @property
+    def norm_ratios(self) -> np.ndarray:
+        """||u||^2/||w||^2 where `bounds` hold, shape (S,); inf for a scale invariance."""
+        above, below = self.measured.norms[:, :, 0, -1]
+        return np.divide(above, below, out=np.full(above.shape, np.inf), where=below > 0)
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks say; `sgdvi.compare` takes them as ``findings=``."""
+        names, run, limits = self.names, "SGD", self.thresholds
+        pairs = [number for number, symmetry in enumerate(self.symmetries) if symmetry.kind == "rescaling"]
+        kept, few = [names[number] for number in pairs], np.array(pairs, int)
+        found = [charges.directions(run, self.num_charges, self.num_parameters)]
+        if names:
+            found.append(charges.drift(run, names, self.drift.z, limits, self._note()))
+            found.append(charges.noise(run, kept, self.noise_terms[:, few], limits))
+            found.append(charges.ratios(run, kept, self.norm_ratios[few], self.bounds[:, few], limits))
+        return tuple(found)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return one mapping per symmetry: names, charges, drifts, noise terms, norm ratio and its bounds."""
+        first, last = (self.measured.charges[:, :, end].mean(axis=1) for end in (0, -1))
+        terms, ratios, moved = self.noise_terms, self.norm_ratios, self.drift
+        return [
+            {
+                "name": name,
+                "kind": symmetry.kind,
+                "status": symmetry.status,
+                "exponents": dict(symmetry.exponents),
+                "charge_first": first[s],
+                "charge_last": last[s],
+                "drift": moved.measured[s],
+                "drift_predicted": moved.predicted[s],
+                "drift_flow": moved.flow[s],
+                "drift_error": moved.error[s],
+                "z": moved.z[s],
+                "noise_positive": terms[0, s],
+                "noise_negative": terms[1, s],
+                "norm_ratio": ratios[s],
+                "norm_ratio_low": self.bounds[0, s],
+                "norm_ratio_high": self.bounds[1, s],
+            }
+            for s, (name, symmetry) in enumerate(zip(self.names, self.symmetries, strict=True))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the trajectory itself as JSON types; infinities and nan as texts."""
+        path, found = self.path, self.symmetries
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "model": self.title,
+            "run": {
+                "chains": path.num_chains,
+                "lost_chains": path.lost,
+                "points": path.num_points,
+                "steps": plain(path.steps.tolist()),
+                "learning_rate": plain(path.learning_rate),
+                "batch_size": path.batch_size,
+                "temperature": plain(path.temperature),
+                "note": path.note,
+            },
+            "parameters": self.num_parameters,
+            "charges": self.num_charges,
+            "effective_dimension": self.effective_dimension,
+            "families": [family.size for family in found.families],
+            "broken": [dict(symmetry.exponents) for symmetry in found.broken],
+            "symmetries": [
+                {**plain(row), "charge": plain(self.measured.charges[s].mean(axis=0).tolist())}
+                for s, row in enumerate(self.table())
+            ],
+            "findings": [plain(asdict(finding)) for finding in self.findings],
+        }
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_dict` to `path`, all of it or nothing, and return the path.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        return write_json(path, self.to_dict())
+
+    def plot(self, axes: "Mapping[str, Axes] | None" = None) -> "Mapping[str, Axes]":
+        """Draw charges over time, measured against predicted drift, and the two noise terms; see `plot_balance`."""
+        from sgdvi.plots import plot_balance
+
+        return plot_balance(self, axes=axes)
+
+    def __str__(self) -> str:
+        return describe(self)
+
+    def _late(self, values: np.ndarray) -> np.ndarray:
+        return values[..., self.path.late].mean(axis=(-2, -1))
+
+    def _note(self) -> str:
+        if np.isnan(self.path.learning_rate):
+            return "The learning rate of this run is not known: give learning_rate= and batch_size=."
+        return self.path.note and f"The rate is {self.path.note}."

@@ -1,0 +1,96 @@
+"""A balance in 80 columns of text."""
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sgdvi.diagnostics.findings import Status
+from sgdvi.symmetry import Symmetry
+
+if TYPE_CHECKING:
+    from sgdvi.noise_balance.result import Balance
+
+_WIDTH = 80
+_NAME = 23
+_MOST_ROWS = 12
+_MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.NOT_APPLICABLE: "n/a"}
+
+
+def short_name(symmetry: Symmetry) -> str:
+    """Name a symmetry by its first group on each side, ``"w1[:, 0] / w2[0, :]"``."""
+    first = [next((g for g in symmetry.groups if (g.exponent > 0) is positive), None) for positive in (True, False)]
+    return " / ".join(str(group) for group in first if group is not None)
+
+
+def describe(found: "Balance") -> str:
+    """Return the result as a person reads it in a terminal."""
+    path = found.path
+    chains = f"{path.num_chains} chain{'s' if path.num_chains > 1 else ''} of SGD, {int(path.steps[-1]):,} steps"
+    lines = textwrap.wrap(f"{found.title}: {chains}, {_rate(found)}", _WIDTH)
+    if path.lost:
+        lines.append(f"{path.lost} more chain{'s' if path.lost > 1 else ''} overflowed and were left out.")
+    if len(found.symmetries):
+        lines += ["", *_tables(found)]
+    for family in found.symmetries.families:
+        charges, member = family.size * (family.size + 1) // 2, short_name(family.members[0])
+        text = f"GL({family.size}), with {charges} charges: the product of {member} and its like"
+        lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
+    for finding in found.findings:
+        mark = _MARKS.get(finding.status, "unknown")
+        text = f"{finding.meaning} {finding.advice}".strip()
+        lines += ["", *textwrap.wrap(text, _WIDTH, initial_indent=f"{mark:<8}", subsequent_indent=" " * 8)]
+    return "\n".join(lines)
+
+
+def _rate(found: "Balance") -> str:
+    if math.isnan(found.path.learning_rate):
+        return "learning rate not known"
+    size = found.path.batch_size
+    return f"learning rate {found.path.learning_rate:.3g}, batch size {size}, T = {found.path.temperature:.3g}"
+
+
+def _tables(found: "Balance") -> list[str]:
+    """Two tables: charges with their drift, and noise terms with the norm ratio; the farthest from rest first."""
+    rows = found.table()
+    if len(rows) > _MOST_ROWS:
+        with np.errstate(all="ignore"):
+            above, below = found.noise_terms
+            apart = np.nan_to_num(np.abs(above - below) / (above + below), nan=-1.0)
+        chosen = sorted(np.argsort(-apart, kind="stable")[:_MOST_ROWS])
+    else:
+        chosen = list(range(len(rows)))
+    name = f"{'symmetry u / w':<{_NAME}}"
+    lines = [f"{name}{'charge |u|²-|w|²':^19}{'drift dc/dt':^38}"]
+    lines.append(f"{'':<{_NAME}}{'first':>9}{'last':>10}{'measured':>11}{'predicted':>11}{'error':>10}{'z':>6}")
+    for number in chosen:
+        row = rows[number]
+        cells = [(row["charge_first"], 9), (row["charge_last"], 10), (row["drift"], 11), (row["drift_predicted"], 11)]
+        numbers = "".join(_cell(value, width) for value, width in cells)
+        z = f"{row['z']:6.1f}" if math.isfinite(row["z"]) else f"{'–':>6}"
+        lines.append(f"{_clip(row['name'])}{numbers}{_cell(row['drift_error'], 10, 2)}{z}")
+    lines += ["", f"{name}{'noise, second half':^28}{'norms |u|²/|w|², at the end':^29}"]
+    lines.append(f"{'':<{_NAME}}{'Tr C(u)':>9}{'Tr C(w)':>10}{'ratio':>9}{'ratio':>9}{'from':>10}{'to':>10}")
+    for number in chosen:
+        row = rows[number]
+        above, below = row["noise_positive"], row["noise_negative"]
+        cells = [(above, 9), (below, 10), (above / below if below > 0 else math.inf, 9), (row["norm_ratio"], 9)]
+        bounds = [(row["norm_ratio_low"], 10), (row["norm_ratio_high"], 10)]
+        lines.append(_clip(row["name"]) + "".join(_cell(value, width) for value, width in cells + bounds))
+    left = len(rows) - len(chosen)
+    if left:
+        lines.append(f"... and {left} more, nearer to balance; .table() and .to_json have all.")
+    return lines
+
+
+def _clip(name: str) -> str:
+    return f"{name if len(name) < _NAME else name[: _NAME - 2] + '…':<{_NAME}}"
+
+
+def _cell(value: float, width: int, digits: int = 3) -> str:
+    if math.isnan(value):
+        return f"{'–':>{width}}"
+    if math.isinf(value):
+        return f"{'∞':>{width}}"
+    return f"{value:>{width}.{digits}g}"

@@ -1,0 +1,375 @@
+"""`sgdvi.balance`: charges, drift and noise along runs of SGD, against per-sample gradients and exact identities."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from architectures import CASES, decayed
+from matplotlib import pyplot as plt
+
+import sgdvi
+from sgdvi import InputError, Status
+from sgdvi.noise_balance.run import _lags
+
+RATE, SIZE = 0.004, 4
+
+
+def loss_of(name: str, weight_decay: float = 0.0) -> tuple[sgdvi.Loss, Any]:
+    case = CASES[name]
+    # seed 3: every neuron is active on a third of the rows at least
+    return sgdvi.Loss(case.loss, case.params(3), weight_decay), case.data()
+
+
+def by_check(found: sgdvi.Balance) -> dict[str, sgdvi.Finding]:
+    return {finding.check: finding for finding in found.findings}
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[sgdvi.Loss, Any]:
+    return loss_of("ReLU")
+
+
+@pytest.fixture(scope="module")
+def symmetries(network) -> sgdvi.Symmetries:
+    return sgdvi.find_symmetries(network[0], None, network[1], key=jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def result(network, symmetries) -> sgdvi.Balance:
+    options = {"num_steps": 3000, "num_chains": 4, "points": 60}
+    return sgdvi.balance(*network, learning_rate=RATE, batch_size=SIZE, symmetries=symmetries, **options)
+
+
+def plain_run(loss: sgdvi.Loss, data: Any, steps: int, chains: int = 2, optimizer: Any = None, seed: int = 5) -> Any:
+    """Every iterate of SGD by hand: a pytree with axes (chain, step + 1)."""
+    optimizer = optimizer or optax.sgd(RATE)
+    slope = jax.grad(lambda p, batch: loss(p, batch).mean())
+
+    def step(carry: Any, rows: Any) -> Any:
+        params, state = carry
+        updates, state = optimizer.update(slope(params, jax.tree.map(lambda leaf: leaf[rows], data)), state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), params
+
+    def chain(rows: Any, params: Any) -> Any:
+        path = jax.lax.scan(step, (params, optimizer.init(params)), rows)[1]
+        return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), params, path)
+
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, loss.params)
+        data = jax.tree.map(jnp.asarray, data)
+        rows = np.random.default_rng(seed).integers(0, len(data[0]), (chains, steps, SIZE))
+        return jax.tree.map(np.asarray, jax.jit(jax.vmap(chain, (0, None)))(rows, params))
+
+
+def test_measured_drift_is_the_predicted_one(result):
+    assert len(result.symmetries) == 4
+    assert result.measured.charges.shape[:2] == (4, 4)
+    assert result.path.steps[0] == 0
+    assert result.path.steps[-1] == 3000
+    assert 50 <= result.path.num_points <= 66
+    moved = result.drift
+    # there is something to measure, to a few per cent
+    assert np.all(moved.error < 0.1 * np.abs(moved.predicted).max())
+    assert np.abs(moved.predicted / moved.error).max() > 15
+    assert np.abs(moved.z).max() < 4
+    assert by_check(result)["balance.drift"].status is Status.PASS
+    np.testing.assert_allclose(
+        moved.measured, np.diff(result.measured.charges[:, :, [0, -1]])[..., 0].mean(1) / (3000 * RATE), rtol=1e-9
+    )
+
+
+def test_points_hold_what_the_per_sample_gradients_say(result, network):
+    loss, data = network
+    chain, point = 1, 20
+    params = jax.tree.unflatten(jax.tree.structure(loss.params), [leaf[chain, point] for leaf in result.path.leaves])
+    with jax.enable_x64(True):
+        gradients = jax.jacrev(loss.function)(params, data)
+    noise = {k: np.asarray(g).var(0) for k, g in gradients.items()}
+    mean = {k: np.asarray(g).mean(0) for k, g in gradients.items()}
+    unit, got = 2, result.measured
+    one, two = noise["a"][:, unit].sum() + noise["b"][unit], noise["c"][unit].sum()
+    np.testing.assert_allclose(got.terms[:, unit, chain, point], [one, two], rtol=1e-10)
+    squares = [(params["a"][:, unit] ** 2).sum() + params["b"][unit] ** 2, (params["c"][unit] ** 2).sum()]
+    np.testing.assert_allclose(got.norms[:, unit, chain, point], squares, rtol=1e-12)
+    np.testing.assert_allclose(got.charges[unit, chain, point], squares[0] - squares[1], rtol=1e-11)
+    heat = RATE / SIZE
+    np.testing.assert_allclose(got.flow[unit, chain, point], heat * (one - two), rtol=1e-10)
+    slope = (mean["a"][:, unit] ** 2).sum() + mean["b"][unit] ** 2 - (mean["c"][unit] ** 2).sum()
+    np.testing.assert_allclose(got.discrete[unit, chain, point], heat * (one - two) + RATE * slope, rtol=1e-10)
+    assert result.symmetries[unit].predicted_drift(params, heat) == pytest.approx(heat * (one - two), rel=1e-10)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_single_steps_are_martingale_increments_about_the_exact_mean(decay, network, symmetries):
+    """Thinning 1: the mean over all batches of c' - c is eta times the prediction, to rounding."""
+    loss = sgdvi.Loss(network[0].function, network[0].params, decay)
+    data = network[1]
+    path = plain_run(loss, data, 30)
+    known = symmetries if decay == 0 else None
+    found = sgdvi.balance(loss, data, trajectory=path, learning_rate=RATE, batch_size=SIZE, symmetries=known)
+    assert found.path.lags.tolist() == [1] * 30
+    with jax.enable_x64(True):
+        params = jax.tree.map(lambda leaf: leaf[1, 7], path)
+        each = jax.tree.map(np.asarray, jax.jacrev(loss.function)(params, data))
+    rows = np.random.default_rng(0).integers(0, 24, (200_000, SIZE))
+    for number, symmetry in enumerate(found.symmetries):
+        assert symmetry.weight_decay == pytest.approx(decay, rel=1e-6, abs=0)
+        change = np.zeros(len(rows))
+        for group in symmetry.groups:
+            g = each[group.label][(slice(None), *group.where)].reshape(24, -1)
+            batch = np.mean([g[rows[:, k]] for k in range(SIZE)], axis=0)
+            theta = params[group.label][group.where].ravel()
+            change += group.exponent * (((theta - RATE * (batch + 2 * decay * theta)) ** 2).sum(1) - (theta**2).sum())
+        predicted = found.measured.discrete[number, 1, 7]
+        assert abs(change.mean() / RATE - predicted) < 5 * change.std() / RATE / np.sqrt(len(rows))
+
+
+@pytest.mark.slow
+def test_the_error_bars_are_those_of_the_differences(network, symmetries):
+    """Over many short runs of single steps, z is standard normal."""
+    loss, data = network
+    whole = plain_run(loss, data, 80, chains=40)
+    z = []
+    for chain in range(0, 40, 2):
+        path = jax.tree.map(lambda leaf, chain=chain: leaf[chain : chain + 2], whole)
+        found = sgdvi.balance(
+            loss, data, trajectory=path, learning_rate=RATE, batch_size=SIZE, symmetries=symmetries, points=81
+        )
+        z.append(found.drift.z)
+    spread = np.sqrt(np.mean(np.square(z)))
+    # 20 runs of 4 correlated charges: 20 degrees of freedom at least, 0.16 is one standard error
+    assert 0.5 < spread < 1.6
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [(optax.sgd(RATE), 2 * RATE), (optax.adam(0.01), RATE)])
+def test_another_rate_or_algorithm_is_told(optimizer, rate, network, symmetries):
+    loss, data = network
+    path = plain_run(loss, data, 100, chains=12, optimizer=optimizer)
+    options = {"trajectory": path, "batch_size": SIZE, "points": 101, "symmetries": symmetries}
+    finding = by_check(sgdvi.balance(loss, data, learning_rate=rate, **options))["balance.drift"]
+    assert finding.status is Status.FAIL
+    assert finding.value > 5
+    assert "Momentum and Adam differ" in finding.advice
+
+
+def test_draws_and_arrays_read_alike(network, symmetries):
+    loss, data = network
+    sampler = sgdvi.SGD(loss, learning_rate=RATE, batch_size=SIZE, replace=False)
+    with jax.enable_x64(True):
+        double = sgdvi.Loss(loss.function, jax.tree.map(lambda leaf: np.asarray(leaf, float), loss.params))
+        sampler = sgdvi.SGD(double, learning_rate=RATE, batch_size=SIZE, replace=False)
+        tree = sgdvi.sample(
+            sampler, data, key=jax.random.key(1), num_steps=60, num_warmup=10, thinning=3, num_chains=2, progress=False
+        )
+    known = {"symmetries": symmetries}
+    one = sgdvi.balance(loss, data, trajectory=tree, **known)
+    arrays = {name: np.asarray(tree["posterior"][name]) for name in loss.names}
+    two = sgdvi.balance(
+        loss, data, trajectory=arrays, learning_rate=RATE, batch_size=SIZE, thinning=3, replace=False, **known
+    )
+    np.testing.assert_array_equal(one.measured.discrete, two.measured.discrete)
+    assert one.path.steps[0] == 13
+    # a batch of 4 of 24 rows without replacement
+    assert one.path.temperature == pytest.approx(RATE / SIZE * 20 / 23)
+    np.testing.assert_allclose(one.drift.z, two.drift.z)
+    unknown = sgdvi.balance(loss, data, trajectory=arrays, **known)
+    assert by_check(unknown)["balance.drift"].status is Status.UNKNOWN
+    assert "learning rate not known" in str(unknown)
+    assert unknown.to_dict()["symmetries"][0]["drift"] == "nan"
+
+
+def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
+    loss, data = network
+    params = loss.params
+    for _ in range(40):  # each scaling changes the noise of the others a little
+        for symmetry in symmetries:
+            params = symmetry.balanced_point(params)
+    still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), params)
+    options = {"learning_rate": RATE, "batch_size": SIZE, "symmetries": symmetries}
+    found = by_check(sgdvi.balance(loss, data, trajectory=still, **options))
+    assert found["balance.noise"].status is Status.PASS
+    assert found["balance.ratio"].status is Status.PASS
+    moved = {**params, "a": 3 * params["a"], "b": 3 * params["b"], "c": params["c"] / 3}
+    still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), moved)
+    found = by_check(sgdvi.balance(loss, data, trajectory=still, **options))
+    assert found["balance.noise"].status is Status.WARN
+    assert found["balance.ratio"].status is Status.WARN
+    assert found["balance.noise"].details["share balanced"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "charges", "parameters"),
+    [
+        ("linear", 10, 20),
+        ("tanh", 0, 24),
+        pytest.param("layer normalisation and tanh, with bias", 1, 24, marks=pytest.mark.slow),
+    ],
+)
+def test_directions_that_are_left(name, charges, parameters):
+    loss, data = loss_of(name)
+    found = sgdvi.balance(loss, data, learning_rate=1e-3, batch_size=SIZE, num_steps=8, points=8, num_chains=1)
+    assert found.num_charges == charges
+    assert found.effective_dimension == parameters - charges
+    finding = by_check(found)["balance.directions"]
+    assert finding.status is (Status.WARN if charges else Status.PASS)
+    assert finding.value == charges
+    assert f"in {parameters - charges} of {parameters}" in finding.meaning or not charges
+    if name == "linear":
+        assert "GL(4), with 10 charges" in str(found)
+    if "layer" in name:
+        assert by_check(found)["balance.noise"].status is Status.NOT_APPLICABLE
+        assert by_check(found)["balance.ratio"].status is Status.NOT_APPLICABLE
+
+
+def test_chains_that_overflow_are_counted_and_left_out(network, symmetries):
+    loss, data = network
+    path = plain_run(loss, data, 40, chains=3)
+    lost = np.array([1.0, np.nan, 1.0])[:, None, None, None]
+    path["a"] = np.where(np.arange(41)[:, None, None] < 20, path["a"], lost * path["a"])
+    options = {"trajectory": path, "symmetries": symmetries}
+    found = sgdvi.balance(loss, data, learning_rate=RATE, batch_size=SIZE, **options)
+    assert (found.path.lost, found.path.num_chains) == (1, 2)
+    assert "1 more chain overflowed and were left out" in str(found)
+    options = {"batch_size": 2, "symmetries": symmetries, "num_steps": 200, "points": 40}
+    with pytest.raises(InputError, match="at least one chain must stay finite"):
+        sgdvi.balance(loss, data, learning_rate=5.0, **options)
+    some = sgdvi.balance(loss, data, learning_rate=0.2, num_chains=8, **options)
+    assert 0 < some.path.lost < 8
+    assert some.path.num_chains == 8 - some.path.lost
+
+
+def test_text_json_and_figure(result, tmp_path):
+    text = str(result)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "a[:, 0] / c[0, :]" in text or "b[0] / c[0, :]" in text
+    record = json.loads(result.to_json(tmp_path / "balance.json").read_text())
+    assert record["effective_dimension"] == 20
+    assert [row["name"] for row in record["symmetries"]] == result.names
+    assert len(record["symmetries"][0]["charge"]) == len(record["run"]["steps"]) == result.path.num_points
+    assert record["findings"][1]["check"] == "balance.drift"
+    axes = result.plot()
+    assert set(axes) == {"charges", "drift", "noise"}
+    assert all(each.get_xlabel() and each.get_ylabel() for each in axes.values())
+    figure, own = plt.subplots()
+    assert result.plot({"drift": own}) == {"drift": own}
+    assert own.containers
+    plt.close(figure)
+    with pytest.raises(InputError, match="must be writable"):
+        result.to_json(tmp_path / "none" / "balance.json")
+
+
+def test_many_symmetries_are_listed_by_their_imbalance(result):
+    many = replace(
+        result,
+        symmetries=replace(result.symmetries, found=result.symmetries.found * 5),
+        measured=replace(
+            result.measured,
+            **{n: np.concatenate([getattr(result.measured, n)] * 5, -3) for n in ("charges", "flow", "discrete")},
+            **{n: np.concatenate([getattr(result.measured, n)] * 5, 1) for n in ("terms", "norms")},
+        ),
+        bounds=np.concatenate([result.bounds] * 5, 1),
+    )
+    assert "... and 8 more, nearer to balance" in str(many)
+    assert max(map(len, str(many).splitlines())) <= 80
+
+
+def test_findings_enter_the_comparison(network, result):
+    loss, data = network
+    tree = sgdvi.sample(
+        sgdvi.SGD(loss, learning_rate=RATE, batch_size=SIZE), data, key=jax.random.key(0), num_steps=400,
+        num_chains=2, progress=False,
+    )  # fmt: skip
+    options: dict[str, Any] = {"functionals": {"b": lambda ds: ds["b"][..., 0]}}
+    both = sgdvi.compare({"SGD": tree}, None, findings=result.findings, **options)
+    assert [f.check for f in both.findings][-4:] == [f.check for f in result.findings]
+    assert any("the noise of SGD never acts" in reason for reason in both.verdict.reasons)
+    assert "balance.drift" in {f["check"] for f in both.to_dict()["findings"]}
+    with pytest.raises(InputError, match="the run of the finding 'balance.directions' must be one of 'mine'"):
+        sgdvi.compare({"mine": tree}, None, findings=result.findings, **options)
+    with pytest.raises(InputError, match=r"findings must be sgdvi\.Finding"):
+        sgdvi.compare({"SGD": tree}, None, findings=["good"], **options)
+
+
+def test_a_numpyro_model_is_the_loss_that_sgd_descends(key):
+    """Row losses average to the target's loss, and the prior is the weight decay kappa gamma."""
+    problem = sgdvi.zoo.load("small-n")
+    found = sgdvi.balance(problem, learning_rate=0.02, batch_size=2, num_steps=400, num_chains=3, key=key)
+    symmetry = found.symmetries[0]
+    assert symmetry.weight_decay == pytest.approx(problem.exact.kappa * problem.exact.weight_decay, rel=1e-9)
+    u, w = (leaf[2, 5] for leaf in found.path.leaves)
+    assert abs(u - found.path.leaves[0][1, 5]) > 0  # chains have starts of their own
+    x, y = problem.data
+    gamma, kappa = problem.exact.weight_decay, problem.exact.kappa
+    wanted = kappa * (np.mean((u * w * x - y) ** 2) + gamma * (u * u + w * w)) + 0.5 * np.log(np.pi / kappa)
+    wanted += np.log(2 * np.pi) / len(x)  # of the two priors
+    with jax.enable_x64(True):
+        got = symmetry.loss.values([u, w], symmetry.loss.data).mean()
+    assert float(got) == pytest.approx(wanted, rel=1e-10)
+    assert by_check(found)["balance.drift"].status is Status.PASS
+    tree = sgdvi.sample(
+        sgdvi.SGD(problem.model, learning_rate=0.02, batch_size=2), problem.data, key=key, num_steps=40, progress=False
+    )
+    assert np.isfinite(sgdvi.balance(problem, trajectory=tree).drift.z).all()
+
+
+def test_decay_inside_the_loss_counts_once(network):
+    loss = sgdvi.Loss(decayed(network[0].function, 0.05, "abc"), network[0].params)
+    path = plain_run(loss, network[1], 400, chains=4)
+    found = sgdvi.balance(loss, network[1], trajectory=path, learning_rate=RATE, batch_size=SIZE, points=401)
+    assert found.symmetries[0].weight_decay == pytest.approx(0.05, rel=1e-6)
+    assert np.abs(found.drift.z).max() < 4.5
+
+
+def test_points_are_dense_at_the_start():
+    lags = _lags(4000, 100, None)
+    assert 8 * sum(lags) == 4000
+    assert lags[:7] == [1, 2, 4, 8, 16, 32, 73]
+    assert max(lags) - min(lags[6:]) <= 1
+    assert len(lags) <= 13
+    assert _lags(8, 100, None) == [1]
+    assert _lags(100, 100, 5) == [5, 5]
+
+
+NET, DATA = loss_of("ReLU")
+BAD = {
+    "no rate": ({}, "learning_rate and batch_size must be given to run SGD; got no learning_rate and no batch_size"),
+    "no size": ({"learning_rate": 0.1}, "got no batch_size"),
+    "function": ({"model": NET.function}, r"model must be a sgdvi.Loss.*sgdvi.Loss\(function, params\)"),
+    "no data": ({"data": None}, "data must be given with a Loss"),
+    "data beside": ({"model": "small-n"}, "a problem has its own data"),
+    "steps": ({"learning_rate": 0.1, "batch_size": 2, "num_steps": 3}, "num_steps must be .* at least 8"),
+    "structure": ({"trajectory": {"a": np.zeros((1, 3, 3, 4))}}, "the trajectory must have the structure"),
+    "shape": (
+        {"trajectory": {k: np.asarray(v)[None] for k, v in NET.params.items()}},
+        r"the trajectory of a must have shape \(chain, draw, 3, 4\)",
+    ),
+    "short": (
+        {"trajectory": {k: np.asarray(v)[None, None] for k, v in NET.params.items()}},
+        "at least 2 draws; got 1",
+    ),
+    "not finite": (
+        {"trajectory": {k: np.full((1, 3, *np.shape(v)), np.nan) for k, v in NET.params.items()}},
+        "at least one chain of the trajectory must be finite",
+    ),
+    "rate alone": (
+        {"trajectory": {k: np.ones((1, 3, *np.shape(v))) for k, v in NET.params.items()}, "learning_rate": 0.1},
+        "batch_size goes with learning_rate",
+    ),
+    "thresholds": ({"thresholds": {"drift": 3}}, "unknown threshold"),
+    "coupled": ({"model": loss_of("batch normalisation")[0], "learning_rate": 1e-3, "batch_size": 4}, "other rows"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_told(name):
+    change, text = BAD[name]
+    arguments: dict[str, Any] = {"model": NET, "data": DATA, **change}
+    with pytest.raises(InputError, match=text) as caught:
+        sgdvi.balance(arguments.pop("model"), arguments.pop("data"), **arguments)
+    assert "\n" not in str(caught.value)
