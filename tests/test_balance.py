@@ -160,10 +160,10 @@ def test_another_rate_or_algorithm_is_told(optimizer, rate, network, symmetries)
 
 def test_draws_and_arrays_read_alike(network, symmetries):
     loss, data = network
-    sampler = sgdvi.SGD(loss, learning_rate=RATE, batch_size=SIZE, replace=False)
+    sampler = sgdvi.SGD(loss, learning_rate=RATE, batch_size=SIZE, batching="without-replacement")
     with jax.enable_x64(True):
         double = sgdvi.Loss(loss.function, jax.tree.map(lambda leaf: np.asarray(leaf, float), loss.params))
-        sampler = sgdvi.SGD(double, learning_rate=RATE, batch_size=SIZE, replace=False)
+        sampler = sgdvi.SGD(double, learning_rate=RATE, batch_size=SIZE, batching="without-replacement")
         tree = sgdvi.sample(
             sampler, data, key=jax.random.key(1), num_steps=60, num_warmup=10, thinning=3, num_chains=2, progress=False
         )
@@ -171,13 +171,23 @@ def test_draws_and_arrays_read_alike(network, symmetries):
     one = sgdvi.balance(loss, data, trajectory=tree, **known)
     arrays = {name: np.asarray(tree["posterior"][name]) for name in loss.names}
     two = sgdvi.balance(
-        loss, data, trajectory=arrays, learning_rate=RATE, batch_size=SIZE, thinning=3, replace=False, **known
+        loss,
+        data,
+        trajectory=arrays,
+        learning_rate=RATE,
+        batch_size=SIZE,
+        thinning=3,
+        batching="without-replacement",
+        **known,
     )
     np.testing.assert_array_equal(one.measured.discrete, two.measured.discrete)
     assert one.path.steps[0] == 13
     # a batch of 4 of 24 rows without replacement
     assert one.path.temperature == pytest.approx(RATE / SIZE * 20 / 23)
     np.testing.assert_allclose(one.drift.z, two.drift.z)
+    epochs = sgdvi.balance(loss, data, trajectory=tree, batching="epochs", **known)
+    assert by_check(epochs)["balance.drift"].status is Status.UNKNOWN
+    assert "Shuffled epochs have no temperature" in str(epochs)
     unknown = sgdvi.balance(loss, data, trajectory=arrays, **known)
     assert by_check(unknown)["balance.drift"].status is Status.UNKNOWN
     assert "learning rate not known" in str(unknown)

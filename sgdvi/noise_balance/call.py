@@ -39,7 +39,7 @@ def balance(
     num_chains: int = NUM_CHAINS,
     num_warmup: int = 0,
     thinning: int | None = None,
-    replace: bool | None = None,
+    batching: str | None = None,
     points: int = 100,
     symmetries: Symmetries | None = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
@@ -71,8 +71,9 @@ def balance(
     thinning
         Steps from one draw to the next of the trajectory that is read, by default its own or 1. In a run, points are
         evenly spaced by it; by default they are dense at the start, where charges move fastest.
-    replace
-        Whether a row can come twice in a batch; by default what the trajectory says, else True.
+    batching
+        How the rows of a minibatch are drawn, as in `SGD`; by default what the trajectory says, else "replacement".
+        Shuffled epochs have no temperature, hence no prediction.
     points
         Points of every chain that are looked at, each at the cost of a pass over the data.
     symmetries
@@ -106,7 +107,7 @@ def balance(
     with jax.enable_x64(True):
         source = find_source(model, data)
         checked = SampleLoss.of(source.loss, source.loss.params, source.data)
-        given = {"learning_rate": learning_rate, "batch_size": batch_size, "thinning": thinning, "replace": replace}
+        given = {"learning_rate": learning_rate, "batch_size": batch_size, "thinning": thinning, "batching": batching}
         if trajectory is None:
             shape = {"num_steps": num_steps, "num_chains": num_chains, "num_warmup": num_warmup, "points": most}
             settings = {**given, **shape, "progress": progress}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sgdvi._batches import NO_TEMPERATURE
 from sgdvi._json import plain, write_json
 from sgdvi.diagnostics import charges
 from sgdvi.diagnostics.findings import Finding
@@ -178,4 +179,6 @@ class Balance:
     def _note(self) -> str:
         if np.isnan(self.path.learning_rate):
             return "The learning rate of this run is not known: give learning_rate= and batch_size=."
+        if np.isnan(self.path.temperature):
+            return NO_TEMPERATURE
         return self.path.note and f"The rate is {self.path.note}."

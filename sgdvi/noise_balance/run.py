@@ -30,17 +30,19 @@ def run_sgd(source: Source, checked: SampleLoss, key: jax.Array, settings: Mappi
     key
         JAX key.
     settings
-        learning_rate, batch_size, num_steps, num_chains, num_warmup, thinning, replace, points, progress.
+        learning_rate, batch_size, num_steps, num_chains, num_warmup, thinning, batching, points, progress.
     """
     missing = [name for name in ("learning_rate", "batch_size") if settings[name] is None]
     if missing:
         rule, advice = "learning_rate and batch_size must be given to run SGD", "Or give a trajectory."
         raise InputError(message(rule, f"no {' and no '.join(missing)}", advice))
-    chains, replace = whole("num_chains", settings["num_chains"], least=1), settings["replace"] is not False
-    warmup = whole("num_warmup", settings["num_warmup"])
+    chains, warmup = whole("num_chains", settings["num_chains"], least=1), whole("num_warmup", settings["num_warmup"])
     lags = _lags(whole("num_steps", settings["num_steps"], least=_DRAWS), settings["points"], settings["thinning"])
     sampler = SGD(
-        source.loss, learning_rate=settings["learning_rate"], batch_size=settings["batch_size"], replace=replace
+        source.loss,
+        learning_rate=settings["learning_rate"],
+        batch_size=settings["batch_size"],
+        batching=settings["batching"] or "replacement",
     )
     for_starts, for_run = jax.random.split(key)
     now = jax.tree.map(jnp.asarray, source.starts(for_starts, chains))
@@ -71,7 +73,7 @@ def run_sgd(source: Source, checked: SampleLoss, key: jax.Array, settings: Mappi
     # the start stands for the first point only where nothing lies between them
     skip = 1 if warmup else 0
     arrays = [np.concatenate(leaf, axis=1)[:, skip:] for leaf in kept]
-    return make_trajectory(arrays, checked, {**settings, "replace": replace}, 0, steps[skip:])
+    return make_trajectory(arrays, checked, settings, 0, steps[skip:])
 
 
 def _lags(num_steps: int, points: int, thinning: int | None) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgdvi._batches import noise_share
+from sgdvi._batches import Batching
 from sgdvi._check import InputError, message, positive, require, whole
 from sgdvi.symmetry._loss import SampleLoss
 
@@ -91,7 +91,7 @@ def read_tree(
     loss
         The loss whose leaves they are.
     settings
-        learning_rate, batch_size, thinning, replace: where given they take the place of those in the tree.
+        learning_rate, batch_size, thinning, batching: where given they take the place of those in the tree.
     free
         Maps the draws to the coordinates of the loss; None where they are the same.
     """
@@ -129,7 +129,7 @@ def make_trajectory(
     arrays, loss
         Values of the leaves of the loss.
     settings
-        learning_rate, batch_size, thinning, replace, rate_note; all may be missing.
+        learning_rate, batch_size, thinning, batching, rate_note; all may be missing.
     first
         Steps taken at the first draw.
     steps
@@ -149,7 +149,8 @@ def make_trajectory(
         rate = positive("learning_rate", rate)
         if size is None:
             raise InputError(message("batch_size goes with learning_rate", None))
-        temperature = rate * noise_share(loss.num_rows, size, settings.get("replace") is not False)
+        share = Batching.of(settings.get("batching") or "replacement").noise_share(loss.num_rows, size)
+        temperature = np.nan if share is None else rate * share
     if steps is None:
         steps = first + whole("thinning", settings.get("thinning") or 1, least=1) * np.arange(shape[1])
     leaves = [np.asarray(array[finite], np.float64) for array in arrays]
