@@ -67,6 +67,9 @@ _CONTENTS = {
     "Verdict": "sgdvi.comparison",
     "Finding": "sgdvi.diagnostics",
     "Status": "sgdvi.diagnostics",
+    "kl_to_posterior": "sgdvi.diagnostics.optimal",
+    "optimal_temperature": "sgdvi.diagnostics.optimal",
+    "OptimalTemperature": "sgdvi.diagnostics.optimal",
     # the whole way, as `sgdvi compare` does it
     "run": "sgdvi.experiment",
     "Result": "sgdvi.experiment",
@@ -84,6 +87,9 @@ if TYPE_CHECKING:
     from sgdvi.comparison import compare as compare
     from sgdvi.diagnostics import Finding as Finding
     from sgdvi.diagnostics import Status as Status
+    from sgdvi.diagnostics.optimal import OptimalTemperature as OptimalTemperature
+    from sgdvi.diagnostics.optimal import kl_to_posterior as kl_to_posterior
+    from sgdvi.diagnostics.optimal import optimal_temperature as optimal_temperature
     from sgdvi.experiment import Result as Result
     from sgdvi.experiment import run as run
     from sgdvi.laws import Bias as Bias

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -92,6 +93,41 @@ def restrict(law: LineLaw, side: int, mass: float) -> LineLaw:
     return LineLaw(log_prob, icdf)
 
 
+class Divergences(NamedTuple):
+    """Both divergences between the law of SGD, p, and a posterior, q, on one functional; in nats.
+
+    Attributes
+    ----------
+    forward, backward
+        KL(p || q) and KL(q || p).
+    missed
+        Mass of q on the sign that p does not cover.
+    forward_covered, backward_covered
+        The same from and to q restricted to the sign that p covers.
+    """
+
+    forward: float
+    backward: float
+    missed: float
+    forward_covered: float
+    backward_covered: float
+
+
+def divergences(p: LineLaw, q: LineLaw, side: int | None = None, negative: float = 0.0) -> Divergences:
+    """Return both divergences between `p`, which covers the sign `side` alone (None: both), and `q`.
+
+    `negative` is the mass of `q` below 0. However small the mass that `p` cannot reach: quadrature does not see it, the
+    reverse divergence does.
+    """
+    forward = kl_divergence(p, q)
+    missed = 0.0 if side is None else negative if side > 0 else 1 - negative
+    if not 0 < missed < 1:
+        backward = kl_divergence(q, p)
+        return Divergences(forward, backward, 0.0 if side is None else missed, forward, backward)
+    covered = kl_divergence(restrict(q, side or 1, 1 - missed), p)
+    return Divergences(forward, math.inf, missed, forward + math.log1p(-missed), covered)
+
+
 def _tail(panels: np.ndarray, half: np.ndarray) -> float:
     """Add up what lies beyond the outermost panel, from its ratio to the next: geometric, or divergent."""
     outer, inner = panels[0] / half[0], panels[1] / half[1]
@@ -150,21 +186,9 @@ def in_parameters(run: str, names: str, singular: bool | None, reason: str, same
     )
 
 
-def on_functional(
-    run: str,
-    functional: str,
-    forward: float,
-    backward: float,
-    missed: float,
-    forward_covered: float,
-    backward_covered: float,
-    thresholds: Thresholds,
-) -> Finding:
-    """Check the divergence between the two exact laws of a functional.
-
-    `forward` is KL(SGD || posterior), `backward` the reverse; `missed` is the posterior mass on the sign that SGD
-    does not cover, and the last two are the divergences from and to the posterior restricted to that sign.
-    """
+def on_functional(run: str, functional: str, found: Divergences, thresholds: Thresholds) -> Finding:
+    """Check the divergences between the two exact laws of a functional."""
+    forward, backward, missed, forward_covered, backward_covered = found
     if math.isnan(forward):
         status = Status.UNKNOWN
     else:

@@ -120,18 +120,9 @@ def _on_functional(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
     if facts.stationary is None or facts.posterior is None:
         reason = facts.missing or facts.improper or "Needs the exact law of SGD and the exact posterior."
         return nothing("kl.functional", run.name, title, Status.NOT_APPLICABLE, reason)
-    p, q = facts.stationary, facts.posterior
-    forward, backward = divergence.kl_divergence(p, q), divergence.kl_divergence(q, p)
-    missed, forward_covered, backward_covered = 0.0, forward, backward
-    if facts.side is not None and not facts.collapsed:
-        missed = facts.posterior_negative if facts.side > 0 else 1 - facts.posterior_negative
-        if 0 < missed < 1:
-            # However small the mass that SGD cannot reach: quadrature does not see it, the divergence does.
-            forward_covered, backward = forward + math.log1p(-missed), math.inf
-            backward_covered = divergence.kl_divergence(divergence.restrict(q, facts.side, 1 - missed), p)
-    return divergence.on_functional(
-        run.name, facts.functional, forward, backward, missed, forward_covered, backward_covered, thresholds
-    )
+    side = None if facts.collapsed else facts.side
+    found = divergence.divergences(facts.stationary, facts.posterior, side, facts.posterior_negative)
+    return divergence.on_functional(run.name, facts.functional, found, thresholds)
 
 
 def signs_of(run: Run, reference: Run | Law | None, facts: Facts, thresholds: Thresholds) -> list[Finding]:

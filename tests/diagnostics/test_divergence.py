@@ -9,7 +9,7 @@ from scipy import special, stats
 from sgdvi import Moments, stationary_law
 from sgdvi.diagnostics import Status, Thresholds, divergence
 from sgdvi.diagnostics.common import Facts
-from sgdvi.diagnostics.divergence import LineLaw, kl_divergence, restrict
+from sgdvi.diagnostics.divergence import Divergences, LineLaw, kl_divergence, restrict
 from sgdvi.diagnostics.known import as_line_law
 
 
@@ -65,11 +65,12 @@ def test_a_point_away_from_zero_is_infinite_but_no_collapse() -> None:
 
 @pytest.mark.parametrize(("value", "status"), [(1e-3, Status.PASS), (0.02, Status.WARN), (0.2, Status.FAIL)])
 def test_finding_names_its_direction(value: float, status: Status) -> None:
-    found = divergence.on_functional("SGD", "v", value, math.inf, 0.03, value, 0.1, Thresholds())
+    found = divergence.on_functional("SGD", "v", Divergences(value, math.inf, 0.03, value, 0.1), Thresholds())
     assert found.status is status
     assert "KL(SGD || posterior)" in found.meaning
     assert "3 %" in found.meaning
-    unknown = divergence.on_functional("SGD", "v", math.nan, math.nan, 0.0, math.nan, math.nan, Thresholds())
+    nan = math.nan
+    unknown = divergence.on_functional("SGD", "v", Divergences(nan, nan, 0.0, nan, nan), Thresholds())
     assert unknown.status is Status.UNKNOWN
 
 

@@ -1,0 +1,113 @@
+"""The temperature at which the exact law of SGD on v is closest to the exact posterior."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize
+
+from sgdvi._check import InputError, message, positive, require
+from sgdvi.diagnostics.divergence import Divergences, LineLaw, divergences, kl_divergence
+from sgdvi.diagnostics.known import as_line_law
+from sgdvi.laws.temperatures import temperature_grid
+from sgdvi.linear import LinearNetwork
+from sgdvi.samplers.references.exact import line_posterior
+
+# The divergence changes over about a power of ten in T: eight points in it find every valley.
+_PER_DECADE = 8
+_DECADES = 6
+_ASSUMPTIONS = (
+    "the model is this linear network: v x with Gaussian noise of known size and Gaussian priors",
+    "the learning rate is small: SGD has the law of its stochastic gradient flow",
+    "chains have reached the stationary law, from a generic start",
+)
+_NO_DECAY = "the prior's weight decay is left out of the law of SGD, as it is weak against the data"
+
+
+@dataclass(frozen=True)
+class OptimalTemperature:
+    """A temperature and what is expected of it.
+
+    Attributes
+    ----------
+    value
+        Temperature T of the theory; `LinearNetwork.learning_rate` turns it into a learning rate for a batch size.
+    divergences
+        Divergences between the two laws of v there; ``divergences.forward`` is the KL that is least.
+    assumptions
+        What must hold for it to be exact.
+    """
+
+    value: float
+    divergences: Divergences
+    assumptions: tuple[str, ...]
+
+
+def kl_to_posterior(network: LinearNetwork, temperature: float) -> Divergences:
+    r"""Return the divergences on v between the exact law of SGD at a temperature and the exact posterior.
+
+    .. math:: KL(p_{SGD} \| p_{Bayes}) = \int p_{SGD}(v) \log \frac{p_{SGD}(v)}{p_{Bayes}(v)} dv
+
+    by quadrature in log v. In the factors both divergences are infinite at depth 1 and above, by construction.
+
+    Parameters
+    ----------
+    network
+        Linear network with its data, noise and prior, of a depth at which `line_posterior` is known.
+    temperature
+        T, in units of the theory: see `LinearNetwork.temperature`.
+
+    Raises
+    ------
+    InputError
+        Where there is no exact posterior, and for a temperature that is not above 0.
+    """
+    return _divergences(network, positive("temperature", temperature), _posterior(network))
+
+
+def optimal_temperature(network: LinearNetwork) -> OptimalTemperature:
+    """Return the temperature with the least KL(p_SGD || p_Bayes) on v: see `kl_to_posterior`.
+
+    It is searched over the six decades below the temperature where the law ends to exist or to have a variance (depth
+    0 and 1), or around the natural scale; the KL is infinite at both ends, where SGD comes to rest at one point.
+
+    Raises
+    ------
+    InputError
+        Where there is no exact posterior, and where no temperature has a finite divergence: data without noise or
+        without signal.
+    """
+    posterior = _posterior(network)
+
+    def forward(log_temperature: float) -> float:
+        return kl_divergence(as_line_law(network.law(math.exp(log_temperature))), posterior[0])
+
+    decay = network.weight_decay if network.depth < 2 else 0.0
+    natural = temperature_grid(network.moments, 16, network.depth, network.width, decay)
+    high = math.log(natural[-1])
+    low = min(math.log(natural[0]), high - _DECADES * math.log(10))
+    grid = np.linspace(low, high, math.ceil((high - low) / math.log(10) * _PER_DECADE) + 1)
+    values = np.array([forward(point) for point in grid])
+    best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
+    if not np.isfinite(values[best]) or best in (0, len(grid) - 1):
+        rule = "some temperature must have a finite KL to the posterior, with larger ones on both sides"
+        got = f"the least, {values[best]:.3g}, at T = {math.exp(grid[best]):.3g}, the end of what was searched"
+        raise InputError(message(rule, got, "Look for data without noise or without signal."))
+    found = scipy.optimize.minimize_scalar(
+        forward, bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-6}
+    )
+    value = math.exp(found.x)
+    assumptions = _ASSUMPTIONS if network.depth < 2 else (*_ASSUMPTIONS, _NO_DECAY)
+    return OptimalTemperature(value, _divergences(network, value, posterior), assumptions)
+
+
+def _posterior(network: LinearNetwork) -> tuple[LineLaw, float]:
+    got = type(network).__name__
+    require(isinstance(network, LinearNetwork), "network must be a LinearNetwork", got, "Take problem.exact.")
+    posterior = line_posterior(network)
+    return as_line_law(posterior), posterior.negative_mass
+
+
+def _divergences(network: LinearNetwork, temperature: float, posterior: tuple[LineLaw, float]) -> Divergences:
+    side = None if network.depth == 0 else 1 if float(network.moments.beta2) >= 0 else -1
+    return divergences(as_line_law(network.law(temperature)), posterior[0], side, posterior[1])
