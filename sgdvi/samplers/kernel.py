@@ -9,7 +9,7 @@ import optax
 from numpyro.infer.mcmc import MCMCKernel
 
 from sgdvi._batches import NO_TEMPERATURE, Batching
-from sgdvi._check import InputError, message, positive, require, whole
+from sgdvi._check import InputError, message, non_negative, positive, require, whole
 from sgdvi._tree import Arguments, Rows, take
 from sgdvi.samplers.loop import mark_overflow
 from sgdvi.samplers.protocol import Algorithm, Batch, batch_like, check_algorithm
@@ -208,7 +208,7 @@ class SGD(Sampler):
     .. math:: L(z) = -\frac1N \Big[ \frac NS \sum_{i \in batch} \log p(y_i | z) + \log p(z) + \log |\det J(z)| \Big]
 
     in NumPyro's unconstrained coordinates z (J is the Jacobian of the map to the constrained ones). There is no
-    accept step and no added noise: the minibatch is the only source of randomness.
+    accept step: the minibatch is the only source of randomness, unless noise is injected.
 
     Parameters
     ----------
@@ -228,6 +228,11 @@ class SGD(Sampler):
     learning_rate
         The rate eta of plain SGD. With an optimizer of your own it is only needed where none can be found (Adam,
         schedules), and is used in the temperature only.
+    injected_noise
+        Standard deviation s of Gaussian noise that is added to every entry of the gradient, beside that of the
+        minibatch. With ``batching="full"`` and plain SGD it is Langevin dynamics of temperature tau = eta s^2 / 2,
+        d theta = - grad L dt + sqrt(2 tau) dW: the baseline that diffuses along symmetries, where minibatch noise
+        balances.
 
     Attributes
     ----------
@@ -252,6 +257,7 @@ class SGD(Sampler):
         *,
         batching: str = Batching.REPLACEMENT,
         learning_rate: float | None = None,
+        injected_noise: float = 0.0,
     ) -> None:
         given = None if learning_rate is None else positive("learning_rate", learning_rate)
         if optimizer is None:
@@ -260,7 +266,8 @@ class SGD(Sampler):
             optimizer = optax.sgd(given)
         rule = "optimizer must be an optax GradientTransformation"
         require(isinstance(optimizer, optax.GradientTransformation), rule, repr(optimizer), "Try optax.sgd(0.01).")
-        super().__init__(model, sgd(optimizer), batch_size, batching=batching)
+        self.injected_noise = non_negative("injected_noise", injected_noise)
+        super().__init__(model, sgd(optimizer, self.injected_noise), batch_size, batching=batching)
         self.optimizer = optimizer
         found = probe_rate(optimizer)
         if given is not None and found.value is not None and not found.note:
@@ -273,16 +280,20 @@ class SGD(Sampler):
         """Temperature of SGD on L: learning_rate / batch_size, times (N-S)/(N-1) without replacement, 0 on all rows.
 
         The temperature T of the exact laws is kappa times it, kappa = 1/(2 sigma^2) for a Gaussian likelihood: see
-        `sgdvi.LinearNetwork.temperature`. None where the learning rate is not known, and for shuffled epochs: see
-        `noise_note`.
+        `sgdvi.LinearNetwork.temperature`. None where the learning rate is not known, for shuffled epochs and with
+        injected noise: see `noise_note`.
         """
         share = self.batching.noise_share(num_data, self.size(num_data))
-        return None if self.learning_rate is None or share is None else self.learning_rate * share
+        if self.learning_rate is None or share is None or self.injected_noise:
+            return None
+        return self.learning_rate * share
 
     @property
     def noise_note(self) -> str:
         """What a reader must know of the temperature; empty where it is one."""
-        return NO_TEMPERATURE if self.batching is Batching.EPOCHS else ""
+        injected = "Injected noise is isotropic, that of a minibatch is not: no temperature stands for both."
+        notes = ((NO_TEMPERATURE, self.batching is Batching.EPOCHS), (injected, self.injected_noise))
+        return " ".join(note for note, applies in notes if applies)
 
     def settings(self, num_data: int) -> dict[str, Any]:
         """See `Sampler`."""
@@ -291,4 +302,5 @@ class SGD(Sampler):
             "rate_note": self.rate_note,
             "noise_scale": self.noise_scale(num_data),
             "noise_note": self.noise_note,
+            "injected_noise": self.injected_noise,
         }

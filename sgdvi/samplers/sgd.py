@@ -47,8 +47,11 @@ class SGDInfo(NamedTuple):
     loss: jax.Array
 
 
-def sgd(optimizer: optax.GradientTransformation) -> Algorithm:
-    """Return SGD with an optax optimizer, which also gets what line searches ask for: value, grad and value_fn."""
+def sgd(optimizer: optax.GradientTransformation, injected_noise: float = 0.0) -> Algorithm:
+    """Return SGD with an optax optimizer, which also gets what line searches ask for: value, grad and value_fn.
+
+    Gaussian noise of sd `injected_noise` is added to every entry of the gradient that the optimizer gets.
+    """
     update = optax.with_extra_args_support(optimizer).update
 
     def init(z: Params) -> SGDState:
@@ -56,6 +59,9 @@ def sgd(optimizer: optax.GradientTransformation) -> Algorithm:
 
     def step(key: jax.Array, state: SGDState, batch: Batch) -> tuple[SGDState, SGDInfo]:
         loss, gradient = batch.value_and_grad(state.z)
+        if injected_noise:
+            noise = optax.tree.random_like(key, gradient, jax.random.normal)
+            gradient = jax.tree.map(lambda one, other: one + injected_noise * other, gradient, noise)
         extra = {"value": loss, "grad": gradient, "value_fn": batch.loss}
         updates, opt_state = update(gradient, state.opt_state, state.z, **extra)
         return SGDState(optax.apply_updates(state.z, updates), opt_state), SGDInfo(loss)

@@ -99,3 +99,39 @@ def test_all_rows_are_no_minibatch() -> None:
 def test_ways_that_are_refused(options: dict[str, Any], text: str) -> None:
     with pytest.raises(sgdvi.InputError, match=text):
         sgdvi.sample(sgdvi.SGD(LOSS, learning_rate=RATE, **options), X, key=jax.random.key(0), num_steps=1)
+
+
+@pytest.mark.parametrize("batching", ["full", "without-replacement"])
+def test_covariance_under_injected_noise(batching: str) -> None:
+    """The loss (z - x)^T A (z - x)/2 makes z' = z - eta (A (z - xbar) + s n), whose covariance obeys a recursion."""
+    hessian, noise = np.array([[1.0, 0.4], [0.4, 0.5]]), 0.7
+    x = np.random.default_rng(2).normal(size=(N, 2))
+    loss = sgdvi.Loss(lambda z, x: jnp.einsum("ni,ij,nj->n", z - x, jnp.asarray(hessian), z - x) / 2, x.mean(0))
+    sampler = sgdvi.SGD(loss, learning_rate=RATE, batch_size=SIZE, batching=batching, injected_noise=noise)
+    tree = sgdvi.sample(sampler, x, key=jax.random.key(3), num_steps=STEPS, thinning=STEPS, num_chains=CHAINS)
+    draws = tree["posterior"]["params"].values[:, 0].astype(float)
+    share = (N - SIZE) / (N - 1) / SIZE if batching != "full" else 0.0
+    step = noise**2 * np.eye(2) + share * hessian @ np.cov(x.T, bias=True) @ hessian
+    kept, exact = np.eye(2) - RATE * hessian, np.zeros((2, 2))
+    for _ in range(STEPS):
+        exact = kept @ exact @ kept + RATE**2 * step
+    found = np.cov(draws.T, bias=True)
+    error = np.sqrt((exact**2 + np.outer(np.diag(exact), np.diag(exact))) / CHAINS)
+    assert np.all(np.abs(found - exact) < 5 * error)
+    config = json.loads(tree["posterior"].attrs["config_json"])
+    assert config["injected_noise"] == noise
+    assert config["noise_scale"] is None
+    assert "Injected noise" in config["noise_note"]
+
+
+def test_injected_noise_is_a_function_of_key_and_step() -> None:
+    def draws(noise: float, **options: Any) -> np.ndarray:
+        sampler = sgdvi.SGD(LOSS, learning_rate=RATE, batching="full", injected_noise=noise)
+        settings: dict[str, Any] = {"key": jax.random.key(0), "num_steps": 20, "progress": False} | options
+        return sgdvi.sample(sampler, X, **settings)["posterior"]["params"].values
+
+    one = draws(0.5)
+    np.testing.assert_array_equal(draws(0.5, num_chains=3, thinning=2)[:1], one[:, 1::2])
+    np.testing.assert_allclose(draws(1.0) - X.mean(), 2 * (one - X.mean()), atol=1e-5)
+    with pytest.raises(sgdvi.InputError, match="injected_noise must be a finite number of at least 0"):
+        draws(-1.0)

@@ -256,6 +256,7 @@ def test_settings_are_stored(kernel: sgdvi.SGD) -> None:
         "rate_note": "",
         "noise_scale": 0.025,
         "noise_note": "",
+        "injected_noise": 0.0,
         "batch_size": 2,
         "batching": "replacement",
         "num_data": N,
