@@ -60,6 +60,9 @@ _CONTENTS = {
     "GradientNoise": "sgdvi.symmetry",
     "balance": "sgdvi.noise_balance",
     "Balance": "sgdvi.noise_balance",
+    # SGD's own variational problem
+    "SGDGuide": "sgdvi.variational",
+    "NormalProduct": "sgdvi.laws.products",
     # comparison and verdict
     "compare": "sgdvi.comparison",
     "Comparison": "sgdvi.comparison",
@@ -75,7 +78,7 @@ _CONTENTS = {
     "Result": "sgdvi.experiment",
     "InputError": "sgdvi._check",
 }
-_MODULES = {"zoo", "laws", "samplers", "step_size", "diagnostics", "plots", "report", "testing"}
+_MODULES = {"zoo", "laws", "samplers", "step_size", "diagnostics", "plots", "report", "testing", "variational"}
 
 __all__ = sorted([*_CONTENTS, *_MODULES, "__version__"])
 
@@ -115,6 +118,7 @@ if TYPE_CHECKING:
     from sgdvi.laws import stationary_law as stationary_law
     from sgdvi.laws.memory import Memory as Memory
     from sgdvi.laws.memory import memory as memory
+    from sgdvi.laws.products import NormalProduct as NormalProduct
     from sgdvi.laws.subnetworks import Subnetworks as Subnetworks
     from sgdvi.laws.subnetworks import subnetworks as subnetworks
     from sgdvi.linear import LinearNetwork as LinearNetwork
@@ -135,6 +139,7 @@ if TYPE_CHECKING:
     from sgdvi.symmetry import Symmetry as Symmetry
     from sgdvi.symmetry import find_symmetries as find_symmetries
     from sgdvi.symmetry import gradient_noise as gradient_noise
+    from sgdvi.variational import SGDGuide as SGDGuide
 
 
 def _bind_numpyro() -> None:

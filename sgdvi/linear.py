@@ -112,7 +112,7 @@ class LinearNetwork:
 
         At depth 2 and above without the prior's decay, as in `law`.
         """
-        return float(critical_temperature(self.moments, self.depth, self._law_decay))
+        return float(critical_temperature(self.moments, self.depth, self.law_decay))
 
     def law(self, temperature: "ArrayLike", initial: Any = None) -> StationaryLaw:
         """Exact stationary law of SGD on v at this temperature; from the factors ``initial``, (depth + 1, width).
@@ -126,12 +126,13 @@ class LinearNetwork:
             temperature,
             depth=self.depth,
             width=self.width,
-            weight_decay=self._law_decay,
+            weight_decay=self.law_decay,
             initial=initial,
         )
 
     @property
-    def _law_decay(self) -> float:
+    def law_decay(self) -> float:
+        """Weight decay of the exact law: that of the prior, and 0 at depth 2 and above, where any decay leaves none."""
         return self.weight_decay if self.depth < 2 else 0.0
 
     @property

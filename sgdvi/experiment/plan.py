@@ -14,6 +14,7 @@ from sgdvi.linear import LinearNetwork
 from sgdvi.loss import count_rows
 from sgdvi.problem import Problem
 from sgdvi.samplers.warmup import suggest_warmup
+from sgdvi.variational.objective import matching_temperature as matching_temperature
 
 NUM_CHAINS = 8
 NUM_STEPS = 20_000
@@ -123,19 +124,6 @@ def make_plan(
         phase=label,
         rules=rules,
     )
-
-
-def matching_temperature(network: LinearNetwork) -> float:
-    """Temperature at which the law of SGD is as wide as the posterior, to first order in T.
-
-    About v* = beta2/beta1 the flow is an Ornstein-Uhlenbeck process: variance c T g(v*)/beta1 with
-    c = n |v*|^(2-2/n) d^(2/n-1) for n = depth + 1 factors and width d; the posterior's is sigma^2/(N beta1).
-    """
-    moments, factors = network.moments, network.depth + 1
-    center = abs(float(moments.minimizer))
-    mobility = factors * center ** (2 - 2 / factors) * network.width ** (2 / factors - 1)
-    noise = mobility * float(moments.noise(float(moments.minimizer)))
-    return network.noise_sd**2 / (network.num_data * noise) if noise > 0 else math.inf
 
 
 def _linear(

@@ -9,6 +9,7 @@ import jax
 from sgdvi._batches import Batching
 from sgdvi._check import InputError, message
 from sgdvi.experiment.plan import Plan
+from sgdvi.laws.products import known
 from sgdvi.problem import Problem
 from sgdvi.samplers import SGD, sample
 from sgdvi.samplers.references import line_posterior, nuts, pathfinder, variational
@@ -55,7 +56,7 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
         temperature = plan.temperature
         if temperature is not None:
             yield "exact law", "what SGD ends in", lambda: network.law(temperature)
-        if network.depth <= 1:
+        if known(network.depth + 1, network.width):
             yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
     if "NUTS" in references:
         yield "NUTS", "the posterior by Hamiltonian Monte Carlo", lambda: nuts(problem, key=stream(key, "NUTS"))

@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 
 from sgdvi import InputError, LinearNetwork, zoo
+from sgdvi.laws.products import log_bessel_density
 from sgdvi.samplers.references import line_posterior
-from sgdvi.samplers.references.exact import BesselPosterior, log_bessel_prior
+from sgdvi.samplers.references.exact import ProductPosterior
 
 mpmath.mp.dps = 20
 # likelihood mean and sd, prior sd, width; mpmath is quick at orders 0 and n + 1/2
@@ -26,7 +27,7 @@ def log_prior(v: Any, prior_sd: float, width: int) -> Any:
 
 @pytest.mark.parametrize(("centre", "sd", "prior_sd", "width"), CASES)
 def test_bessel_posterior_against_mpmath(centre: float, sd: float, prior_sd: float, width: int) -> None:
-    law = BesselPosterior(centre, sd, prior_sd, width)
+    law = ProductPosterior(centre, sd, prior_sd, width)
 
     def log_density(v: Any) -> Any:
         return log_prior(v, prior_sd, width) - (v - centre) ** 2 / (2 * mpmath.mpf(sd) ** 2)
@@ -53,16 +54,16 @@ def test_bessel_posterior_against_mpmath(centre: float, sd: float, prior_sd: flo
 def test_bessel_prior_against_mpmath(width: int) -> None:
     v = np.array([1e-200, 1e-9, 0.01, 0.7, 30.0, 500.0])
     exact = [float(log_prior(mpmath.mpf(value), 0.8, width)) for value in v]
-    np.testing.assert_allclose(log_bessel_prior(v, 0.8**2, width), exact, rtol=1e-13, atol=1e-13)
-    np.testing.assert_array_equal(log_bessel_prior(-v, 0.8**2, width), log_bessel_prior(v, 0.8**2, width))
-    at_zero = log_bessel_prior(np.array(0.0), 0.8**2, width)
+    np.testing.assert_allclose(log_bessel_density(v, 0.8**2, width), exact, rtol=1e-13, atol=1e-13)
+    np.testing.assert_array_equal(log_bessel_density(-v, 0.8**2, width), log_bessel_density(v, 0.8**2, width))
+    at_zero = log_bessel_density(np.array(0.0), 0.8**2, width)
     assert at_zero == np.inf if width == 1 else at_zero == pytest.approx(exact[0], rel=1e-13)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 10])
 def test_prior_is_the_law_of_a_sum_of_products_of_normals(width: int) -> None:
     # A likelihood that says nothing leaves the prior.
-    law = BesselPosterior(0.0, 1e4, 1.3, width)
+    law = ProductPosterior(0.0, 1e4, 1.3, width)
     factors = np.random.default_rng(1).normal(scale=1.3, size=(2, 20_000, width))
     assert stats.kstest((factors[0] * factors[1]).sum(axis=-1), law.cdf).pvalue > 1e-3
     assert law.variance == pytest.approx(width * 1.3**4, rel=1e-6)
@@ -106,14 +107,14 @@ def test_an_improper_posterior_is_refused(depth: int, width: int) -> None:
         line_posterior(network)
 
 
-def test_depth_2_is_refused() -> None:
-    with pytest.raises(InputError, match="known at depth 0 and 1; got depth 2. Use NUTS"):
-        line_posterior(LinearNetwork([1.0, 2.0, 4.0], [1.0, 2.0, 3.0], depth=2))
+def test_deep_and_wide_is_refused() -> None:
+    with pytest.raises(InputError, match="for one unit; got 3 factors, width 2. Take width 1, or use NUTS"):
+        line_posterior(LinearNetwork([1.0, 2.0, 4.0], [1.0, 2.0, 3.0], depth=2, width=2))
 
 
 @pytest.mark.parametrize(("centre", "sd", "prior_sd", "width"), CASES)
 def test_quantiles_invert_the_cdf(centre: float, sd: float, prior_sd: float, width: int) -> None:
-    law = BesselPosterior(centre, sd, prior_sd, width)
+    law = ProductPosterior(centre, sd, prior_sd, width)
     q = np.array([[1e-12, 1e-6, 0.03], [0.5, 0.97, 1 - 1e-6]])
     v = law.icdf(q)
     assert v.shape == q.shape
@@ -122,7 +123,7 @@ def test_quantiles_invert_the_cdf(centre: float, sd: float, prior_sd: float, wid
 
 
 def test_ends_and_nonsense() -> None:
-    law = BesselPosterior(0.32, 0.27, 1.0, 1)
+    law = ProductPosterior(0.32, 0.27, 1.0, 1)
     np.testing.assert_array_equal(law.icdf([0.0, 1.0, -0.1, 1.1, np.nan]), [-np.inf, np.inf, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(law.cdf([-np.inf, np.inf, np.nan]), [0.0, 1.0, np.nan])
     np.testing.assert_array_equal(law.log_prob([0.0, np.inf, -np.inf, np.nan]), [np.inf, -np.inf, -np.inf, np.nan])
@@ -131,7 +132,7 @@ def test_ends_and_nonsense() -> None:
 
 
 def test_draws_have_the_law_and_follow_the_key(key: jax.Array) -> None:
-    law = BesselPosterior(0.32, 0.27, 1.0, 1)
+    law = ProductPosterior(0.32, 0.27, 1.0, 1)
     draws = law.sample(key, (2, 2000))
     assert draws.shape == (2, 2000)
     assert draws.dtype == np.float64

@@ -1,4 +1,4 @@
-"""The exact Bayesian posterior of v in a linear network of depth 0 or 1, in NumPy float64."""
+"""The exact Bayesian posterior of v in a linear network, in NumPy float64."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from sgdvi._check import require
+from sgdvi.laws.products import log_density, require_known
 from sgdvi.linear import LinearNetwork
 from sgdvi.problem import Problem
 
@@ -25,33 +26,33 @@ def line_posterior(network: LinearNetwork) -> "LinePosterior":
     Parameters
     ----------
     network
-        Linear network of depth 0 or 1, any width, with its data, noise and priors.
+        Linear network with its data, noise and priors: depth 0 or 1 with any width, or deeper with width 1.
 
     Returns
     -------
     LinePosterior
-        `GaussianPosterior` at depth 0, `BesselPosterior` at depth 1.
+        `GaussianPosterior` at depth 0, `ProductPosterior` at depth 1 and above.
 
     Raises
     ------
     InputError
-        At depth 2 or more (no closed form), or for a flat prior where it leaves the posterior improper.
+        At depth 2 or more for width 2 or more (no density of the prior of v is known), or for a flat prior where it
+        leaves the posterior improper.
 
     Notes
     -----
     The likelihood is a Gaussian in v with mean beta2/beta1 and variance 1/(2 kappa N beta1). At depth 0 the prior of v
     is N(0, d tau^2); at depth 1 it is
     :math:`(|v|/2\tau^2)^\nu K_\nu(|v|/\tau^2)/(\sqrt\pi\,\Gamma(d/2)\,\tau^2)` with :math:`\nu = (d-1)/2`, the law of
-    a sum of d products of two normals.
+    a sum of d products of two normals; deeper it is that of a product of D + 1 normals, see `sgdvi.NormalProduct`.
     """
-    advice = "Use NUTS as the reference on v."
-    require(network.depth <= 1, "the exact posterior on v is known at depth 0 and 1", f"depth {network.depth}", advice)
+    require_known(network.depth + 1, network.width)
     require_proper(network)
     mean = float(network.moments.beta2 / network.moments.beta1)
     sd = float((2 * network.kappa * network.num_data * network.moments.beta1) ** -0.5)
     if network.depth == 0:
         return GaussianPosterior(mean, sd, network.width**0.5 * network.prior_sd)
-    return BesselPosterior(mean, sd, network.prior_sd, network.width)
+    return ProductPosterior(mean, sd, network.prior_sd, network.width, network.depth + 1)
 
 
 def require_posterior(problem: Problem) -> None:
@@ -97,6 +98,11 @@ class LinePosterior(ABC):
         """Posterior variance of v."""
 
     @property
+    @abstractmethod
+    def log_normalizer(self) -> float:
+        """Log of the integral of prior(v) exp(-(v - v*)^2/(2 sd^2)), with the likelihood's own v* and sd."""
+
+    @property
     def negative_mass(self) -> float:
         """Posterior mass on v < 0."""
         return float(self.cdf(0.0))
@@ -114,6 +120,8 @@ class GaussianPosterior(LinePosterior):
     def __init__(self, mean: float, sd: float, prior_sd: float) -> None:
         precision = sd**-2 + prior_sd**-2
         self._mean, self._sd = mean * sd**-2 / precision, precision**-0.5
+        wide = np.hypot(sd, prior_sd)
+        self._log_normalizer = float(np.log(sd) - np.log(wide) - 0.5 * (mean / wide) ** 2)
 
     def log_prob(self, value: Any) -> np.ndarray:
         """Log density at v, of the shape of `value`."""
@@ -129,6 +137,11 @@ class GaussianPosterior(LinePosterior):
         return self._mean + self._sd * special.ndtri(np.asarray(q, dtype=np.float64))
 
     @property
+    def log_normalizer(self) -> float:
+        """Log of the integral of prior(v) exp(-(v - v*)^2/(2 sd^2)); -inf for a flat prior."""
+        return self._log_normalizer
+
+    @property
     def mean(self) -> float:
         """Posterior mean of v."""
         return self._mean
@@ -139,15 +152,15 @@ class GaussianPosterior(LinePosterior):
         return self._sd**2
 
 
-class BesselPosterior(LinePosterior):
-    """Posterior at depth 1: the likelihood N(v; mean, sd^2) times the Bessel prior of a sum of products of normals.
+class ProductPosterior(LinePosterior):
+    """Posterior at depth 1 and above: the likelihood N(v; mean, sd^2) times the prior of a sum of products of normals.
 
-    At width 1 the density diverges at v = 0 like log(1/|v|). The integrals are Gauss-Legendre sums over panels that
+    At width 1 the density diverges at v = 0 like log(1/|v|)^D. The integrals are Gauss-Legendre sums over panels that
     shrink geometrically towards 0, each so short that halving it changes nothing.
     """
 
-    def __init__(self, mean: float, sd: float, prior_sd: float, width: int) -> None:
-        self._centre, self._sd, self._scale, self._width = mean, sd, prior_sd**2, width
+    def __init__(self, mean: float, sd: float, prior_sd: float, width: int, num_factors: int = 2) -> None:
+        self._centre, self._sd, self._prior = mean, sd, (num_factors, prior_sd, width)
 
     def log_prob(self, value: Any) -> np.ndarray:
         """Log density at v, of the shape of `value`; inf at v = 0 for width 1."""
@@ -197,6 +210,11 @@ class BesselPosterior(LinePosterior):
             value[todo] = np.where(good, step, 0.5 * (low[todo] + high[todo]))
         return value
 
+    @property
+    def log_normalizer(self) -> float:
+        """Log of the integral of prior(v) exp(-(v - v*)^2/(2 sd^2)), with the likelihood's own v* and sd."""
+        return self._log_mass
+
     @cached_property
     def mean(self) -> float:
         """Posterior mean of v."""
@@ -209,6 +227,14 @@ class BesselPosterior(LinePosterior):
         nodes, mass = self._quadrature
         return float(np.sum(mass * (nodes - self.mean) ** 2))
 
+    def given_side(self, side: int) -> tuple[float, float, float]:
+        """Mass on the side ``side`` (1 or -1) of v = 0, and mean and variance of v given that side."""
+        nodes, mass = self._quadrature
+        mass = np.where(side * nodes > 0, mass, 0.0)
+        total = float(np.sum(mass))
+        mean = float(np.sum(mass * nodes)) / total
+        return total, mean, float(np.sum(mass * (nodes - mean) ** 2)) / total
+
     @property
     def negative_mass(self) -> float:
         """Posterior mass on v < 0, to full relative accuracy."""
@@ -218,7 +244,7 @@ class BesselPosterior(LinePosterior):
     def _shape(self, value: np.ndarray) -> np.ndarray:
         """Log density up to a constant."""
         z = (value - self._centre) / self._sd
-        return log_bessel_prior(value, self._scale, self._width) - 0.5 * z * z
+        return log_density(value, *self._prior) - 0.5 * z * z
 
     def _mass(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Mass of the intervals [low, high], each inside one panel."""
@@ -272,31 +298,3 @@ class BesselPosterior(LinePosterior):
                 break
             edges = np.sort(np.concatenate([edges, 0.5 * (edges[:-1] + edges[1:])[wrong]]))
         return float(total), edges
-
-
-def log_bessel_prior(value: np.ndarray, scale: float, width: int) -> np.ndarray:
-    r"""Log density at v of a sum of `width` products of two independent N(0, `scale`) variables.
-
-    Notes
-    -----
-    With z = |v|/scale and nu = (d-1)/2 it is log of (z/2)^nu K_nu(z)/(sqrt(pi) Gamma(d/2) scale). z^nu K_nu(z) goes up
-    from nu = 0, 1/2 or 1 by the (stable) recurrence of :math:`q_\nu = z K_{\nu+1}/K_\nu = 2\nu + z^2/q_{\nu-1}`,
-    which neither overflows at small z nor at large nu.
-    """
-    z = np.abs(value) / scale
-    half_d = 0.5 * width
-    constant = (half_d - 0.5) * np.log(2.0) + 0.5 * np.log(np.pi) + special.gammaln(half_d) + np.log(scale)
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        if width == 1:
-            return np.log(special.k0e(z)) - z - constant
-        if width % 2 == 0:
-            order, log_value, ratio = 0.5, np.full_like(z, 0.5 * np.log(0.5 * np.pi)), 1.0 + z
-        else:
-            # z K_1(z) e^z, with its limit where K_1 overflows.
-            base = np.where(z > 1e-300, z * special.k1e(z), 1.0)
-            order, log_value, ratio = 1.0, np.log(base), 2.0 + np.where(z > 1e-300, z * z * special.k0e(z) / base, 0.0)
-    while order < half_d - 0.5:
-        log_value = log_value + np.log(ratio)
-        order += 1.0
-        ratio = 2.0 * order + z * z / ratio
-    return log_value - z - constant

@@ -1,0 +1,119 @@
+"""KL divergence of SGD's law from the posterior on v, and the evidence lower bound, as functions of the temperature."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from sgdvi._check import require
+from sgdvi.laws import SGDStationary
+from sgdvi.laws._arrays import give_back
+from sgdvi.laws.expectations import panels
+from sgdvi.laws.products import slow_part
+from sgdvi.linear import LinearNetwork
+from sgdvi.samplers.references.exact import LinePosterior, line_posterior
+
+
+def side(network: LinearNetwork) -> int:
+    """The side of v = 0 on which SGD ends, 1 or -1; 1 at depth 0.
+
+    Raises
+    ------
+    InputError
+        If beta2 = 0 at depth 1 or more: SGD collapses at any temperature.
+    """
+    beta2 = float(network.moments.beta2)
+    rule = "the data must have a slope, or SGD at depth 1 and above ends at v = 0"
+    require(network.depth == 0 or beta2 != 0, rule, f"beta2 = {beta2:g}")
+    return 1 if network.depth == 0 or beta2 > 0 else -1
+
+
+def matching_temperature(network: LinearNetwork) -> float:
+    """Temperature at which the law of SGD is as wide as the posterior, to first order in T.
+
+    About v* = beta2/beta1 the flow is an Ornstein-Uhlenbeck process: variance c T g(v*)/beta1 with
+    c = n |v*|^(2-2/n) d^(2/n-1) for n = depth + 1 factors and width d; the posterior's is sigma^2/(N beta1). It is the
+    rule of Mandt, Hoffman and Blei (2017) for the one direction that the loss sees.
+    """
+    moments, factors = network.moments, network.depth + 1
+    center = abs(float(moments.minimizer))
+    mobility = factors * center ** (2 - 2 / factors) * network.width ** (2 / factors - 1)
+    noise = mobility * float(moments.noise(float(moments.minimizer)))
+    return network.noise_sd**2 / (network.num_data * noise) if noise > 0 else math.inf
+
+
+def law_of(network: LinearNetwork, temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> SGDStationary:
+    """The law of SGD on its nonzero branch; ``weight_decay`` None takes that of the prior (0 at depth 2 and above)."""
+    decay = network.law_decay if weight_decay is None else weight_decay
+    depth, width, sign = network.depth, network.width, side(network)
+    return SGDStationary(network.moments, temperature, depth=depth, width=width, weight_decay=decay, sign=sign)
+
+
+def divergence(network: LinearNetwork, temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> Any:
+    r"""Return :math:`KL(p_{SGD} \| p_{Bayes})` on v in nats, differentiable in temperature and weight decay.
+
+    Parameters
+    ----------
+    network
+        Network with its data and priors: depth 0 or 1 with any width, or deeper with width 1.
+    temperature
+        Temperature of SGD, a scalar. Use `jax.vmap` for many.
+    weight_decay
+        Decay that SGD uses; None takes what the prior amounts to (none at depth 2 and above, where a decay leaves no
+        law). The posterior keeps its prior.
+
+    Returns
+    -------
+    array
+        Infinite at depth 0 for a law without variance; nan where SGD has no law, for traced arguments.
+
+    Raises
+    ------
+    InputError
+        Where SGD has no law (concrete arguments), or the posterior is improper or not known.
+
+    Notes
+    -----
+    -H(p) - E_p[log p_Bayes] with the entropy and the expectation on the panels of the law. The log posterior is
+    quadratic plus the log prior; the latter's leading tail -(n/2)(|v|/tau^n)^(2/n) is a moment, and the rest changes
+    like log |v|.
+    """
+    return divergence_from(network, line_posterior(network))(temperature, weight_decay)
+
+
+def divergence_from(network: LinearNetwork, posterior: LinePosterior) -> Callable[..., Any]:
+    """Return `divergence` as a function of temperature and weight decay, with the posterior made beforehand."""
+
+    def value(temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> Any:
+        with jax.enable_x64(True):
+            law = law_of(network, temperature, weight_decay)
+            if network.depth == 0:
+                mean, variance = posterior.mean, posterior.variance
+                cross = (law.variance + (law.mean - mean) ** 2) / variance + np.log(2 * np.pi * variance)
+                result = 0.5 * cross - law.entropy()
+            else:
+                nodes = panels(law)
+                result = -nodes.entropy - _log_posterior_mean(network, posterior, nodes)
+        return give_back(result, None, (temperature,))
+
+    return value
+
+
+def _log_posterior_mean(network: LinearNetwork, posterior: LinePosterior, nodes: Any) -> Array:
+    n, precision = network.depth + 1, 2 * network.kappa * network.num_data * float(network.moments.beta1)
+    log_unit = n * np.log(network.prior_sd)
+    fit = 0.5 * precision * nodes.square(abs(float(network.moments.minimizer)))
+    bend = 0.5 * n * nodes.power(2 / n) / network.prior_sd**2
+    rest = nodes.slow(lambda log_v: slow_part(n, network.width, log_v - log_unit))
+    return rest - log_unit - fit - bend - posterior.log_normalizer
+
+
+def log_evidence(network: LinearNetwork, posterior: LinePosterior) -> float:
+    """Log marginal likelihood of the data, log p(y)."""
+    residuals = (np.asarray(network.y) - float(network.moments.minimizer) * np.asarray(network.x)) / network.noise_sd
+    fitted = -0.5 * residuals @ residuals - network.num_data * np.log(np.sqrt(2 * np.pi) * network.noise_sd)
+    return float(fitted) + posterior.log_normalizer
