@@ -11,13 +11,8 @@ LEVELS = [
     {"_types", "_batches", "_check", "_json", "_status", "_tree"},
     {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
     {"samplers", "draws", "store"},
-<<<<<<< HEAD
-    {"diagnostics", "comparison"},
-    {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance"},
-=======
     {"variational", "remedies", "diagnostics", "comparison"},
-    {"report", "plots", "zoo", "cite", "testing", "experiment"},
->>>>>>> 4476ea0 (Give SGD's own variational problem: a guide, what no tuning removes and why; exact posteriors on v at every depth)
+    {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance"},
     {"cli", "__main__"},
 ]
 # only these modules know labelled arrays; arviz_stats.base works on plain ones

@@ -1,21 +1,14 @@
 """The temperature at which the exact law of SGD on v is closest to the exact posterior."""
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
-import scipy.optimize
-
-from sgdvi._check import InputError, message, positive, require
-from sgdvi.diagnostics.divergence import Divergences, LineLaw, divergences, kl_divergence
+from sgdvi._check import positive, require
+from sgdvi.diagnostics.divergence import Divergences, LineLaw, divergences
 from sgdvi.diagnostics.known import as_line_law
-from sgdvi.laws.temperatures import temperature_grid
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.variational.tuning import least_divergence
 
-# The divergence changes over about a power of ten in T: eight points in it find every valley.
-_PER_DECADE = 8
-_DECADES = 6
 _ASSUMPTIONS = (
     "the model is this linear network: v x with Gaussian noise of known size and Gaussian priors",
     "the learning rate is small: SGD has the law of its stochastic gradient flow",
@@ -78,25 +71,7 @@ def optimal_temperature(network: LinearNetwork) -> OptimalTemperature:
         without signal.
     """
     posterior = _posterior(network)
-
-    def forward(log_temperature: float) -> float:
-        return kl_divergence(as_line_law(network.law(math.exp(log_temperature))), posterior[0])
-
-    decay = network.weight_decay if network.depth < 2 else 0.0
-    natural = temperature_grid(network.moments, 16, network.depth, network.width, decay)
-    high = math.log(natural[-1])
-    low = min(math.log(natural[0]), high - _DECADES * math.log(10))
-    grid = np.linspace(low, high, math.ceil((high - low) / math.log(10) * _PER_DECADE) + 1)
-    values = np.array([forward(point) for point in grid])
-    best = int(np.argmin(np.where(np.isfinite(values), values, np.inf)))
-    if not np.isfinite(values[best]) or best in (0, len(grid) - 1):
-        rule = "some temperature must have a finite KL to the posterior, with larger ones on both sides"
-        got = f"the least, {values[best]:.3g}, at T = {math.exp(grid[best]):.3g}, the end of what was searched"
-        raise InputError(message(rule, got, "Look for data without noise or without signal."))
-    found = scipy.optimize.minimize_scalar(
-        forward, bounds=(grid[best - 1], grid[best + 1]), method="bounded", options={"xatol": 1e-6}
-    )
-    value = math.exp(found.x)
+    value = least_divergence(network)
     assumptions = _ASSUMPTIONS if network.depth < 2 else (*_ASSUMPTIONS, _NO_DECAY)
     return OptimalTemperature(value, _divergences(network, value, posterior), assumptions)
 

@@ -1,16 +1,22 @@
 """The temperature at which SGD is nearest to the posterior on v, and the causes of what is left."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
+import numpy as np
+import scipy.optimize
 
-from sgdvi.diagnostics.optimal import kl_to_posterior, optimal_temperature
+from sgdvi._check import InputError, message
 from sgdvi.laws import critical_temperature
-from sgdvi.laws.temperatures import infinite_from
+from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import LinePosterior, ProductPosterior, line_posterior
 from sgdvi.variational.objective import divergence_from, law_of, log_evidence, matching_temperature, side
+
+# The divergence changes over about a power of ten in T: eight points in it find every valley.
+_PER_DECADE, _DECADES = 8, 6
 
 
 @dataclass(frozen=True)
@@ -118,13 +124,55 @@ def tune(network: LinearNetwork) -> Tuned:
     The temperature is that of `sgdvi.optimal_temperature`.
     """
     posterior, first = line_posterior(network), matching_temperature(network)
-    best = optimal_temperature(network)
-    exists = first < highest_temperature(network)
-    matching = kl_to_posterior(network, first).forward if exists else math.inf
-    parts = split(network, best.value, posterior)
-    return Tuned(
-        network, best.value, best.divergences.forward, parts, log_evidence(network, posterior), first, matching
+    value = _compiled(network, posterior)
+    temperature = _search(network, value)
+    matching = value(first) if first < highest_temperature(network) else math.inf
+    kl = value(temperature)
+    parts = _split(network, temperature, posterior, kl)
+    return Tuned(network, temperature, kl, parts, log_evidence(network, posterior), first, matching)
+
+
+def least_divergence(network: LinearNetwork) -> float:
+    """Return the temperature with the least KL(p_SGD || p_Bayes) on v; `sgdvi.optimal_temperature` says more of it.
+
+    Raises
+    ------
+    InputError
+        Where there is no exact posterior, and where no temperature has a finite divergence.
+    """
+    return _search(network, _compiled(network, line_posterior(network)))
+
+
+def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
+    natural = temperature_grid(network.moments, 16, network.depth, network.width, network.law_decay)
+    high = math.log(natural[-1])
+    low = min(math.log(natural[0]), high - _DECADES * math.log(10))
+    grid = np.linspace(low, high, math.ceil((high - low) / math.log(10) * _PER_DECADE) + 1)
+    values = np.array([value(math.exp(point)) for point in grid])
+    best = int(np.argmin(values))
+    if not np.isfinite(values[best]) or best in (0, len(grid) - 1):
+        rule = "some temperature must have a finite KL to the posterior, with larger ones on both sides"
+        got = f"the least, {values[best]:.3g}, at T = {math.exp(grid[best]):.3g}, the end of what was searched"
+        raise InputError(message(rule, got, "Look for data without noise or without signal."))
+    found = scipy.optimize.minimize_scalar(
+        lambda point: value(math.exp(point)),
+        bounds=(grid[best - 1], grid[best + 1]),
+        method="bounded",
+        options={"xatol": 1e-6},
     )
+    return math.exp(found.x)
+
+
+def _compiled(network: LinearNetwork, posterior: LinePosterior) -> Callable[[float], float]:
+    """The divergence as a function of the temperature, compiled once; inf where there is no law."""
+    function = jax.jit(divergence_from(network, posterior))
+
+    def value(temperature: float) -> float:
+        with jax.enable_x64(True):
+            kl = float(function(temperature))
+        return kl if math.isfinite(kl) else math.inf
+
+    return value
 
 
 def highest_temperature(network: LinearNetwork) -> float:
@@ -135,14 +183,18 @@ def highest_temperature(network: LinearNetwork) -> float:
     return float(critical_temperature(network.moments, network.depth, network.law_decay, sign=sign))
 
 
-def split(network: LinearNetwork, temperature: float, posterior: LinePosterior | None = None) -> DivergenceParts:
-    """Split KL(p_SGD || p_Bayes) on v into its causes, see `DivergenceParts`; arguments as in `tune`."""
-    posterior = line_posterior(network) if posterior is None else posterior
+def split(network: LinearNetwork, temperature: float) -> DivergenceParts:
+    """Split KL(p_SGD || p_Bayes) on v into its causes, see `DivergenceParts`; arguments as in `divergence`."""
+    posterior = line_posterior(network)
+    with jax.enable_x64(True):
+        whole = float(divergence_from(network, posterior)(temperature))
+    return _split(network, temperature, posterior, whole)
+
+
+def _split(network: LinearNetwork, temperature: float, posterior: LinePosterior, whole: float) -> DivergenceParts:
     with jax.enable_x64(True):
         law = law_of(network, temperature)
-        mean, variance = float(law.mean), float(law.variance)
-        whole = float(divergence_from(network, posterior)(temperature))
-        entropy = float(law.entropy())
+        mean, variance, entropy = float(law.mean), float(law.variance), float(law.entropy())
     covered, center, width = 1.0, posterior.mean, posterior.variance
     if isinstance(posterior, ProductPosterior):
         covered, center, width = posterior.given_side(side(network))
