@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import scipy.optimize
 
-from sgdvi._check import InputError, message
+from sgdvi._check import InputError, message, require
 from sgdvi.laws import critical_temperature
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.linear import LinearNetwork
@@ -144,6 +144,9 @@ def least_divergence(network: LinearNetwork) -> float:
 
 
 def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
+    top = highest_temperature(network)
+    advice = "SGD collapses to v = 0: the weight decay is above |beta2|."
+    require(top > 0, "SGD must have a law at some temperature", f"critical temperature {top:g}", advice)
     natural = temperature_grid(network.moments, 16, network.depth, network.width, network.law_decay)
     high = math.log(natural[-1])
     low = min(math.log(natural[0]), high - _DECADES * math.log(10))

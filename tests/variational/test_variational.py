@@ -182,7 +182,7 @@ def test_in_parameter_space_the_divergence_is_infinite() -> None:
 
 def test_what_has_no_answer_says_so() -> None:
     net = network("small-n")
-    with pytest.raises(InputError, match="Look for data without noise or without signal|SGD must have"):
+    with pytest.raises(InputError, match="SGD must have a law at some temperature.*collapses"):
         tune(LinearNetwork(net.x, net.y, prior_sd=0.1, noise_sd=net.noise_sd))
     with pytest.raises(InputError, match="prior must be proper"):
         tune(LinearNetwork(net.x, net.y, prior_sd=math.inf))
