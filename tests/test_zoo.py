@@ -24,7 +24,16 @@ def linear(data: str) -> str:
 
 
 def test_list_has_every_model_with_a_summary() -> None:
-    assert set(zoo.list()) == {"diabetes", "logistic", "small-n", "weak-signal"}
+    assert set(zoo.list()) == {
+        "attention",
+        "deep-diagonal",
+        "diabetes",
+        "logistic",
+        "matrix-factorisation",
+        "relu",
+        "small-n",
+        "weak-signal",
+    }
     for summary in zoo.list().values():
         assert summary.endswith(".")
         assert 30 < len(summary) <= 110

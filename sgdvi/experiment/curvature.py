@@ -31,14 +31,15 @@ class Curvature:
         Rows N; number of parameters.
     noise_trace
         Trace of the covariance of single rows' gradients.
-    smallest_curvature
-        Smallest eigenvalue of the Hessian; nan where there are too many parameters for it.
+    smallest_curvature, largest_curvature
+        Extreme eigenvalues of the Hessian; nan where there are too many parameters for it.
     """
 
     num_data: int
     dimension: int
     noise_trace: float
     smallest_curvature: float
+    largest_curvature: float
 
 
 def curvature(problem: Problem, seed: int) -> Curvature:
@@ -62,10 +63,11 @@ def curvature(problem: Problem, seed: int) -> Curvature:
     chosen = jnp.asarray(np.unique(np.linspace(0, size - 1, min(size, _MOST_ROWS)).astype(int)))
     single = jax.vmap(lambda i: jax.grad(loss)(mode, tuple(leaf[i][None] for leaf in rows)))
     gradients = np.asarray(single(chosen))
-    smallest = np.nan
+    smallest = largest = np.nan
     if mode.size <= _LARGEST_HESSIAN:
-        smallest = float(np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(mode, rows)))[0])
-    return Curvature(size, mode.size, float(gradients.var(axis=0).sum()), smallest)
+        eigenvalues = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(mode, rows)))
+        smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
+    return Curvature(size, mode.size, float(gradients.var(axis=0).sum()), smallest, largest)
 
 
 def _minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:

@@ -28,6 +28,10 @@ MOST_OF_TC = 0.2
 # Default step sizes keep 2 eta (typical x^2) below this; the gap to the flow's law is about a tenth of it.
 LARGEST_STEP = 0.25
 MOST_WARMUP = 1_000_000
+# Learning rate times the largest curvature: steps overshoot from 1 on and diverge from 2 on.
+FASTEST = 0.5
+# Directions flatter than this share of the largest curvature, such as orbits of a symmetry, are not waited for.
+FLATTEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -216,10 +220,17 @@ def _general(
             advice = "Give a learning rate, or a smaller batch."
             raise InputError(message("a default learning rate needs noise", "batches of all rows", advice))
         # Mandt, Hoffman and Blei 2017, eq. 14: the constant rate whose law is nearest to the posterior.
-        learning_rate = float(f"{2 * local.dimension / (local.num_data * local.noise_trace * share):.2g}")
+        learning_rate = 2 * local.dimension / (local.num_data * local.noise_trace * share)
         rules["learning rate"] = "2 S dim / (N tr C) at the mode: nearest to the posterior (Mandt et al. 2017)"
+        if learning_rate * local.largest_curvature > FASTEST:
+            learning_rate = FASTEST / local.largest_curvature
+            rules["learning rate"] = f"{FASTEST:g} over the largest curvature at the mode: faster steps are not stable"
+        learning_rate = float(f"{learning_rate:.2g}")
     slowest = learning_rate * local.smallest_curvature
     rules["warmup"] = "ten times the slowest relaxation at the mode"
+    if local.smallest_curvature < FLATTEST * local.largest_curvature:
+        slowest = learning_rate * FLATTEST * local.largest_curvature
+        rules["warmup"] = "for the directions with a thousandth of the largest curvature; flatter ones take longer"
     return learning_rate, size, math.ceil(10 / slowest) if slowest > 0 and np.isfinite(slowest) else NUM_STEPS
 
 

@@ -74,7 +74,9 @@ class SampleLoss:
 
     def call(self, leaves: Any, batch: Any) -> jax.Array:
         """Evaluate the loss on a list of leaves (traceable)."""
-        return jnp.asarray(self.function(jax.tree.unflatten(self.structure, leaves), batch))
+        # a NumPy array cannot be indexed by traced rows
+        placed = [jnp.asarray(leaf) for leaf in leaves]
+        return jnp.asarray(self.function(jax.tree.unflatten(self.structure, placed), batch))
 
     def rows(self, indices: np.ndarray) -> Any:
         """Return the rows of the data with these numbers, in the shape of `indices`."""
