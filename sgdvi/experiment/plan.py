@@ -29,7 +29,7 @@ MOST_OF_TC = 0.2
 LARGEST_STEP = 0.25
 MOST_WARMUP = 1_000_000
 # Learning rate times the largest curvature: steps overshoot from 1 on and diverge from 2 on.
-FASTEST = 0.5
+FASTEST = 1.0
 # Directions flatter than this share of the largest curvature, such as orbits of a symmetry, are not waited for.
 FLATTEST = 1e-3
 
