@@ -28,13 +28,14 @@ class RowSplit:
     structure: Any
     leaves: tuple[Any, ...]  # None where a leaf has rows
     num_rows: int
+    total: int  # more than num_rows where the arguments hold only some of the rows
 
     @classmethod
-    def of(cls, arguments: Arguments, num_rows: int) -> "RowSplit":
+    def of(cls, arguments: Arguments, num_rows: int, total: int | None = None) -> "RowSplit":
         """Find the leaves of `arguments` whose leading axis has `num_rows` entries."""
         leaves, structure = jax.tree.flatten(arguments)
         fixed = tuple(None if _is_array(leaf) and leaf.shape[0] == num_rows else leaf for leaf in leaves)
-        return cls(structure, fixed, num_rows)
+        return cls(structure, fixed, num_rows, total or num_rows)
 
     def rows(self, arguments: Arguments) -> Rows:
         """Return the leaves with rows, in the order that `rebuild` expects."""

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LEVELS = [
-    {"_types", "_batches", "_check", "_json", "_status", "_tree"},
+    {"_types", "_batches", "_check", "_host", "_json", "_status", "_tree"},
     {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
     {"samplers", "draws", "store"},
     {"variational", "remedies", "diagnostics", "comparison"},

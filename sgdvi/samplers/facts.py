@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sgdvi._host import HostRows
 from sgdvi._tree import Rows
 from sgdvi.samplers.fingerprint import hash_arrays, hash_program
 from sgdvi.samplers.kernel import Sampler
@@ -28,6 +29,7 @@ class RunFacts(NamedTuple):
     num_warmup: int
     thinning: int
     dims: Mapping[str, Sequence[str]]
+    held: HostRows | None
 
     @property
     def num_draws(self) -> int:
@@ -87,7 +89,7 @@ class RunFacts(NamedTuple):
             "thinning": self.thinning,
             "dims": {name: list(names) for name, names in self.dims.items()},
             "key": hash_arrays(self.key),
-            "data": hash_arrays([self.rows, target.split.leaves]),
+            "data": hash_arrays([self.held.leaves if self.held else self.rows, target.split.leaves]),
             "model": f"{step} {hash_program(target.constrain, z, rows)}",
             "start": hash_arrays(self.starts.z),
             "functionals": hash_program(self.outputs, z, rows) + " ".join(self.shapes),

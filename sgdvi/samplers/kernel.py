@@ -122,8 +122,8 @@ class Sampler(MCMCKernel):
         """Return the settings of the algorithm that a reader of its draws needs, as JSON types."""
         return {}
 
-    def prepare(self, arguments: Arguments) -> Target:
-        """Find rows and plates of the model on these arguments, all rows.
+    def prepare(self, arguments: Arguments, num_data: int | None = None) -> Target:
+        """Find rows and plates of the model on these arguments: all rows, or some of `num_data`.
 
         The target is kept: arguments that differ in the values of their rows alone do not compile again.
 
@@ -132,14 +132,16 @@ class Sampler(MCMCKernel):
         InputError
             See `make_target`; also for a batch size above N without replacement.
         """
-        if self._target is None or not self._target.split.same_as(arguments):
-            self._target = make_target(self._model, arguments, jax.random.key(_CHECK_SEED))
-        size = self._target.num_data
+        target = self._target
+        fits = target is not None and target.split.same_as(arguments)
+        if target is None or not fits or (num_data or target.split.num_rows) != target.num_data:
+            target = self._target = make_target(self._model, arguments, jax.random.key(_CHECK_SEED), num_data)
+        size = target.num_data
         if self.batching is not Batching.REPLACEMENT:
             rule = f"batch_size must be at most N = {size} with batching={self.batching.value!r}"
             advice = 'Take batching="replacement" or fewer rows.'
             require(self.size(size) <= size, rule, self.batch_size, advice)
-        return self._target
+        return target
 
     def check(self, target: Target, z: Params, rows: Rows) -> None:
         """Check at the parameters `z` that minibatches are what they seem: see `Target.check`."""

@@ -129,6 +129,7 @@ def advance(
     chains: Chains,
     seeds: jax.Array,
     rows: Rows,
+    fed: tuple[Any, ...],
     start: jax.Array,
     stop: jax.Array,
     warmup: jax.Array,
@@ -144,15 +145,16 @@ def advance(
 ) -> tuple[Chains, dict[str, jax.Array], dict[str, jax.Array]]:
     """Take the steps start .. stop - 1; return the chains, and draws and statistics from number `first` on.
 
-    Every step writes its iterate to the place of the draw that it leads to, so the last one stays: no branch, and
-    numbers of steps are data, so that one compilation serves all calls.
+    `fed` holds the rows of each step, axes (chain, step, row, ...), from `start` on; where it is empty, steps take
+    theirs from `rows`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays:
+    no branch, and numbers of steps are data, so that one compilation serves all calls.
     """
     target = outputs.target
     keys = jax.vmap(noise_seed)(seeds)
     whole = batching.takes_all(target.num_data, batch_size)
 
-    def one(state: Any, overflow: jax.Array, indices: jax.Array, key: jax.Array, t: jax.Array) -> Any:
-        batch = Batch(target, rows if whole else take(rows, indices))
+    def one(state: Any, overflow: jax.Array, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
+        batch = Batch(target, drawn if fed else rows if whole else take(rows, drawn))
         state, info = algorithm.step(jax.random.fold_in(key, t), state, batch)
         stats = {name: getattr(info, name).astype(kind) for name, kind in outputs.stats}
         return *mark_overflow(state, overflow, t + 1), stats
@@ -166,9 +168,8 @@ def advance(
 
         def step(t: jax.Array, carry: Any) -> Any:
             (state, overflow), buffers = carry
-            state, overflow, stats = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(
-                state, overflow, indices[t - origin], keys, t
-            )
+            drawn = tuple(leaf[:, t - start] for leaf in fed) if fed else indices[t - origin]
+            state, overflow, stats = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(state, overflow, drawn, keys, t)
             place = jnp.clip((t - warmup) // thinning - first, 0, capacity - 1)
             return (state, overflow), jax.tree.map(lambda b, v: b.at[place].set(v), buffers, (state.z, stats))
 

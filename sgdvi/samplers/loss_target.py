@@ -119,7 +119,7 @@ class LossTarget(Target):
         return jax.tree.unflatten(jax.tree.structure(self.source.params), leaves)
 
 
-def loss_target(source: Loss, arguments: Arguments) -> LossTarget:
+def loss_target(source: Loss, arguments: Arguments, num_data: int | None = None) -> LossTarget:
     """Try a loss on its data without computing anything.
 
     Parameters
@@ -128,6 +128,8 @@ def loss_target(source: Loss, arguments: Arguments) -> LossTarget:
         The loss.
     arguments
         One positional argument, all rows: a pytree of arrays, of which the loss gets the rows of a minibatch.
+    num_data
+        Number of all rows, where the argument holds only some of them.
 
     Raises
     ------
@@ -138,7 +140,7 @@ def loss_target(source: Loss, arguments: Arguments) -> LossTarget:
     args, kwargs = arguments
     rule, advice = "the data of a loss must be one argument, a pytree of arrays", "Give (x, y) as one tuple."
     require(len(args) == 1 and not kwargs, rule, f"{len(args)} and the keywords {sorted(kwargs)}", advice)
-    split = RowSplit.of(arguments, count_rows(args[0]))
+    split = RowSplit.of(arguments, count_rows(args[0]), num_data)
     target = LossTarget(source, split, tuple(jnp.asarray(leaf) for leaf in jax.tree.leaves(source.params)))
     # a mean over a batch of one row cannot be told from its loss
     few = min(3, split.num_rows)

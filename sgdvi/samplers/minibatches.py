@@ -39,21 +39,22 @@ def check_minibatches(target: "ModelTarget", rows: Rows, batch_size: int, z: Par
     """
     rule = f"the model must run on any {batch_size} of its {target.num_data} rows"
     try:
-        count = max(1, min(target.num_data // batch_size, CHECKED_BLOCKS))
-        block = take(rows, jnp.arange(batch_size) % target.num_data)
+        size = rows[0].shape[0]
+        count = max(1, min(size // batch_size, CHECKED_BLOCKS))
+        block = take(rows, jnp.arange(batch_size) % size)
         sites, _ = describe(target.model, target.split.rebuild(block), jax.random.key(0), target.plates, batch_size)
         for name, shape in target.shapes.items():
             got = f"unconstrained shape {sites[name].free_shape} on {batch_size} rows, {shape} on all"
             require(sites[name].free_shape == shape, f"the latent site {name!r} must not have rows", got, PER_ROW)
         # a batch beyond N holds rows twice
-        order = np.resize(np.random.default_rng(0).permutation(target.num_data), (count, batch_size))
+        order = np.resize(np.random.default_rng(0).permutation(size), (count, batch_size))
         compared = _compare_blocks(target, z, rows, order)
     except InputError:
         raise
     except Exception as error:
         raise InputError(message(rule, first_line(error), _CLOSED_OVER)) from error
     found = {name: float(value) for name, value in compared.items()}
-    rule = f"every row must weigh the same in any block of {batch_size} rows as in all {target.num_data}"
+    rule = f"every row must weigh the same in any block of {batch_size} rows as in all {size}"
     got = f"a log-likelihood of {found['parts']:.6g} for {count} block(s), {found['whole']:.6g} for their rows in all"
     require(found["row_error"] <= CHECK_TOLERANCE, rule, got, _CLOSED_OVER)
     rule = "all terms of the model that depend on the rows must stand in the data plate"
@@ -67,7 +68,7 @@ def _compare_blocks(target: "ModelTarget", z: Params, rows: Rows, blocks: jax.Ar
     params = {name: value for name, value in target.constrain(z, rows).items() if name in target.shapes}
     full, rest = target.row_terms(params, rows)
     terms, rests = lax.map(lambda block: target.row_terms(params, take(rows, block)), blocks)
-    if terms.shape != blocks.shape or full.shape != (target.num_data,):
+    if terms.shape != blocks.shape or full.shape != rows[0].shape[:1]:
         raise ValueError(f"{terms.shape[1:]} log-likelihoods of {blocks.shape[1]} rows")
     return {
         "whole": full[blocks].sum(),

@@ -12,6 +12,7 @@ from numpyro.infer import init_to_uniform
 from numpyro.infer.util import compute_log_probs, constrain_fn, potential_energy, unconstrain_fn
 
 from sgdvi._check import InputError, message, require
+from sgdvi._host import TRIAL_ROWS
 from sgdvi._tree import Arguments, Rows, RowSplit
 from sgdvi.samplers.minibatches import check_minibatches
 from sgdvi.samplers.plates import PER_ROW, RowPlates, data_plates, describe, first_line
@@ -129,7 +130,9 @@ class ModelTarget(Target):
         return RowPlates(handlers.seed(self.model, 0), self.plates, rows[0].shape[0], weight)
 
 
-def model_target(model: Callable[..., Any], arguments: Arguments, key: jax.Array) -> ModelTarget:
+def model_target(
+    model: Callable[..., Any], arguments: Arguments, key: jax.Array, num_data: int | None = None
+) -> ModelTarget:
     """Trace a model once on all its data and find its rows, plates and latent sites.
 
     Parameters
@@ -140,6 +143,8 @@ def model_target(model: Callable[..., Any], arguments: Arguments, key: jax.Array
         Positional and keyword arguments, all rows.
     key
         Key for the trial values of the trace; it has no influence on the result.
+    num_data
+        Number of all rows, where the arguments hold only some of them.
 
     Returns
     -------
@@ -172,6 +177,9 @@ def model_target(model: Callable[..., Any], arguments: Arguments, key: jax.Array
         require(not site.discrete, smooth, "a discrete distribution", "Sum the site out of the model.")
     observed = [site for site in sites.values() if site.kind == "observed"]
     num_rows, plates = data_plates({plate for site in observed for plate in site.plates}, sizes, arguments)
+    rule, advice = "the data plate must be over the rows of the arrays on the host", "Write len(x) for its size."
+    over_host = num_data is None or num_rows == min(num_data, TRIAL_ROWS)
+    require(over_host, rule, f"a plate over {num_rows} rows of others", advice)
     for name, site in latent.items():
         outside = f"the latent site {name!r} must not stand in the data plate"
         require(plates.isdisjoint(site.plates), outside, "one value per row", PER_ROW)
@@ -181,7 +189,7 @@ def model_target(model: Callable[..., Any], arguments: Arguments, key: jax.Array
         if site.kind == "deterministic" and plates.isdisjoint(site.plates) and num_rows not in site.shape
     )
     shapes = {name: site.free_shape for name, site in latent.items()}
-    target = ModelTarget(model, RowSplit.of(arguments, num_rows), plates, shapes, (*latent, *fixed_size))
+    target = ModelTarget(model, RowSplit.of(arguments, num_rows, num_data), plates, shapes, (*latent, *fixed_size))
     z = {site: jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for site, shape in shapes.items()}
     try:
         jax.eval_shape(target.loss, z, target.rows(arguments))

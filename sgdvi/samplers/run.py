@@ -13,6 +13,7 @@ from sgdvi._batches import Batching
 from sgdvi._check import require, whole
 from sgdvi.draws import DataTree
 from sgdvi.samplers.facts import RunFacts
+from sgdvi.samplers.feed import Feed, find_held
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.loop import LOOK_EVERY, Chains, Outputs, advance, first_state
 from sgdvi.samplers.protocol import batch_like, check_algorithm
@@ -57,7 +58,9 @@ def sample(
         `SGD` or another `Sampler`: a model, an algorithm and a batch size.
     data
         The model's arguments with all rows: a tuple of positional ones, a dict of keyword ones, or one array. For a
-        `Loss`: the pytree of arrays, all rows, of which it gets batches.
+        `Loss`: the pytree of arrays, all rows, of which it gets batches. Memory-mapped NumPy arrays (``np.memmap``)
+        and Zarr arrays stay where they are: rows are read as the steps need them, the draws are those of the same run
+        on arrays in memory. Model, loss and starts are then tried on 1021 rows.
     key
         JAX key. Chain c uses ``fold_in(key, c)``; its rows at step t depend on that and t only, so a draw does not
         change with the number of chains, the thinning, the store, a resumption or the progress bar.
@@ -126,7 +129,9 @@ def sample(
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 
     arguments = as_arguments(sampler.model, data)
-    target = sampler.prepare(arguments)
+    held = find_held(arguments, sampler.batch_size)
+    arguments = held.trial if held else arguments
+    target = sampler.prepare(arguments, held.num_data if held else None)
     rows = target.rows(arguments)
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(chains))
     starts = make_starts(target, rows, keys, init)
@@ -139,7 +144,8 @@ def sample(
     size = sampler.size(target.num_data)
     stats = check_algorithm(sampler.algorithm, target, one, batch_like(rows, size))
     outputs = Outputs(target, chosen, tuple((functionals or {}).items()), tuple(stats.items()))
-    facts = RunFacts(sampler, outputs, rows, outputs.describe(one, rows), key, starts, steps, warmup, thin, dims or {})
+    shapes, names = outputs.describe(one, rows), dims or {}
+    facts = RunFacts(sampler, outputs, rows, shapes, key, starts, steps, warmup, thin, names, held)
     state = first_state(starts.z, sampler.algorithm)
     begun = MemoryRecorder(facts, state) if store is None else open_recorder(facts, store, resume, state)
     with begun as recorder:
@@ -159,12 +165,15 @@ def _run(facts: RunFacts, seeds: jax.Array, recorder: Recorder, report: Callable
     done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
     step = partial(advance, outputs=facts.outputs, algorithm=sampler.algorithm, block=block)
     step = partial(step, batch_size=size, batching=sampler.batching, capacity=recorder.capacity)
+    feed = Feed(facts.held, seeds, size, sampler.batching) if facts.held else None
     report(done)
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to
-        stop = min(done + pace, total, warmup + (first + recorder.room(first)) * thinning)
+        most = feed.steps if feed else pace
+        stop = min(done + most, total, warmup + (first + recorder.room(first)) * thinning)
         begin = time.perf_counter()
-        state, values, stats = step(state, seeds, facts.rows, done, stop, warmup, thinning, first)
+        fed = feed.block(done, stop) if feed else ()
+        state, values, stats = step(state, seeds, facts.rows, fed, done, stop, warmup, thinning, first)
         filled = max(stop - warmup, 0) // thinning - first
         if filled > 0:
             recorder.put(first, filled, values, stats)

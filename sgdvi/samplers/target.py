@@ -31,7 +31,7 @@ class Target(ABC):
     @property
     def num_data(self) -> int:
         """Number of rows N."""
-        return self.split.num_rows
+        return self.split.total
 
     @property
     def default(self) -> Params | None:

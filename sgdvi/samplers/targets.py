@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from sgdvi._tree import Arguments
-from sgdvi.loss import Loss
+from sgdvi.loss import Loss, count_rows
 from sgdvi.samplers.loss_target import loss_target
 from sgdvi.samplers.model_target import model_target
 from sgdvi.samplers.target import Target
@@ -14,17 +14,25 @@ from sgdvi.samplers.target import Target
 Source = Callable[..., Any] | Loss
 
 
-def make_target(source: Source, arguments: Arguments, key: jax.Array) -> Target:
+def make_target(source: Source, arguments: Arguments, key: jax.Array, num_data: int | None = None) -> Target:
     """Make the target of a model or a loss: see `model_target` and `loss_target`."""
-    return loss_target(source, arguments) if isinstance(source, Loss) else model_target(source, arguments, key)
+    if isinstance(source, Loss):
+        return loss_target(source, arguments, num_data)
+    return model_target(source, arguments, key, num_data)
 
 
 def as_arguments(source: Source, data: Any) -> Arguments:
     """Return positional and keyword arguments for data in any form that `sample` takes.
 
     A loss gets its data as they are, a pytree in one argument.
+
+    Raises
+    ------
+    InputError
+        For data of a loss whose arrays differ in their number of rows.
     """
     if isinstance(source, Loss):
+        count_rows(data)
         return (data,), {}
     if isinstance(data, Mapping):
         return (), dict(data)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import sgdvi
+from sgdvi._batches import Batching
 from sgdvi.samplers import run
 
 N, SIZE, RATE = 22, 4, 0.3
@@ -34,7 +35,9 @@ def exact_variance(batching: str) -> float:
     return float(X.var() * weights @ covariance @ weights)
 
 
-@pytest.mark.parametrize("batching", ["replacement", "without-replacement", "epochs", "full"])
+@pytest.mark.parametrize(
+    "batching", [pytest.param(way, marks=() if way == "epochs" else pytest.mark.slow) for way in Batching]
+)
 def test_variance_of_the_iterates(batching: str) -> None:
     tree = sample(batching, num_steps=STEPS, thinning=STEPS, num_chains=CHAINS)
     draws = tree["posterior"]["params"].values.astype(float)
@@ -101,7 +104,7 @@ def test_ways_that_are_refused(options: dict[str, Any], text: str) -> None:
         sgdvi.sample(sgdvi.SGD(LOSS, learning_rate=RATE, **options), X, key=jax.random.key(0), num_steps=1)
 
 
-@pytest.mark.parametrize("batching", ["full", "without-replacement"])
+@pytest.mark.parametrize("batching", [pytest.param("full", marks=pytest.mark.slow), "without-replacement"])
 def test_covariance_under_injected_noise(batching: str) -> None:
     """The loss (z - x)^T A (z - x)/2 makes z' = z - eta (A (z - xbar) + s n), whose covariance obeys a recursion."""
     hessian, noise = np.array([[1.0, 0.4], [0.4, 0.5]]), 0.7
@@ -124,6 +127,7 @@ def test_covariance_under_injected_noise(batching: str) -> None:
     assert "Injected noise" in config["noise_note"]
 
 
+@pytest.mark.slow
 def test_injected_noise_is_a_function_of_key_and_step() -> None:
     def draws(noise: float, **options: Any) -> np.ndarray:
         sampler = sgdvi.SGD(LOSS, learning_rate=RATE, batching="full", injected_noise=noise)

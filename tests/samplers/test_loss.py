@@ -63,6 +63,7 @@ def test_every_step_is_the_gradient_step_on_the_mean_of_the_rows(x64: None) -> N
             assert tree["sample_stats"]["loss"].values[chain, step] == pytest.approx(loss, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_loss_and_a_model_with_the_same_density_move_alike(x64: None) -> None:
     network = sgdvi.LinearNetwork(X, Y, depth=1, noise_sd=1.0, prior_sd=2.0)
 
@@ -158,6 +159,7 @@ def test_overflow_is_recorded(sampler: sgdvi.SGD) -> None:
     assert list(status["status"].values) == ["overflowed", "ok"]
 
 
+@pytest.mark.slow
 def test_the_kernel_makes_the_same_draws_under_numpyro(sampler: sgdvi.SGD) -> None:
     keys = jax.vmap(lambda chain: jax.random.fold_in(KEY, chain))(jnp.arange(2))
     mcmc = MCMC(sampler, num_warmup=0, num_samples=40, num_chains=2, chain_method="vectorized", progress_bar=False)
@@ -295,6 +297,7 @@ def test_a_problem_of_a_loss_is_run_and_what_needs_a_posterior_does_not_apply(tm
         sgdvi.zoo.load(source)
 
 
+@pytest.mark.slow
 def test_the_page_of_neural_networks_runs() -> None:
     pytest.importorskip("flax")
     pytest.importorskip("equinox")
