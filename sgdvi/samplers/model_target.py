@@ -177,9 +177,9 @@ def model_target(
         require(not site.discrete, smooth, "a discrete distribution", "Sum the site out of the model.")
     observed = [site for site in sites.values() if site.kind == "observed"]
     num_rows, plates = data_plates({plate for site in observed for plate in site.plates}, sizes, arguments)
-    rule, advice = "the data plate must be over the rows of the arrays on the host", "Write len(x) for its size."
     over_host = num_data is None or num_rows == min(num_data, TRIAL_ROWS)
-    require(over_host, rule, f"a plate over {num_rows} rows of others", advice)
+    plate = "the data plate must be over the rows of the arrays on the host"
+    require(over_host, plate, f"a plate over {num_rows} rows of others", "Write len(x) for its size.")
     for name, site in latent.items():
         outside = f"the latent site {name!r} must not stand in the data plate"
         require(plates.isdisjoint(site.plates), outside, "one value per row", PER_ROW)
