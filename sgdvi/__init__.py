@@ -48,6 +48,13 @@ _CONTENTS = {
     # SGD as a sampler
     "SGD": "sgdvi.samplers",
     "Sampler": "sgdvi.samplers",
+    "SGLD": "sgdvi.samplers",
+    "PreconditionedSGLD": "sgdvi.samplers",
+    "SGHMC": "sgdvi.samplers",
+    "CyclicalSGMCMC": "sgdvi.samplers",
+    "IterateAverage": "sgdvi.samplers",
+    "SWAG": "sgdvi.samplers",
+    "StochasticGradientFlow": "sgdvi.samplers",
     "Algorithm": "sgdvi.samplers",
     "Batch": "sgdvi.samplers",
     "sample": "sgdvi.samplers",
@@ -129,9 +136,16 @@ if TYPE_CHECKING:
     from sgdvi.noise_balance import balance as balance
     from sgdvi.problem import Problem as Problem
     from sgdvi.samplers import SGD as SGD
+    from sgdvi.samplers import SGHMC as SGHMC
+    from sgdvi.samplers import SGLD as SGLD
+    from sgdvi.samplers import SWAG as SWAG
     from sgdvi.samplers import Algorithm as Algorithm
     from sgdvi.samplers import Batch as Batch
+    from sgdvi.samplers import CyclicalSGMCMC as CyclicalSGMCMC
+    from sgdvi.samplers import IterateAverage as IterateAverage
+    from sgdvi.samplers import PreconditionedSGLD as PreconditionedSGLD
     from sgdvi.samplers import Sampler as Sampler
+    from sgdvi.samplers import StochasticGradientFlow as StochasticGradientFlow
     from sgdvi.samplers import sample as sample
     from sgdvi.symmetry import GradientNoise as GradientNoise
     from sgdvi.symmetry import MatrixFamily as MatrixFamily

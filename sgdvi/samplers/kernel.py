@@ -122,6 +122,9 @@ class Sampler(MCMCKernel):
         """Return the settings of the algorithm that a reader of its draws needs, as JSON types."""
         return {}
 
+    def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
+        """Raise `InputError` where the algorithm cannot use a run of `sgdvi.sample` with these numbers."""
+
     def prepare(self, arguments: Arguments, num_data: int | None = None) -> Target:
         """Find rows and plates of the model on these arguments: all rows, or some of `num_data`.
 

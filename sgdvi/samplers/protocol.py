@@ -34,6 +34,11 @@ class Batch:
         """Number of all rows, N."""
         return self.target.num_data
 
+    @property
+    def size(self) -> int:
+        """Number of rows of this minibatch, S."""
+        return self.rows[0].shape[0]
+
     def loss(self, z: Params) -> jax.Array:
         """Loss on this minibatch at unconstrained parameters: its mean over minibatches is L."""
         return self.target.loss(z, self.rows)
@@ -41,6 +46,10 @@ class Batch:
     def value_and_grad(self, z: Params) -> tuple[jax.Array, Params]:
         """Loss on this minibatch and its gradient."""
         return jax.value_and_grad(self.loss)(z)
+
+    def row_losses(self, z: Params) -> jax.Array:
+        """Losses of the single rows, shape (S,): their mean is `loss`."""
+        return jax.vmap(lambda row: self.target.loss(z, tuple(leaf[None] for leaf in row)))(self.rows)
 
 
 class Algorithm(NamedTuple):

@@ -132,6 +132,7 @@ def sample(
     held = find_held(arguments, sampler.batch_size)
     arguments = held.trial if held else arguments
     target = sampler.prepare(arguments, held.num_data if held else None)
+    sampler.check_run(target.num_data, steps, warmup, thin)
     rows = target.rows(arguments)
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(chains))
     starts = make_starts(target, rows, keys, init)
