@@ -41,7 +41,8 @@ def gaussian_like(key: jax.Array, tree: Any) -> Any:
     """Draw standard normal variables of the shapes and types of a pytree."""
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(key, len(leaves))
-    return structure.unflatten([jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)])
+    drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(structure, drawn)
 
 
 def as_before(new: Any, old: Any) -> Any:

