@@ -64,6 +64,8 @@ _CONTENTS = {
     "Symmetry": "sgdvi.symmetry",
     "MatrixFamily": "sgdvi.symmetry",
     "gradient_noise": "sgdvi.symmetry",
+    "canonical_draws": "sgdvi.symmetry",
+    "resample_orbits": "sgdvi.symmetry",
     "GradientNoise": "sgdvi.symmetry",
     "balance": "sgdvi.noise_balance",
     "Balance": "sgdvi.noise_balance",
@@ -151,8 +153,10 @@ if TYPE_CHECKING:
     from sgdvi.symmetry import MatrixFamily as MatrixFamily
     from sgdvi.symmetry import Symmetries as Symmetries
     from sgdvi.symmetry import Symmetry as Symmetry
+    from sgdvi.symmetry import canonical_draws as canonical_draws
     from sgdvi.symmetry import find_symmetries as find_symmetries
     from sgdvi.symmetry import gradient_noise as gradient_noise
+    from sgdvi.symmetry import resample_orbits as resample_orbits
     from sgdvi.variational import SGDGuide as SGDGuide
 
 

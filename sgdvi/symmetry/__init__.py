@@ -3,6 +3,16 @@
 from sgdvi.symmetry.families import MatrixFamily
 from sgdvi.symmetry.find import Symmetries, find_symmetries
 from sgdvi.symmetry.noise import GradientNoise, gradient_noise
+from sgdvi.symmetry.quotient import canonical_draws, resample_orbits
 from sgdvi.symmetry.scaling import Symmetry
 
-__all__ = ["GradientNoise", "MatrixFamily", "Symmetries", "Symmetry", "find_symmetries", "gradient_noise"]
+__all__ = [
+    "GradientNoise",
+    "MatrixFamily",
+    "Symmetries",
+    "Symmetry",
+    "canonical_draws",
+    "find_symmetries",
+    "gradient_noise",
+    "resample_orbits",
+]
