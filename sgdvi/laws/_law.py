@@ -29,7 +29,7 @@ class AbstractLaw(Distribution):
     arg_constraints = {"temperature": constraints.positive, "weight_decay": constraints.nonnegative}
     reparametrized_params = ["temperature", "weight_decay"]
     pytree_data_fields: tuple[str, ...] = ("moments", "temperature", "weight_decay")
-    pytree_aux_fields: tuple[str, ...] = ("depth", "width", "sign")
+    pytree_aux_fields: tuple[str, ...] = ("sign",)
 
     depth: int
     width: int

@@ -35,14 +35,14 @@ class InfiniteDepthLaw(AbstractLaw):
     Raises
     ------
     InputError
-        For parameters that have no law on this branch: beta2 must be on its side.
+        For parameters that have no law on this branch: beta2 must be on its side, and no slope fit exactly.
 
     References
     ----------
     Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), section IV E.
     """
 
-    pytree_aux_fields = ("ratio", "sign")
+    pytree_aux_fields = ("ratio",)
     depth = 2  # what matters of it: the law is on one side of zero, and has the left tail of a deep one
     width = 1
 
@@ -62,8 +62,14 @@ class InfiniteDepthLaw(AbstractLaw):
         drift = self.sign * np.asarray(self.moments.beta2)
         if not np.all(drift > 0):
             rule = f"beta2 must leave a law on {self._side}; there is none at any temperature"
-            advice = f"The law lives on the other side: sign={-self.sign}." if np.all(drift < 0) else ""
+            advice = "sgdvi.stationary_law gives the point mass at 0 that SGD ends in."
+            if np.all(drift < 0):
+                advice = f"The law lives on the other side: sign={-self.sign}."
             raise InputError(message(rule, f"beta2 = {self.moments.beta2}", advice))
+        if np.any(np.isnan(np.asarray(self._built()[2]))):
+            rule = "SGD needs gradient noise at the least-squares slope: the data are fitted exactly there"
+            advice = "There is no density: sgdvi.stationary_law gives the point mass that SGD ends in."
+            raise InputError(message(rule, f"Delta = {np.min(np.asarray(self.moments.delta)):.6g}", advice))
 
     def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
         p = self._parameters(2, self.ratio)

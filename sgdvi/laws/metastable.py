@@ -43,6 +43,8 @@ class MetastableLaw(AbstractLaw):
     Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025); the lifetime is Kramers' formula by quadrature.
     """
 
+    pytree_aux_fields = ("depth", "width")
+
     def __init__(
         self,
         moments: Moments,

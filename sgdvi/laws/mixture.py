@@ -31,6 +31,8 @@ class StationaryLaw(Distribution):
 
     support = constraints.real
     arg_constraints = {
+        "temperature": constraints.positive,
+        "weight_decay": constraints.nonnegative,
         "zero_mass": constraints.unit_interval,
         "point": constraints.real,
         "point_mass": constraints.unit_interval,
@@ -152,6 +154,19 @@ class StationaryLaw(Distribution):
             away = jnp.where(at_point > 0, point, sign * to_float64(draws))
             result = jnp.where(uniform(key_atom, shape) < zero, 0.0, away)
             return jax.lax.convert_element_type(result, dtype)
+
+    @property
+    def atoms(self) -> tuple[Any, Any]:
+        """Places and masses of the atoms, zero and ``point``, on a last axis of length 2; a mass may be 0."""
+        with jax.enable_x64(True):
+            _, zero, point, at_point, _ = self._parts()
+            shape = (*self._law_shape, 1)
+            pairs = ((jnp.zeros(()), point), (zero, at_point))
+            stacked = [
+                jnp.concatenate([jnp.broadcast_to(leaf[..., None], shape) for leaf in pair], -1) for pair in pairs
+            ]
+        places, masses = (give_back(leaf, None, self._leaves) for leaf in stacked)
+        return places, masses
 
     @property
     def mean(self) -> Any:

@@ -48,7 +48,6 @@ class SecondOrderLaw(AbstractLaw):
 
     arg_constraints = {**AbstractLaw.arg_constraints, "batch_size": constraints.positive}
     pytree_data_fields = (*AbstractLaw.pytree_data_fields, "batch_size")
-    pytree_aux_fields = ("sign",)
     depth = 1
     width = 1
 
@@ -82,6 +81,9 @@ class SecondOrderLaw(AbstractLaw):
         bound = np.asarray(self.moments.alpha1) * np.asarray(self.moments.alpha3)
         noisy = np.asarray(self.moments.delta) > DELTA_ROUNDING * bound
         require(np.all(noisy), "Delta must be above 0: the noise must not vanish", np.asarray(self.moments.delta))
+        if np.all(critical == 0):
+            rule = f"beta2 and the weight decay must leave a law on {self._side}; there is none at any temperature"
+            raise InputError(message(rule, f"beta2 = {self.moments.beta2}, weight_decay = {self.weight_decay}"))
         if not np.all(heat < critical):
             rule = f"temperature must be below {np.min(critical):.6g} for a second-order law on {self._side}"
             advice = "sgdvi.discrete_threshold tells where SGD itself collapses."

@@ -90,6 +90,8 @@ class SGDStationary(AbstractLaw):
     (0.8449, 3.5)
     """
 
+    pytree_aux_fields = ("depth", "width")
+
     def __init__(
         self,
         moments: Moments,

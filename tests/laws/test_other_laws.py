@@ -115,3 +115,33 @@ def test_left_branches_mirror():
 def test_bad_parameters(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        InfiniteDepthLaw(M.mirror(), 0.1, ratio=3.0, sign=-1),
+        SecondOrderLaw(M.mirror(), 0.1, batch_size=2, sign=-1),
+        MetastableLaw(M, 0.05, depth=3, width=2, weight_decay=0.01),
+        SGDStationary(M, 0.1, depth=3, width=2),
+    ],
+    ids=lambda law: type(law).__name__,
+)
+def test_nothing_is_lost_in_the_pytree(law):
+    again = jax.tree.map(lambda leaf: leaf, law)
+    names = ("depth", "width", "sign", "support", "batch_shape", *(["ratio"] if hasattr(law, "ratio") else []))
+    assert [getattr(again, name) for name in names] == [getattr(law, name) for name in names]
+    np.testing.assert_array_equal(jax.tree.leaves(again), jax.tree.leaves(law))
+
+
+def test_the_limit_of_depth_needs_noise():
+    with pytest.raises(InputError, match="fitted exactly there; got Delta = 0. There is no density"):
+        InfiniteDepthLaw(Moments.linear(1.0, 0.0), 0.1, ratio=1.0)
+
+
+@pytest.mark.parametrize(("slope", "sign"), [(0.0, 1), (1.0, -1)])
+def test_a_side_without_a_law_is_no_question_of_temperature(slope, sign):
+    with pytest.raises(InputError, match=r"beta2.* must leave a law on v . 0; there is none at any temperature"):
+        SecondOrderLaw(Moments.linear(slope, 1.0), 0.1, batch_size=2, sign=sign)
+    with pytest.raises(InputError, match=r"(point mass at 0|lives on the other side)"):
+        InfiniteDepthLaw(Moments.linear(slope, 1.0), 0.1, ratio=1.0, sign=sign)
