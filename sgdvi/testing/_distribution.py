@@ -46,7 +46,8 @@ def check_distribution(
     ----------
     distribution
         The distribution, any batch shape. Laws of vectors and discrete laws get the checks that are not about a
-        density on the line.
+        density on the line. A law with point masses states them by a property ``atoms``: places and masses, arrays of
+        the batch shape with one more axis; its ``log_prob`` there is the log of the mass.
     key
         Random key of the draws; a fixed one by default, so that a check passes every day or fails every day.
     num_draws

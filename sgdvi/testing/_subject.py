@@ -11,10 +11,8 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution, constraints
 
-from sgdvi.testing._quadrature import Coordinate, integrate
+from sgdvi.testing._integrals import Integrals
 
-# Agreement of two routes in float64; a wrong formula is off by far more, quadrature and differences by far less.
-CLOSE = 1e-6
 _ROWS = (32, 1024)
 # Levels of the draws where point by point checks are made: the bulk, and a little of both tails.
 LEVELS = np.concatenate([[0.0005, 0.005], np.linspace(0.02, 0.98, 25), [0.995, 0.9995]])
@@ -114,24 +112,67 @@ class Subject:
         return np.sort(draws, axis=0)
 
     @cached_property
+    def atoms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places and masses of the atoms, each of shape (A, B), by their place; A may be 0."""
+        stated = getattr(self.law, "atoms", None)
+        if stated is None:
+            return np.zeros((0, self.size)), np.zeros((0, self.size))
+        places, masses = (
+            np.broadcast_to(np.asarray(part, np.float64), (*self.batch_shape, np.shape(part)[-1]))
+            .reshape(self.size, -1)
+            .T
+            for part in stated
+        )
+        order = np.argsort(places, axis=0, kind="stable")
+        return np.take_along_axis(places, order, 0), np.take_along_axis(masses, order, 0)
+
+    def atoms_below(self, v: np.ndarray) -> np.ndarray:
+        """Mass of the atoms at or below values of shape (M, B)."""
+        places, masses = self.atoms
+        return np.sum(np.where(places[:, None] <= v, masses[:, None], 0.0), axis=0)
+
+    def atom_at(self, v: np.ndarray) -> np.ndarray:
+        """Mass of the atoms exactly at values of shape (B,)."""
+        places, masses = self.atoms
+        return np.sum(np.where(places == v, masses, 0.0), axis=0)
+
+    def is_atom(self, v: np.ndarray) -> np.ndarray:
+        """Whether values of shape (M, B) are the place of an atom that has a mass."""
+        places, masses = self.atoms
+        return np.any((places[:, None] == v) & (masses[:, None] > 0), axis=0)
+
+    @cached_property
+    def _smooth(self) -> np.ndarray:
+        """The draws away from atoms, nan in place of the others; where there are none, a grid beside the atoms."""
+        spread_out = np.where(self.is_atom(self.draws), np.nan, self.draws)
+        alone = np.isnan(spread_out).all(axis=0)
+        if alone.any():
+            place = np.where(np.isfinite(self.draws[0]), self.draws[0], 0.0)
+            beside = place + np.linspace(0.5, 1.5, self.num_draws)[:, None] * np.maximum(np.abs(place), 1.0)
+            spread_out = np.where(alone, beside, spread_out)
+        return spread_out
+
+    @cached_property
     def points(self) -> np.ndarray:
-        """Values across the bulk, shape (M, B): empirical quantiles of the draws."""
-        points = np.quantile(self.draws, LEVELS, axis=0)
-        if not np.all(np.isfinite(points)):
+        """Values across the bulk, shape (M, B): empirical quantiles of the draws away from atoms."""
+        points = np.nanquantile(self._smooth, LEVELS, axis=0)
+        if not (np.all(np.isfinite(points)) and np.all(np.isfinite(self.draws))):
             raise Skip("the draws are not finite")
         return points
 
     @cached_property
     def spread(self) -> np.ndarray:
-        """Interquartile range of the draws, shape (B,)."""
-        low, high = np.quantile(self.draws, [0.25, 0.75], axis=0)
+        """Interquartile range of the draws away from atoms, shape (B,)."""
+        low, high = np.nanquantile(self._smooth, [0.25, 0.75], axis=0)
         return np.where(high > low, high - low, 1.0)
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """Steps of differences at the points: small beside the distance to the support's ends, shape (M, B)."""
+        """Steps of differences at the points: small beside the distance to the ends and atoms, shape (M, B)."""
         lower, upper = self.bounds
         room = np.minimum(self.points - lower, upper - self.points)
+        for place in self.atoms[0]:
+            room = np.minimum(room, np.abs(self.points - place))
         return 2e-3 * np.minimum(room, np.minimum(self.spread, self._local))
 
     @cached_property
@@ -183,16 +224,21 @@ class Subject:
         return flat(lower, -np.inf), flat(upper, np.inf)
 
     @cached_property
-    def coordinate(self) -> Coordinate:
-        """Coordinate t of the support for quadrature."""
-        return Coordinate(*self.bounds, np.quantile(self.draws, 0.5, axis=0), self.spread)
+    def centre(self) -> np.ndarray:
+        """Median of the draws away from atoms, shape (B,)."""
+        return np.nanquantile(self._smooth, 0.5, axis=0)
+
+    @cached_property
+    def integrals(self) -> Integrals:
+        """Integrals of the density."""
+        return Integrals(self)
 
     @cached_property
     def tails(self) -> np.ndarray:
         """Exponents s of power-law tails p ~ |v|^-s, the smaller of both sides, infinite where it falls faster."""
         found = np.full(self.size, np.inf)
         for side, bound in zip((-1, 1), self.bounds, strict=True):
-            far = np.abs(self.coordinate.centre) + self.spread * np.array([[1e12], [1e14]])
+            far = np.abs(self.centre) + self.spread * np.array([[1e12], [1e14]])
             with np.errstate(all="ignore"):
                 level = self.call("log_prob", side * far)
                 exponent = -(level[1] - level[0]) / np.log(far[1] / far[0])
@@ -203,61 +249,6 @@ class Subject:
     def moment_exists(self, order: float) -> np.ndarray:
         """Whether E|v|^order is finite by the tails, with a margin that quadrature can follow."""
         return self.tails - 1 > order + 0.05
-
-    @cached_property
-    def integrals(self) -> dict[str, np.ndarray]:
-        """Integrals of the density: ``below`` each point, in all, and moments about ``about`` in units of spread."""
-        start, stop = self.coordinate.ends()
-        inner = np.clip(self.coordinate.to_t(self.points), start, stop)
-        # Panels that grow away from the bulk: its width in t is that of the points.
-        width = np.maximum(inner[-1] - inner[0], 1e-3)
-        steps = np.concatenate([np.geomspace(0.1, 1, 8), np.geomspace(1.5, 1e7, 40)])[:, None]
-        left = np.maximum(inner[0] - steps[::-1] * width, start)
-        right = np.minimum(inner[-1] + steps * width, stop)
-        edges = np.concatenate([start[None], left, inner, right, stop[None]])
-        edges = np.maximum.accumulate(edges, axis=0)
-        first, second = self.moment_exists(1), self.moment_exists(2)
-        mean = np.where(first, np.nan_to_num(self.coordinate.centre), 0.0)
-
-        def integrands(t: np.ndarray) -> np.ndarray:
-            v, rate = self.coordinate.to_v(t), self.coordinate.rate(t)
-            with np.errstate(all="ignore"):
-                level = self.call("log_prob", v)
-                gone = (level == -np.inf) | (rate == 0) | (v <= self.bounds[0]) | (v >= self.bounds[1])
-                # far beyond the draws a log density that overflows is no mass either: the cdf counts what is there
-                beyond = (v < self.draws[0]) | (v > self.draws[-1])
-                gone |= beyond & ~np.isfinite(level)
-                mass = np.where(gone, 0.0, np.exp(level) * rate)
-                away = (v - mean) / self.spread
-                zero = mass == 0
-                return np.stack(
-                    [
-                        mass,
-                        np.where(zero | ~first, 0.0, mass * away),
-                        np.where(zero | ~second, 0.0, mass * away**2),
-                        np.where(zero, 0.0, -mass * level),
-                    ]
-                )
-
-        parts = integrate(integrands, edges)
-        offset = 1 + len(left)
-        below = np.stack([parts[0, : offset + i].sum(0) for i in range(len(inner))])
-        total, one, two, entropy = parts.sum(1)
-        return {
-            "below": below,
-            "total": total,
-            "mean": mean + one * self.spread,
-            "variance": (two - one**2) * self.spread**2,
-            "entropy": entropy,
-            "missing": np.where(total < 1 - CLOSE, self._beyond(start[None], stop[None]), 0.0),
-        }
-
-    def _beyond(self, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-        """Mass below and above what double precision can represent, by the cdf, shape (2, B); 0 without a cdf."""
-        if not self.has("cdf"):
-            return np.zeros((2, self.size))
-        low, high = self.coordinate.to_v(start), self.coordinate.to_v(stop)
-        return np.concatenate([self.call("cdf", low), 1 - self.call("cdf", high)])
 
     @property
     def fields(self) -> dict[str, list[Any]]:

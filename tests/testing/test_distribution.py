@@ -9,11 +9,81 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions.util import validate_sample
 
 from sgdvi import InputError
 from sgdvi.testing import CHECKS, ContractError, check_distribution
 
+
+class Lomax(dist.Distribution):
+    """A user's own law, written from nothing: p(v) = (s/c) (1 + v/c)^-(s+1) on v > 0."""
+
+    arg_constraints = {"shape": dist.constraints.positive, "scale": dist.constraints.positive}
+    support = dist.constraints.positive
+    pytree_data_fields = ("shape", "scale")
+
+    def __init__(self, shape, scale=1.0, *, validate_args=None):
+        self.shape, self.scale = jnp.broadcast_arrays(jnp.asarray(shape, float), jnp.asarray(scale, float))
+        super().__init__(batch_shape=jnp.shape(self.shape), validate_args=validate_args)
+
+    @validate_sample
+    def log_prob(self, value):
+        inside = value > 0
+        level = jnp.log(self.shape / self.scale) - (self.shape + 1) * jnp.log1p(
+            jnp.where(inside, value, 1) / self.scale
+        )
+        return jnp.where(inside, level, -jnp.inf)
+
+    def cdf(self, value):
+        return -jnp.expm1(-self.shape * jnp.log1p(jnp.maximum(value, 0) / self.scale))
+
+    def icdf(self, q):
+        return self.scale * jnp.expm1(-jnp.log1p(-q) / self.shape)
+
+    def sample(self, key, sample_shape=()):
+        return self.icdf(jax.random.uniform(key, sample_shape + self.batch_shape, minval=1e-12))
+
+    @property
+    def mean(self):
+        return jnp.where(self.shape > 1, self.scale / (self.shape - 1), jnp.inf)
+
+
+class Hurdle(Lomax):
+    """The same with an atom: v = 0 with a probability."""
+
+    arg_constraints = {**Lomax.arg_constraints, "zero": dist.constraints.unit_interval}
+    support = dist.constraints.nonnegative
+    pytree_data_fields = ("shape", "scale", "zero")
+
+    def __init__(self, shape, zero, *, validate_args=None):
+        self.zero = jnp.broadcast_to(jnp.asarray(zero, float), jnp.shape(shape))
+        super().__init__(shape, validate_args=validate_args)
+
+    @property
+    def atoms(self):
+        return jnp.zeros((1,)), self.zero[..., None]
+
+    @validate_sample
+    def log_prob(self, value):
+        level = jnp.log1p(-self.zero) + super().log_prob(jnp.where(value > 0, value, 1.0))
+        return jnp.where(value > 0, level, jnp.where(value == 0, jnp.log(self.zero), -jnp.inf))
+
+    def cdf(self, value):
+        return jnp.where(value < 0, 0.0, self.zero + (1 - self.zero) * super().cdf(value))
+
+    def icdf(self, q):
+        rest = jnp.where(self.zero < 1, 1 - self.zero, 1.0)
+        return super().icdf(jnp.clip((q - self.zero) / rest, 0.0))
+
+    @property
+    def mean(self):
+        return (1 - self.zero) * super().mean
+
+
 RIGHT = {
+    "a user's own": Lomax(jnp.array([0.7, 4.0, 9.0]), jnp.array([1.0, 1e-3, 1e3])),
+    "with atoms": Hurdle(jnp.array([4.0, 4.0, 0.7]), jnp.array([0.3, 0.0, 0.999])),
+    "nothing but an atom": Hurdle(4.0, 1.0),
     "Normal": dist.Normal(jnp.array([0.0, 1e6]), jnp.array([1.0, 2.0])),
     "StudentT": dist.StudentT(jnp.array([0.8, 1.5, 2.5, 9.0]), 0.3, 2.0),
     "Gamma": dist.Gamma(jnp.array([0.3, 2.0, 50.0]), 3.0),
@@ -176,7 +246,54 @@ class Crash(dist.Normal):
         return super().log_prob(value)
 
 
+class WrongAtom(Hurdle):
+    @property
+    def atoms(self):
+        return jnp.zeros((1,)), 0.9 * self.zero[..., None]
+
+
+class AtomElsewhere(Hurdle):
+    @property
+    def atoms(self):
+        return jnp.ones((1,)), self.zero[..., None]
+
+
+class ForgottenAtom(Hurdle):
+    atoms = None
+
+
+class SamplerWithoutAtom(Hurdle):
+    def sample(self, key, sample_shape=()):
+        draws = super().sample(key, sample_shape)
+        return jnp.where(draws == 0, 1.0, draws)
+
+
+class MeanWithoutAtom(Hurdle):
+    @property
+    def mean(self):
+        return Lomax.mean.fget(self)
+
+
+class IcdfBesideTheAtom(Hurdle):
+    def icdf(self, q):
+        return jnp.where(q < self.zero / 2, 0.0, super().icdf(q) + 0.01)
+
+
+class WrongTail(Lomax):
+    def log_prob(self, value):
+        return super().log_prob(value) - 0.01 * jnp.log1p(value)
+
+
 BROKEN = [
+    (WrongTail, "normalisation", "must integrate to 1 over the support"),
+    (WrongTail, "cdf", "derivative of the cdf must be the density"),
+    (WrongAtom, "normalisation", r"got 0\.975, 0\.225 of it in atoms"),
+    (WrongAtom, "normalisation", r"log_prob at an atom must be the log of its mass, \S+; got \S+"),
+    (AtomElsewhere, "cdf", "the cdf must be the integral of the density"),
+    (ForgottenAtom, "normalisation", r"must integrate to 1 over the support; got 0\.75"),
+    (SamplerWithoutAtom, "sampler", "draws must follow the cdf"),
+    (MeanWithoutAtom, "moments", "the mean must be that of the density"),
+    (IcdfBesideTheAtom, "icdf", r"cdf\(icdf\(q\)\) must be q"),
     (WrongNormaliser, "normalisation", r"must integrate to 1 over the support; got 1\.0512"),
     (WrongCdf, "cdf", r"the cdf must be the integral of the density, \S+; got \S+ at"),
     (ScaledCdf, "cdf", "the cdf must be the integral of the density"),
@@ -214,6 +331,8 @@ def only(*names):
 @pytest.mark.parametrize(("law", "check", "words"), BROKEN, ids=lambda case: getattr(case, "__name__", None))
 def test_mistakes_are_found(law, check, words):
     arguments = (2.0,) if issubclass(law, dist.HalfNormal | dist.Exponential) else (1.0, 2.0)
+    if issubclass(law, Lomax):
+        arguments = (4.0, 0.25)
     if law is Crash:
         arguments = (jnp.ones(2), 2.0)
     with pytest.raises(ContractError, match=words) as caught:
