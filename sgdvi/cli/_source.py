@@ -1,5 +1,6 @@
-"""Where the data of `sgdvi law` and `sgdvi phases` come from: a model, five moments, or a line with noise."""
+"""What `sgdvi law` and `sgdvi phases` share: options, and the data, temperature and decay that they stand for."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -40,42 +41,120 @@ class Source:
             return self.network.temperature(learning_rate, batch_size)
         return positive("learning_rate", learning_rate) / whole("batch_size", batch_size, least=1)
 
-    def decay(self, given: float | None, depth: int) -> float:
-        """Weight decay: the given one, else that of the model's prior (none at depth 2 and above), else none."""
-        from sgdvi._check import non_negative
-
-        if given is not None:
-            return non_negative("weight_decay", given)
-        return self.network.weight_decay if self.network is not None and depth < 2 else 0.0
+    def flow_learning_rate(self, learning_rate: float) -> float:
+        """Time of the flow that one step takes."""
+        return learning_rate if self.network is None else self.network.flow_learning_rate(learning_rate)
 
 
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument MODEL and the options that stand for it."""
-    for decorate in (
-        click.option("--noise", type=float, metavar="S", help="Standard deviation of the noise in y = K x + noise."),
-        click.option("--slope", type=float, metavar="K", help="Instead of a model: y = K x + noise, x ~ N(0, 1)."),
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, read and checked.
+
+    Attributes
+    ----------
+    source
+        The data.
+    critical
+        Critical temperature of depth 1: the unit of temperatures, at every depth, so that depths can be compared.
+    temperature
+        Temperature of the run; None where the options name none.
+    learning_rate, batch_size
+        Of the run; None where they are not given.
+    weight_decay
+        As given; None where it is left to the model.
+    """
+
+    source: Source
+    critical: float
+    temperature: float | None
+    learning_rate: float | None
+    batch_size: int | None
+    weight_decay: float | None
+
+    def decay(self, depth: float, metastable: bool = False) -> float:
+        """Weight decay: the given one, else that of the model's prior (at depth 2 and above in the bulk alone)."""
+        return _decay(self.source, self.weight_decay, depth, metastable)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument MODEL, the options that stand for it, and those of the run."""
+    return _with(
+        command,
+        click.argument("model", required=False),
         click.option(
             "--moments", type=float, nargs=5, metavar="A1 A2 A3 B1 B2",
             help="Instead of a model: Var[x²], Cov[x², xy], Var[xy], E[x²], E[xy].",
         ),
-        click.argument("model", required=False),
-    ):  # fmt: skip
-        command = decorate(command)
-    return command
-
-
-def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that set the temperature of a run."""
-    for decorate in (
-        click.option("--batch-size", type=int, help="Rows per minibatch, with --learning-rate."),
-        click.option("--learning-rate", type=float, help="Of SGD on the model's loss; without a model on (v x - y)²."),
+        click.option("--slope", type=float, metavar="K", help="Instead of a model: y = K x + noise, x ~ N(0, 1)."),
+        click.option("--noise", type=float, metavar="S", help="Standard deviation of the noise in y = K x + noise."),
         click.option("--temperature", metavar="T", help="A number, or a multiple of Tc of depth 1: 0.5Tc."),
-    ):
-        command = decorate(command)
+        click.option("--learning-rate", type=float, help="Of SGD on the model's loss; without a model on (v x - y)²."),
+        click.option("--batch-size", type=int, help="Rows per minibatch, with --learning-rate."),
+        click.option(
+            "--weight-decay", type=float, metavar="GAMMA", help="Of the loss.  [default: the model's prior, else 0]"
+        ),
+    )  # fmt: skip
+
+
+def output_options(drawn: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that say where the results go."""
+    return lambda command: _with(
+        command,
+        click.option("--out", type=click.Path(), metavar="FILE", help=f"Draw {drawn}: .png, .svg or .pdf."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text."),
+    )
+
+
+def read_request(
+    model: str | None,
+    moments: tuple[float, ...] | None,
+    slope: float | None,
+    noise: float | None,
+    temperature: str | None,
+    learning_rate: float | None,
+    batch_size: int | None,
+    weight_decay: float | None,
+    **model_options: Any,
+) -> Request:
+    """Read the options that `shared_options` adds; ``model_options`` (depth, width) go to the model."""
+    from sgdvi.laws import critical_temperature
+
+    source = _find_source(model, moments, slope, noise, **model_options)
+    critical = float(critical_temperature(source.moments, 1, _decay(source, weight_decay, 1)))
+    heat = _find_temperature(source, temperature, learning_rate, batch_size, critical)
+    return Request(source, critical, heat, learning_rate, batch_size, weight_decay)
+
+
+def check_out(out: str | None) -> None:
+    """Refuse a figure that cannot be written, before anything is computed."""
+    if out is not None:
+        from sgdvi.plots.canvas import check_figure_path
+
+        check_figure_path(out)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """Print a record as JSON."""
+    from sgdvi._json import plain
+
+    click.echo(json.dumps(plain(record), indent=2, ensure_ascii=False))
+
+
+def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options):
+        command = option(command)
     return command
 
 
-def find_source(
+def _decay(source: Source, given: float | None, depth: float, metastable: bool = False) -> float:
+    from sgdvi._check import non_negative
+
+    if given is not None:
+        return non_negative("weight_decay", given)
+    return source.network.weight_decay if source.network is not None and (depth < 2 or metastable) else 0.0
+
+
+def _find_source(
     model: str | None, moments: tuple[float, ...] | None, slope: float | None, noise: float | None, **options: Any
 ) -> Source:
     """Make the source from what was given; ``options`` (depth, width) go to the model."""
@@ -100,7 +179,7 @@ def find_source(
     return _from_model(str(model), options)
 
 
-def find_temperature(
+def _find_temperature(
     source: Source,
     temperature: str | None,
     learning_rate: float | None,

@@ -1,29 +1,30 @@
 """``sgdvi law``: one exact law in numbers and in a figure."""
 
-import json
-from math import log10
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from sgdvi.cli._source import Source, find_source, find_temperature, run_options, source_options
+from sgdvi.cli._source import Request, check_out, data_options, output_options, print_json, read_request
+
+if TYPE_CHECKING:
+    from sgdvi.cli._law_record import Shown
 
 DEFAULT_TEMPERATURE = "0.2Tc"
 MOST_DEPTHS = 6
-LEVELS = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+INFINITE = float("inf")
 
 
 @click.command(short_help="Print and draw an exact stationary law of SGD.")
-@source_options
-@click.option("--depth", type=int, help="Depth D; 0 is regression.  [default: the model's, else 1]")
+@data_options
+@click.option("--depth", metavar="D", help="Depth; 0 is regression, inf the limit.  [default: the model's, else 1]")
 @click.option("--width", type=int, help="Width d.  [default: the model's, else 1]")
-@run_options
-@click.option("--weight-decay", type=float, metavar="GAMMA", help="Of the loss.  [default: the model's prior, else 0]")
-@click.option("--depths", metavar="LIST", help="Compare depths at the same temperature: 0,1,2,5.")
-@click.option("--out", type=click.Path(), metavar="FILE", help="Draw density, cdf and tail: .png, .svg or .pdf.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--ratio", type=float, metavar="R", help="Width over depth, d/D, instead of --width; for depth inf.")
+@click.option("--depths", metavar="LIST", help="Compare depths at the same temperature: 0,1,2,inf.")
+@click.option("--second-order", is_flag=True, help="Depth 1: correct the drift for the size of --learning-rate.")
+@click.option("--metastable", is_flag=True, help="Depth 2 and above with decay: the bulk that stands before zero.")
+@output_options("density, cdf and tail")
 def law(**options: Any) -> None:
-    """Print the exact stationary law of SGD: regime, mean, spread, modes, quantiles, tail, bias.
+    """Print the exact stationary law of SGD: regime, mean, spread, modes, moments, quantiles, tail, bias.
 
     The data are those of MODEL (`sgdvi models` lists them), or five --moments, or a line with --slope and --noise.
     Without --temperature or --learning-rate the temperature is 0.2 Tc.
@@ -35,192 +36,134 @@ def law(**options: Any) -> None:
 
 
 def _run(
-    model: str | None,
-    moments: tuple[float, ...] | None,
-    slope: float | None,
-    noise: float | None,
-    depth: int | None,
+    depth: str | None,
     width: int | None,
-    temperature: str | None,
-    learning_rate: float | None,
-    batch_size: int | None,
-    weight_decay: float | None,
+    ratio: float | None,
     depths: str | None,
+    second_order: bool,
+    metastable: bool,
     out: str | None,
     as_json: bool,
+    **data: Any,
 ) -> None:
-    from sgdvi._check import require
-    from sgdvi._json import plain
-    from sgdvi.laws import critical_temperature
+    from sgdvi._check import positive, require
+    from sgdvi.cli._law_record import describe
+    from sgdvi.cli._law_text import comparison, text
     from sgdvi.laws.temperatures import parse_temperature
-    from sgdvi.plots.canvas import check_figure_path
 
-    if out is not None:
-        check_figure_path(out)
-    source = find_source(model, moments, slope, noise, depth=depth, width=width)
-    # A temperature in units of Tc is in those of depth 1 at every depth, so that depths can be compared.
-    critical = float(critical_temperature(source.moments, 1, source.decay(weight_decay, 1)))
-    given = find_temperature(source, temperature, learning_rate, batch_size, critical)
-    heat = parse_temperature(DEFAULT_TEMPERATURE, critical) if given is None else given
-    if depth is None:
-        depth = source.network.depth if source.network is not None else 1
-    if width is None:
-        width = source.network.width if source.network is not None else 1
-    wanted = [depth, *(other for other in _depths(depths) if other != depth)]
-    require(len(wanted) <= MOST_DEPTHS, f"there may be up to {MOST_DEPTHS} depths with that of the law", len(wanted))
-    made = {d: _make(source, heat, d, width, weight_decay) for d in wanted}
-    records = {d: _describe(source, made[d], d, width, heat, source.decay(weight_decay, d)) for d in wanted}
-    ordered = sorted(wanted)
+    check_out(out)
+    own = None if depth is None else _depth("--depth", depth)
+    require(width is None or ratio is None, "--width and --ratio exclude each other", "both")
+    request = read_request(**data, depth=None if own == INFINITE else own, width=width)
+    network, heat = request.source.network, request.temperature
+    if heat is None:
+        heat = parse_temperature(DEFAULT_TEMPERATURE, request.critical)
+    if own is None:
+        own = network.depth if network is not None else 1
+    share = None if ratio is None else positive("ratio", ratio)
+    units = width if width is not None else network.width if network is not None else 1
+    others = [] if depths is None else sorted({_depth("--depths", part) for part in depths.split(",")} - {own})
+    require(len(others) < MOST_DEPTHS, f"there may be up to {MOST_DEPTHS} depths with that of the law", 1 + len(others))
+    flags = second_order + metastable + (depths is not None and second_order)
+    require(flags < 2, "--second-order goes with neither --depths nor --metastable", "both")
+    made = {d: _make(request, heat, d, _width(d, units, share), share, metastable) for d in [own, *others]}
+    shown = [made[d] for d in sorted(made)]
+    first = made[own]
+    if second_order:
+        first = _second_order(request, heat, own)
+        shown.insert(0, first)
+    records = {one.name: describe(one, request, heat) for one in shown}
     if as_json:
-        others = {"depths": [records[d] for d in ordered]} if depths else {}
-        click.echo(json.dumps(plain(records[depth] | others), indent=2, ensure_ascii=False))
+        rest = {} if len(shown) == 1 else {"compared": [records[one.name] for one in shown]}
+        print_json(records[first.name] | rest)
     else:
-        click.echo(_text(records[depth], critical))
-        if depths:
-            click.echo(_comparison([records[d] for d in ordered]))
+        click.echo(text(records[first.name], request.critical))
+        if len(shown) > 1:
+            click.echo(comparison(records))
     if out is not None:
         from sgdvi.plots import plot_law_panels, save_figure
 
-        names = {d: f"depth {d}" if depths else "exact law" for d in wanted}
-        figure = plot_law_panels({names[d]: made[d] for d in wanted}, f"{source.title}; T = {heat:.4g}")
-        click.echo(save_figure(figure, out), err=as_json)
+        laws = {one.name: one.law for one in [first, *(one for one in shown if one is not first)]}
+        named = laws if len(shown) > 1 else {"exact law": first.law}
+        click.echo(save_figure(plot_law_panels(named, f"{request.source.title}; T = {heat:.4g}"), out), err=as_json)
 
 
-def _depths(text: str | None) -> list[int]:
+def _depth(option: str, text: str) -> float:
+    """A depth as it is written: a whole number, or inf."""
     from sgdvi._check import InputError, message
 
-    parts = [part.strip() for part in text.split(",")] if text is not None else []
-    if not all(part.isdecimal() for part in parts):
-        rule = "--depths must be whole numbers of at least 0, with commas between"
-        raise InputError(message(rule, repr(text), "Write 0,1,2,5."))
-    return sorted({int(part) for part in parts})
+    word = text.strip().lower()
+    if word == "inf":
+        return INFINITE
+    if not word.isdecimal():
+        several = option == "--depths"
+        rule = f"{option} must be a whole number of at least 0 or inf{', with commas between' * several}"
+        raise InputError(message(rule, repr(text), "Write 0,1,2,inf." * several))
+    return int(word)
 
 
-def _make(source: Source, temperature: float, depth: int, width: int, weight_decay: float | None) -> Any:
-    from sgdvi.laws import stationary_law
+def _width(depth: float, units: int, ratio: float | None) -> int:
+    """Width of a network; with a ratio it is a share of the depth, and regression has one unit."""
+    from sgdvi._check import require, whole
 
-    return stationary_law(source.moments, temperature, depth, width, source.decay(weight_decay, depth))
-
-
-def _describe(source: Source, law: Any, depth: int, width: int, temperature: float, decay: float) -> dict[str, Any]:
-    """Everything that is printed, by name."""
-    import numpy as np
-
-    from sgdvi.laws import critical_temperature, nonzero_mode, phase
-
-    m = source.moments
-    side = 1.0 if float(m.beta2) >= 0 else -1.0
-    label = phase(m, temperature, depth, decay)
-    atoms = [(0.0, float(law.zero_mass)), (float(law.point), float(law.point_mass))]
-    atoms = [(place, mass) for place, mass in atoms if mass > 0]
-    proper = sum(mass for _, mass in atoms) < 1
-    modes: list[float] = []
-    if proper:
-        away = side * float(nonzero_mode(m if side > 0 else m.mirror(), temperature, decay)) if depth == 1 else np.nan
-        modes = [float(law.mode)] + ([away] if label.regime == "II" and np.isfinite(away) else [])
-    slope = float(m.minimizer)
-    return {
-        "data": source.title,
-        "moments": {name: float(value) for name, value in vars(m).items()},
-        "depth": depth,
-        "width": width,
-        "weight_decay": decay,
-        "temperature": temperature,
-        "critical_temperature": float(critical_temperature(m, depth, decay)),
-        "phase": str(label),
-        "meaning": _meaning(label, depth, proper, float(law.zero_mass)),
-        "least_squares": slope,
-        "atoms": [{"at": place, "mass": mass} for place, mass in atoms],
-        "mean": float(law.mean),
-        "sd": float(np.sqrt(law.variance)),
-        "bias": float(law.mean) - slope,
-        "modes": modes,
-        "quantiles": dict(zip((f"{q:g}" for q in LEVELS), map(float, law.icdf(np.array(LEVELS))), strict=True)),
-        "tail_exponent": float(law.tail_exponent) if proper else None,
-    }  # fmt: skip
+    if ratio is None or depth in (0, INFINITE):
+        return whole("width", units if ratio is None else 1, least=1)
+    scaled = ratio * depth
+    advice = "Choose depths at which it is, or --width."
+    fits = round(scaled) >= 1 and abs(scaled - round(scaled)) < 1e-9 * scaled
+    require(fits, "--ratio times the depth must be a whole width", f"{ratio:g} * {depth} = {scaled:g}", advice)
+    return round(scaled)
 
 
-def _meaning(label: Any, depth: int, proper: bool, zero_mass: float) -> str:
-    """The regime in words."""
-    if not proper and zero_mass < 1:
-        return "no gradient noise at the least-squares slope: SGD stops there"
-    if depth > 1 and not proper:
-        return "SGD ends at zero: at depth 2 and above any weight decay makes zero attract in the end"
-    if depth != 1:
-        return "no transition at this depth: the law is proper at every temperature"
-    away = f"; {'it has a mode' if label.has_mode else 'there is no mode'} away from zero" if proper else ""
-    return f"{label}: {label.meaning}{away}"
+def _make(request: Request, heat: float, depth: float, width: int, ratio: float | None, metastable: bool) -> "Shown":
+    """The law of one depth."""
+    from sgdvi._check import InputError, message, require
+    from sgdvi.cli._law_record import Shown
+    from sgdvi.laws import InfiniteDepthLaw, MetastableLaw, stationary_law
 
-
-def _text(record: dict[str, Any], critical: float) -> str:
-    """The record for a person."""
-    from sgdvi.cli._layout import line, num, table
-
-    m, heat = record["moments"], record["temperature"]
-    share = f" = {num(heat / critical, 3)} Tc" if 0 < critical < float("inf") else ""
-    unit = f"   (Tc = {num(critical)} at depth 1)" if share else ""
-    alphas = ", ".join(num(m[name]) for name in ("alpha1", "alpha2", "alpha3"))
-    network = f"depth {record['depth']}, width {record['width']}, weight decay {num(record['weight_decay'])}"
-    lines = [
-        f"sgdvi law: {record['data']}",
-        "",
-        line("moments", f"α = ({alphas}), β = ({num(m['beta1'])}, {num(m['beta2'])})"),
-        line("network", network),
-        line("temperature", f"{num(heat)}{share}{unit}"),
-        line("regime", record["meaning"]),
-        "",
-    ]
-    ends = [f"v = {num(atom['at'])} with probability {num(atom['mass'])}" for atom in record["atoms"]]
-    if record["tail_exponent"] is None:
-        return "\n".join([*lines, line("law", ", ".join(ends))])
-    # As many digits as tell the quantiles apart.
-    values = list(record["quantiles"].values())
-    largest = max(map(abs, values))
-    spread = (values[-1] - values[0]) / largest if largest else 1.0
-    digits = 3 + int(min(max(-log10(spread), 0.0), 3.0)) if spread > 0 else 6
-    quantiles = table(
-        [f"{100 * float(q):g} %" for q in record["quantiles"]],
-        [[num(v if abs(v) > 1e-14 * largest else 0.0, digits) for v in values]],
+    m, decay = request.source.moments, request.decay(depth, metastable)
+    side = 1 if float(m.beta2) >= 0 else -1
+    if metastable:
+        require(
+            2 <= depth < INFINITE,
+            "--metastable needs a depth of 2 or more",
+            f"depth {depth:g}",
+            "A shallower network has a law of its own; the limit of depth has one without decay only.",
+        )
+        require(
+            decay > 0,
+            "--metastable needs a weight decay above 0",
+            f"{decay:g}",
+            "Without decay the law is stationary: leave --metastable out.",
+        )
+        bulk = MetastableLaw(m, heat, depth=int(depth), width=width, weight_decay=decay, sign=side)
+        return Shown("metastable", f"depth {depth}", depth, width, decay, bulk)
+    if depth < INFINITE:
+        law = stationary_law(m, heat, int(depth), width, decay)
+        return Shown("stationary", f"depth {depth}", depth, width, decay, law)
+    if ratio is None:
+        raise InputError(message("depth inf needs --ratio, the width over the depth", "none", "Write --ratio 1."))
+    require(
+        decay == 0,
+        "depth inf has a law without weight decay only",
+        f"{decay:g}",
+        "At depth 2 and above any decay makes zero attract in the end.",
     )
-    return "\n".join(
-        [
-            *lines,
-            line("mean", f"{num(record['mean'])}, least squares {num(record['least_squares'])}, "
-                         f"bias {num(record['bias'], 3)}"),
-            line("sd", num(record["sd"])),
-            line("modes" if len(record["modes"]) > 1 else "mode", _modes(record)),
-            line("tail", _tail(record)),
-            "",
-            "  quantiles",
-            quantiles,
-        ]
-    )  # fmt: skip
+    deep = InfiniteDepthLaw(m, heat, ratio=ratio, sign=side)
+    return Shown("infinite depth", "depth ∞", depth, width, 0.0, deep, ratio=ratio)
 
 
-def _modes(record: dict[str, Any]) -> str:
-    from sgdvi.cli._layout import num
+def _second_order(request: Request, heat: float, depth: float) -> "Shown":
+    """The law of depth 1 with the drift corrected."""
+    from sgdvi._check import InputError, message, require
+    from sgdvi.cli._law_record import Shown
+    from sgdvi.laws import SecondOrderLaw
 
-    diverges = record["phase"].rstrip("ab") == "II"
-    return ", ".join("0, where the density is infinite" if diverges and v == 0 else num(v) for v in record["modes"])
-
-
-def _tail(record: dict[str, Any]) -> str:
-    from sgdvi.cli._layout import num
-
-    exponent = record["tail_exponent"]
-    if exponent == float("inf"):
-        return "falls faster than any power: all moments exist"
-    return f"p ~ |v|^−{num(exponent, 3)}: E|v|^k exists for k < {num(exponent - 1, 3)}"
-
-
-def _comparison(records: list[dict[str, Any]]) -> str:
-    """One row per depth."""
-    from sgdvi.cli._layout import num, table
-
-    rows = [
-        [str(r["depth"]), num(r["mean"]), num(r["sd"]), num(r["modes"][-1]) if r["modes"] else "–",
-         num(r["quantiles"]["0.5"]), "–" if r["tail_exponent"] is None else f"−{num(r['tail_exponent'], 3)}"]
-        for r in records
-    ]  # fmt: skip
-    head = ("depth", "mean", "sd", "mode", "median", "tail power")
-    return f"\n  depths at this temperature\n{table(head, rows)}"
+    require(depth == 1, "--second-order needs depth 1", f"depth {depth:g}", "No other depth has such a law.")
+    if request.batch_size is None:
+        advice = "The correction grows with the rate, not with the temperature."
+        raise InputError(message("--second-order needs --learning-rate and --batch-size", "neither", advice))
+    m, decay = request.source.moments, request.decay(1)
+    side = 1 if float(m.beta2) >= 0 else -1
+    corrected = SecondOrderLaw(m, heat, batch_size=request.batch_size, weight_decay=decay, sign=side)
+    return Shown("second order", "second order", 1, 1, decay, corrected)

@@ -1,11 +1,10 @@
 """``sgdvi phases``: the phase diagram of depth 1, temperature against noise."""
 
-import json
 from typing import Any
 
 import click
 
-from sgdvi.cli._source import Source, find_source, find_temperature, run_options, source_options
+from sgdvi.cli._source import Source, check_out, data_options, output_options, print_json, read_request
 
 # Rows of the table, in units of the data's own noise; top of the temperature axis, in units of the highest Tc.
 LEVELS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -13,15 +12,12 @@ HOTTEST = 1.15
 
 
 @click.command(short_help="Print and draw a phase diagram: temperature against noise.")
-@source_options
-@run_options
-@click.option("--weight-decay", type=float, metavar="GAMMA", help="Of the loss.  [default: the model's prior, else 0]")
+@data_options
 @click.option("--noise-max", type=float, metavar="S", help="Largest noise.  [default: three times the data's own]")
 @click.option("--temperature-max", type=float, metavar="T", help="Highest temperature.  [default: 1.15 times every Tc]")
 @click.option("--points", type=int, default=200, show_default=True, help="Laws along each axis.")
 @click.option("--log", is_flag=True, help="Logarithmic axes, where runs far below Tc can be seen.")
-@click.option("--out", type=click.Path(), metavar="FILE", help="Draw the diagram: .png, .svg or .pdf.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@output_options("the diagram")
 def phases(**options: Any) -> None:
     """Print and draw in which regime SGD is at depth 1, over temperature and noise.
 
@@ -39,35 +35,23 @@ def phases(**options: Any) -> None:
 
 
 def _run(
-    model: str | None,
-    moments: tuple[float, ...] | None,
-    slope: float | None,
-    noise: float | None,
-    temperature: str | None,
-    learning_rate: float | None,
-    batch_size: int | None,
-    weight_decay: float | None,
     noise_max: float | None,
     temperature_max: float | None,
     points: int,
     log: bool,
     out: str | None,
     as_json: bool,
+    **data: Any,
 ) -> None:
     from sgdvi._check import positive, require, whole
-    from sgdvi._json import plain
     from sgdvi.laws import critical_temperature, phase_diagram
-    from sgdvi.plots.canvas import check_figure_path
 
-    if out is not None:
-        check_figure_path(out)
+    check_out(out)
     points = whole("points", points, least=2)
-    source = find_source(model, moments, slope, noise)
+    request = read_request(**data)
+    source, critical, heat, decay = request.source, request.critical, request.temperature, request.decay(1)
     own = 1.0 if source.noise_sd is None else source.noise_sd
     require(own > 0, "the data must have noise that can be scaled", f"noise {own:g}", "Give a noise above 0.")
-    decay = source.decay(weight_decay, 1)
-    critical = float(critical_temperature(source.moments, 1, decay))
-    heat = find_temperature(source, temperature, learning_rate, batch_size, critical)
     # Where there is almost no noise, Tc is as high as it gets.
     quiet = float(critical_temperature(source.moments.scale_noise(0.0), 1, decay))
     advice = "The weight decay is above beta2." if decay > 0 else "Without a slope SGD collapses at every temperature."
@@ -86,7 +70,7 @@ def _run(
     )
     record = _describe(source, diagram, own, decay, heat)
     if as_json:
-        click.echo(json.dumps(plain(record), indent=2, ensure_ascii=False))
+        print_json(record)
     else:
         click.echo(_text(record))
     if out is not None:
