@@ -9,6 +9,9 @@ import pytest
 import sgdvi
 from sgdvi import Moments, SGDStationary
 
+# Every kind of density is compiled anew, all its functions; test_stationary.py has the references of the plain case.
+pytestmark = pytest.mark.slow
+
 CASES = [
     (f"{path.stem.removeprefix('references-')}-{number}", case)
     for path in sorted(Path(__file__).parent.glob("references-*.json"))

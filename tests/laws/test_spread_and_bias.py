@@ -37,6 +37,7 @@ def by_integration(m: Moments, temperature: float, depth: int, width: int) -> tu
     return mean, weight @ (v - mean) ** 2, factor_mean, weight @ (u - factor_mean) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "width"), [(1, 1), (1, 3), (2, 1), (5, 4)])
 def test_against_integration_of_the_slope(depth, width):
     m = Moments.linear(1.0, 1.0)
@@ -101,6 +102,7 @@ def test_depth_0_only_rises():
     assert fluctuation_maxima(m, depth=0).size == 0
 
 
+@pytest.mark.slow
 def test_deeper_networks_have_one_maximum_and_no_collapse():
     m, depth = Moments.linear(1.0, 1.0), 2
     for of in ("v", "u"):

@@ -220,7 +220,8 @@ def test_units_of_the_data(scale_x, scale_y, depth):
     np.testing.assert_allclose(other.cdf(v * ratio), one.cdf(v), atol=1e-11)
 
 
-@pytest.mark.parametrize("index", [1, 10, 21, 62])
+# one compilation of several derivatives for every depth
+@pytest.mark.parametrize("index", [1, *(pytest.param(i, marks=pytest.mark.slow) for i in (10, 21, 62))])
 def test_gradients_against_finite_differences(index, x64):
     moments, heat, options = SETS[index]
     options = {"weight_decay": 0.0, **options}
@@ -248,6 +249,7 @@ def test_gradients_against_finite_differences(index, x64):
         assert derivative == pytest.approx(want, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_quantiles_and_samples_are_differentiable(x64):
     m = Moments.linear(1.0, 1.0)
     heat, q, h = 0.1, 0.2, 1e-5
@@ -260,6 +262,7 @@ def test_quantiles_and_samples_are_differentiable(x64):
     assert got == pytest.approx(float((up - down) / (2 * h)), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_shapes_and_broadcasting(x64):
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(Moments.linear(k, 1.0) for k in (0.5, 1.0, 2.0)))
     law = SGDStationary(batch, jnp.array([[0.01], [0.05]]))
@@ -364,6 +367,7 @@ def test_float32_users_get_float32():
     assert not jax.config.jax_enable_x64
 
 
+@pytest.mark.slow
 def test_works_in_jit_with_32_bit_jax_and_all_warnings_as_errors():
     m = Moments.linear(1.0, 1.0)
     f = jax.jit(jax.value_and_grad(lambda t, v: SGDStationary(m, t).log_prob(v), (0, 1)))
@@ -383,6 +387,7 @@ def test_works_in_jit_with_32_bit_jax_and_all_warnings_as_errors():
     assert float(slope) == pytest.approx(float(want), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_hessian_of_what_is_read_off_the_table(x64):
     m, h = Moments.linear(1.0, 1.0), 1e-4
 
@@ -393,6 +398,7 @@ def test_hessian_of_what_is_read_off_the_table(x64):
     assert jax.hessian(value)(0.1) == pytest.approx(float(want), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_as_a_guide(x64):
     """The law with a free temperature, fitted to data of a known temperature by maximising the ELBO."""
     m = Moments.linear(1.0, 1.0)

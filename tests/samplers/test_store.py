@@ -194,6 +194,7 @@ sample(sgdvi.SGD(MODEL, optax.sgd(0.05, momentum=0.5), batch_size=2), num_steps=
 """
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments(kernel: sgdvi.SGD, tmp_path: Path) -> None:
     script = KILLED.format(
         tests=str(Path(__file__).parent), cache=str(tmp_path / "cache"), store=str(tmp_path / "a.zarr")
