@@ -48,6 +48,8 @@ _CONTENTS = {
     # SGD as a sampler
     "SGD": "sgdvi.samplers",
     "Sampler": "sgdvi.samplers",
+    "local_quadratic": "sgdvi.samplers.quadratic",
+    "LocalQuadratic": "sgdvi.samplers.quadratic",
     "SGLD": "sgdvi.samplers",
     "PreconditionedSGLD": "sgdvi.samplers",
     "SGHMC": "sgdvi.samplers",
@@ -149,6 +151,8 @@ if TYPE_CHECKING:
     from sgdvi.samplers import Sampler as Sampler
     from sgdvi.samplers import StochasticGradientFlow as StochasticGradientFlow
     from sgdvi.samplers import sample as sample
+    from sgdvi.samplers.quadratic import LocalQuadratic as LocalQuadratic
+    from sgdvi.samplers.quadratic import local_quadratic as local_quadratic
     from sgdvi.symmetry import GradientNoise as GradientNoise
     from sgdvi.symmetry import MatrixFamily as MatrixFamily
     from sgdvi.symmetry import Symmetries as Symmetries

@@ -10,10 +10,11 @@ import scipy.optimize
 from sgdvi._batches import noise_share
 from sgdvi._check import InputError, message, require, whole
 
-Kind = Literal["scalar", "full"]
+Kind = Literal["scalar", "diagonal", "full"]
 _QUADRATIC = "the mean loss is quadratic with this Hessian, and its minimum is the posterior mean"
 _CONSTANT = "the covariance of the per-sample gradients does not change over the posterior"
 _LINEAR = "the per-sample gradients are linear in the parameters, with these Hessians"
+_DIAGONAL = "hessian and noise are diagonal; elsewhere the rates of the parameters are near the best ones"
 _SMALL = "the step is small against 1/curvature, as it is for batches small against the data"
 
 
@@ -49,7 +50,8 @@ def continuous_time(
 
     With A the Hessian, C the noise and c = 1/S, times (N-S)/(N-1) without replacement, SGD is the Ornstein-Uhlenbeck
     process with :math:`A \Sigma + \Sigma A = \eta c C`. KL to the posterior :math:`N(0, (N A)^{-1})` is least at
-    :math:`\eta = 2 D / (N c \operatorname{Tr} C)`; the matrix :math:`2 (N c C)^{-1}` makes it zero.
+    :math:`\eta = 2 D / (N c \operatorname{Tr} C)`; the matrix :math:`2 (N c C)^{-1}` makes it zero. Of the diagonal
+    matrices, :math:`H_{kk} = 2 / (N c C_{kk})`.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def continuous_time(
     num_data, batch_size, replace
         N, S, and whether a batch is drawn with replacement.
     kind
-        "scalar" for a learning rate, "full" for a matrix.
+        "scalar" for a learning rate, "diagonal" for one per parameter (a diagonal matrix), "full" for a matrix.
 
     Raises
     ------
@@ -71,6 +73,10 @@ def continuous_time(
     if kind == "full":
         value: Any = 2 * np.linalg.inv(num_data * share * c)
         covariance = np.linalg.inv(num_data * a)
+    elif kind == "diagonal":
+        value = np.diag(_diagonal_rates(c, num_data, share))
+        covariance = scipy.linalg.solve_continuous_lyapunov(value @ a, share * value @ c @ value)
+        return _result(value, share, covariance, a, num_data, (_QUADRATIC, _CONSTANT, _SMALL, _DIAGONAL))
     else:
         value = _continuous_rate(c, num_data, share)
         covariance = scipy.linalg.solve_continuous_lyapunov(a, value * share * c)
@@ -89,8 +95,9 @@ def discrete_time(
 ) -> StepSize:
     r"""Return the step with the least KL to the posterior when the size of the step counts.
 
-    The iterates have the covariance of `discrete_covariance`. The learning rate is found numerically; the matrix
-    :math:`2 (N c C(\Sigma) + A)^{-1}` at :math:`\Sigma = (N A)^{-1}` solves the Stein equation with KL zero.
+    The iterates have the covariance of `discrete_covariance`. The learning rate, or those of a diagonal matrix, are
+    found numerically; the matrix :math:`2 (N c C(\Sigma) + A)^{-1}` at :math:`\Sigma = (N A)^{-1}` solves the Stein
+    equation with KL zero.
 
     Parameters
     ----------
@@ -112,6 +119,9 @@ def discrete_time(
         covariance = np.linalg.inv(num_data * a)
         grown = c + (spread @ covariance.ravel()).reshape(a.shape)
         return _result(2 * np.linalg.inv(num_data * share * grown + a), share, covariance, a, num_data, assumptions)
+    if kind == "diagonal":
+        best = _best_diagonal(a, c, share, spread, num_data)
+        return _result(best, share, _discrete(a, c, share, spread, best), a, num_data, assumptions)
     sums = np.kron(a, np.eye(len(a))) + np.kron(np.eye(len(a)), a)
     # the Stein equation is (sums - eta products) vec(Sigma) = eta share vec(C): stable while its left side is positive
     products = np.kron(a, a) + share * spread
@@ -158,12 +168,32 @@ def discrete_covariance(
     step = np.asarray(step, dtype=np.float64)
     require(step.shape in ((), a.shape), "step must be a number or a matrix like hessian", f"shape {step.shape}")
     matrix = step * np.eye(len(a)) if step.ndim == 0 else step
+    covariance = _discrete(a, c, share, _spread(sample_hessians, a), matrix)
+    require(covariance is not None, "the variance must shrink from step to step", step, "Take a smaller step.")
+    return covariance
+
+
+def _discrete(a: np.ndarray, c: np.ndarray, share: float, spread: np.ndarray, matrix: np.ndarray) -> Any:
+    """Solve the Stein equation; None where the variance grows from step to step."""
     shrink = np.eye(len(a)) - matrix @ a
-    operator = np.kron(shrink, shrink) + share * np.kron(matrix, matrix) @ _spread(sample_hessians, a)
-    radius = np.max(np.abs(np.linalg.eigvals(operator)))
-    require(radius < 1, "the variance must shrink from step to step", f"factor {radius:.6g}", "Take a smaller step.")
+    operator = np.kron(shrink, shrink) + share * np.kron(matrix, matrix) @ spread
+    if np.max(np.abs(np.linalg.eigvals(operator))) >= 1:
+        return None
     forced = share * matrix @ c @ matrix.T
     return np.linalg.solve(np.eye(len(operator)) - operator, forced.ravel()).reshape(a.shape)
+
+
+def _best_diagonal(a: np.ndarray, c: np.ndarray, share: float, spread: np.ndarray, num_data: int) -> np.ndarray:
+    def value(log_rates: np.ndarray) -> float:
+        covariance = _discrete(a, c, share, spread, np.diag(np.exp(log_rates)))
+        return np.inf if covariance is None else _kl(covariance, a, num_data)
+
+    # discreteness only adds variance: below the continuous-time rates, and at a stable point to begin with
+    first = np.log(np.minimum(_diagonal_rates(c, num_data, share), 0.5 / np.linalg.eigvalsh(a)[-1]))
+    while not np.isfinite(value(first)):
+        first = first - np.log(2)
+    options = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000 * len(a), "maxfev": 4000 * len(a), "adaptive": True}
+    return np.diag(np.exp(scipy.optimize.minimize(value, first, method="Nelder-Mead", options=options).x))
 
 
 def _spread(sample_hessians: Any, a: np.ndarray) -> np.ndarray:
@@ -182,7 +212,8 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     a, c = _positive_definite("hessian", hessian), _positive_definite("noise", noise)
     require(a.shape == c.shape, "hessian and noise must have one shape", f"{a.shape} and {c.shape}")
-    require(kind in ("scalar", "full"), 'kind must be "scalar" or "full"', repr(kind))
+    kinds = ("scalar", "diagonal", "full")
+    require(kind in kinds, 'kind must be "scalar", "diagonal" or "full"', repr(kind))
     share = noise_share(whole("num_data", num_data, least=2), batch_size, replace)
     rule = f"batch_size must be below num_data = {num_data} without replacement"
     require(share > 0, rule, batch_size, "Draw with replacement or take a smaller batch.")
@@ -191,6 +222,10 @@ def _checked(
 
 def _continuous_rate(c: np.ndarray, num_data: int, share: float) -> float:
     return float(2 * len(c) / (num_data * share * np.trace(c)))
+
+
+def _diagonal_rates(c: np.ndarray, num_data: int, share: float) -> np.ndarray:
+    return 2 / (num_data * share * np.diag(c))
 
 
 def _positive_definite(name: str, value: Any) -> np.ndarray:

@@ -81,6 +81,47 @@ def test_rate_is_the_best_of_a_fine_grid():
     assert rule.kl <= min(grid) + 1e-12
 
 
+def test_one_rate_per_parameter_is_the_best_of_a_grid():
+    rule = step_size.discrete_time(HESSIAN, NOISE, **SIZES, sample_hessians=ROWS, kind="diagonal")
+    rates = np.diag(rule.value)
+    factors = np.linspace(0.9, 1.1, 21)
+
+    def kl_at(one, other):
+        step = np.diag(rates * [one, other])
+        ratio = N * HESSIAN @ step_size.discrete_covariance(HESSIAN, NOISE, step, **SIZES, sample_hessians=ROWS)
+        return 0.5 * (np.trace(ratio) - 2 - np.linalg.slogdet(ratio)[1])
+
+    grid = np.array([[kl_at(one, other) for other in factors] for one in factors])
+    assert np.unravel_index(np.argmin(grid), grid.shape) == (10, 10)
+    assert rule.kl == pytest.approx(grid.min(), rel=1e-9)
+    scalar = step_size.discrete_time(HESSIAN, NOISE, **SIZES, sample_hessians=ROWS)
+    full = step_size.discrete_time(HESSIAN, NOISE, **SIZES, sample_hessians=ROWS, kind="full")
+    assert full.kl < rule.kl < scalar.kl
+
+
+def test_one_rate_per_parameter_in_continuous_time():
+    a, c, sizes = np.diag([2.0, 0.3]), np.diag([0.7, 5.0]), {"num_data": 10**6, "batch_size": 1}
+    rule = step_size.continuous_time(a, c, **sizes, kind="diagonal")
+    np.testing.assert_allclose(np.diag(rule.value), 2 / (10**6 * np.diag(c)))
+    assert rule.kl == pytest.approx(0, abs=1e-12)
+    best = step_size.discrete_time(a, c, **sizes, kind="diagonal")
+    np.testing.assert_allclose(np.diag(best.value), np.diag(rule.value), rtol=1e-4)
+    # where the matrices do not commute it solves its Lyapunov equation, and is near the best
+    rule = step_size.continuous_time(HESSIAN, NOISE, **SIZES, kind="diagonal")
+    drift = rule.value @ HESSIAN
+    left = drift @ rule.covariance + rule.covariance @ drift.T
+    np.testing.assert_allclose(left, rule.value @ NOISE @ rule.value / 20, rtol=1e-10, atol=1e-16)
+
+
+@pytest.mark.slow
+def test_rates_minimise_the_measured_kl():
+    rule = step_size.discrete_time(HESSIAN, NOISE, **SIZES, sample_hessians=ROWS, kind="diagonal")
+    scale = [np.diag(f) for f in ([0.7, 1.0], [1.0, 0.7], [1.0, 1.0], [1.4, 1.0], [1.0, 1.4])]
+    measured, error = np.array([kl(simulate(rule.value @ factor)) for factor in scale]).T
+    assert np.argmin(measured) == 2
+    assert abs(measured[2] - rule.kl) < 5 * error[2]
+
+
 @pytest.mark.parametrize("replace", [True, False])
 def test_temperature_counts_the_noise_of_every_batch(replace):
     rows = np.array([0.3, -1.0, 2.0, 0.7])

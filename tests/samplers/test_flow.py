@@ -37,7 +37,7 @@ def euler_maruyama(step_size: float) -> sgdvi.Sampler:
     return sgdvi.Sampler(NETWORK.model, sgdvi.Algorithm(State, step), None)
 
 
-def run(sampler: sgdvi.Sampler, step_size: float, chains: int = 20_000) -> Any:
+def run(sampler: sgdvi.Sampler, step_size: float, chains: int = 12_000) -> Any:
     """One draw per chain, twelve units of time after a start at v = 1."""
     steps = round(12 / step_size)
     return sgdvi.sample(
@@ -47,7 +47,7 @@ def run(sampler: sgdvi.Sampler, step_size: float, chains: int = 20_000) -> Any:
 
 
 def errors(step_size: float) -> np.ndarray:
-    """Errors of the cdf at the exact quantiles; the standard error is at most 0.0035."""
+    """Errors of the cdf at the exact quantiles; the standard error is at most 0.0046."""
     tree = run(sgdvi.StochasticGradientFlow(NETWORK.model, NOISE, step_size / NETWORK.kappa), step_size)
     assert (tree["chain_status"]["status"] == "ok").all()
     v = functional(tree, lambda ds: ds.u * ds.w).ravel()
@@ -58,11 +58,11 @@ def errors(step_size: float) -> np.ndarray:
 
 @pytest.mark.slow
 def test_law_at_depth_one_and_its_order() -> None:
-    steps = np.array([0.2, 0.1, 0.05, 0.025])
+    steps = np.array([0.2, 0.1, 0.05])
     worst = np.abs([errors(step) for step in steps]).max(1)
     order = np.polyfit(np.log(steps), np.log(worst), 1)[0]
     assert order == pytest.approx(1, abs=0.25)
-    assert worst[-1] < 0.05
+    assert worst[-1] < 0.1
 
 
 @pytest.mark.slow

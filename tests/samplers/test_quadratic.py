@@ -1,0 +1,95 @@
+"""Hessian and gradient noise of a model, against closed forms and against SGD itself."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import sgdvi
+
+N = 60
+RNG = np.random.default_rng(4)
+X = RNG.normal(size=(N, 2)) * [1.0, 0.6]
+Y = X @ [0.7, -0.4] + RNG.normal(size=N) * 0.8
+SD, PRIOR = 0.9, 2.0
+
+
+def model(x: Any, y: Any) -> None:
+    theta = numpyro.sample("theta", dist.Normal(jnp.zeros(2), PRIOR).to_event(1))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(x @ theta, SD), obs=y)
+
+
+@pytest.fixture(scope="module")
+def near() -> sgdvi.LocalQuadratic:
+    return sgdvi.local_quadratic(model, (X, Y))
+
+
+def test_linear_regression_in_closed_form(near: sgdvi.LocalQuadratic) -> None:
+    hessian = X.T @ X / N / SD**2 + np.eye(2) / (N * PRIOR**2)
+    mode = np.linalg.solve(hessian, X.T @ Y / N / SD**2)
+    gradients = (X @ mode - Y)[:, None] * X / SD**2
+    np.testing.assert_allclose(near.mode["theta"], mode, rtol=1e-10)
+    np.testing.assert_allclose(near.hessian, hessian, rtol=1e-10)
+    np.testing.assert_allclose(near.noise, np.cov(gradients.T, bias=True), rtol=1e-9)
+    assert near.sample_hessians is not None
+    np.testing.assert_allclose(near.sample_hessians.mean(0), hessian, rtol=1e-10)
+    rule = near.discrete_time(6, batching="without-replacement", kind="diagonal")
+    assert rule.kl < near.discrete_time(6, batching="without-replacement").kl
+    assert near.continuous_time(6).value == pytest.approx(4 * 6 / N / np.trace(near.noise))
+
+
+@pytest.mark.slow
+def test_sgd_at_the_rate_has_the_covariance_of_the_rule(near: sgdvi.LocalQuadratic) -> None:
+    rule = near.discrete_time(6)
+    tree = sgdvi.sample(
+        sgdvi.SGD(model, learning_rate=rule.value, batch_size=6), (X, Y), key=jax.random.key(0), num_steps=1,
+        num_warmup=200, num_chains=8000, init=near.mode, progress=False,
+    )  # fmt: skip
+    centred = tree["posterior"]["theta"].values[:, 0] - near.mode["theta"]
+    products = centred[:, :, None] * centred[:, None, :]
+    error = products.std(0) / np.sqrt(len(products))
+    assert (np.abs(products.mean(0) - rule.covariance) < 5 * error).all()
+    assert (np.abs(products.mean(0) - 1.2 * rule.covariance) > 5 * error).any()
+
+
+@pytest.mark.slow
+def test_a_loss_and_a_model_that_is_not_quadratic() -> None:
+    """One parameter on (0, inf): the exponential model in z = log rate, L = rate mean(y) - z, less its prior."""
+    y = np.abs(RNG.normal(size=N)) + 0.1
+
+    def exponential(y: Any) -> None:
+        rate = numpyro.sample("rate", dist.Exponential(1.0))
+        with numpyro.plate("data", len(y)):
+            numpyro.sample("y", dist.Exponential(rate), obs=y)
+
+    near = sgdvi.local_quadratic(exponential, y)
+    rate = (N + 1) / (y.sum() + 1)
+    assert float(near.mode["rate"]) == pytest.approx(np.log(rate), rel=1e-9)
+    np.testing.assert_allclose(near.hessian, [[rate * (y.sum() + 1) / N]], rtol=1e-9)
+    np.testing.assert_allclose(near.noise, [[rate**2 * y.var()]], rtol=1e-9)
+
+    loss = sgdvi.Loss(lambda params, y: (y - params["m"]) ** 2 / 2, {"m": 0.0})
+    flat = sgdvi.local_quadratic(loss, y)
+    np.testing.assert_allclose(
+        [flat.mode["m"], flat.hessian[0, 0], flat.noise[0, 0]], [y.mean(), 1, y.var()], rtol=1e-9
+    )
+
+
+def test_what_is_refused(near: sgdvi.LocalQuadratic) -> None:
+    with pytest.raises(sgdvi.InputError, match='batching must be "replacement" or'):
+        near.discrete_time(6, batching="epochs")
+    with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 60"):
+        near.continuous_time(61, batching="without-replacement")
+
+
+@pytest.mark.slow
+def test_a_symmetry_is_refused() -> None:
+    x = X[:, 0]
+    network = sgdvi.LinearNetwork(x, Y, depth=1, width=2, prior_sd=1e6)
+    with pytest.raises(sgdvi.InputError, match="Hessian at the minimum must be positive definite"):
+        sgdvi.local_quadratic(network.model, (x, Y))
