@@ -243,6 +243,7 @@ class _Work:
             if isinstance(run, Run):
                 findings += suite.health(run, self.thresholds)
                 findings.append(suite.tails_of(run, self.facts, self.thresholds))
+                findings += suite.chains_of(run, self.facts, self.thresholds)
         trouble = self._reference_trouble(findings)
         stand_in = self._stand_in(trouble)
         for run in self.read.values():
@@ -301,6 +302,7 @@ class _Work:
         if judged or run.independent:
             results += suite.support_of(run, self._sampled_reference(trouble), facts, limits)
         if judged:
+            results += suite.stationary_of(run, self.known, facts, limits)
             results += suite.divergences(run, results, facts, limits)
         if stand_in is None:
             results += against.no_distances(run, facts)

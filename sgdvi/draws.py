@@ -190,9 +190,7 @@ def functional(tree: DataTree | xr.Dataset, fn: Callable[[xr.Dataset], Any]) -> 
     InputError
         If the functional fails on this run or does not return one number per draw.
     """
-    posterior = tree["posterior"].to_dataset() if isinstance(tree, DataTree) else tree
-    # moments of float32 draws lose the fluctuations about a large mean
-    posterior = posterior.map(lambda a: a.astype(np.float64) if a.dtype.kind == "f" else a, keep_attrs=True)
+    posterior = in_double(tree)
     try:
         value = fn(posterior)
     except Exception as error:
@@ -202,6 +200,13 @@ def functional(tree: DataTree | xr.Dataset, fn: Callable[[xr.Dataset], Any]) -> 
     require(isinstance(value, xr.DataArray), rule, type(value).__name__)
     require(set(value.dims) == set(_SAMPLE_DIMS), rule, f"dimensions {value.dims}", "Reduce the others, e.g. .sum().")
     return np.asarray(value.transpose(*_SAMPLE_DIMS).values, dtype=np.float64)
+
+
+def in_double(tree: DataTree | xr.Dataset) -> xr.Dataset:
+    """Return the posterior in float64: moments of float32 draws lose the fluctuations about a large mean."""
+    posterior = tree["posterior"].to_dataset() if isinstance(tree, DataTree) else tree
+    small = [name for name, values in posterior.data_vars.items() if values.dtype.kind == "f" and values.dtype != float]
+    return posterior.assign({name: posterior[name].astype(np.float64) for name in small}) if small else posterior
 
 
 def config(tree: DataTree) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Mixing:
         Why a number is missing: "", "constant", "stuck", "short" or "non-finite".
     independent
         True for independent draws, which need no R-hat.
+    mcse
+        Monte Carlo standard error of the mean, in standard deviations of the draws; nan where it does not exist.
     """
 
     rhat: float
@@ -39,6 +41,7 @@ class Mixing:
     draws: int
     trouble: str = ""
     independent: bool = False
+    mcse: float = np.nan
 
 
 def measure(values: np.ndarray, independent: bool = False) -> Mixing:
@@ -49,14 +52,16 @@ def measure(values: np.ndarray, independent: bool = False) -> Mixing:
     if trouble:
         return Mixing(np.nan, np.nan, chains, draws, trouble, independent)
     if independent:
-        return Mixing(np.nan, float(values.size), chains, draws, "", True)
+        return Mixing(np.nan, float(values.size), chains, draws, "", True, values.size**-0.5)
     values = values[:, :: max(1, -(-values.size // _MOST_DRAWS))]
     with np.errstate(all="ignore"):
         bulk = array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk")
         tail = array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
         rhat = array_stats.rhat(values, chain_axis=0, draw_axis=1, method="rank") if chains > 1 else np.nan
-    # A chain of antithetic draws can have more effective draws than draws; nothing here relies on such luck.
-    return Mixing(float(rhat), float(min(bulk, tail, values.size)), chains, draws)
+        # A chain of antithetic draws can have more effective draws than draws; nothing here relies on such luck.
+        mean = array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean")
+    error = float(mean) ** -0.5 if mean > 0 else np.nan
+    return Mixing(float(rhat), float(min(bulk, tail, values.size)), chains, draws, mcse=error)
 
 
 def _trouble(values: np.ndarray) -> str:
@@ -152,4 +157,35 @@ def ess(run: str, functional: str, mixing: Mixing, thresholds: Thresholds) -> Fi
         advice=advice,
         source=VEHTARI,
         details={"draws": total},
+    )
+
+
+def mcse(run: str, functional: str, mixing: Mixing, sd: float, no_variance: bool, thresholds: Thresholds) -> Finding:
+    """Check the Monte Carlo standard error of the mean; `sd` is the standard deviation of the draws."""
+    advice, value = "", None if np.isnan(mixing.mcse) else mixing.mcse
+    if mixing.trouble:
+        status, words, advice = _TROUBLES[mixing.trouble]
+        meaning = words.format(name=functional, what="the standard error of the mean")
+    elif no_variance:
+        status, value = Status.NOT_APPLICABLE, None
+        meaning = f"{functional} has no usable variance (see the tail index), so its mean has no standard error."
+    elif value is None:
+        status, meaning = Status.UNKNOWN, f"The standard error of the mean of {functional} cannot be computed."
+    else:
+        meaning = f"The mean of {functional} is known to {number(mixing.mcse)} sd ({number(mixing.mcse * sd)})."
+        status = Status.PASS if value <= thresholds.mcse_warn else Status.WARN
+        if status is Status.WARN:
+            advice = "Run longer: the error falls with the square root of the effective draws."
+    return Finding(
+        check="mixing.mcse",
+        run=run,
+        functional=functional,
+        title="Standard error of the mean",
+        value=value,
+        threshold=thresholds.mcse_warn,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source=VEHTARI,
+        details={"error": None if value is None else value * sd},
     )

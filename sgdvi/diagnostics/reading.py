@@ -12,7 +12,7 @@ from sgdvi._check import InputError, message, require
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.known import Known
 from sgdvi.diagnostics.runs import Run
-from sgdvi.draws import config, functional, is_tree
+from sgdvi.draws import config, functional, in_double, is_tree
 
 Functional = Callable[[Any], Any]
 
@@ -94,6 +94,7 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
     """Read a DataTree into float64 arrays."""
     posterior = tree["posterior"]
     attrs = posterior.attrs
+    double = in_double(tree)  # once, not once per functional
     sites = {
         str(site): np.asarray(array.transpose("chain", "draw", ...).values, dtype=np.float64)
         for site, array in posterior.data_vars.items()
@@ -113,13 +114,15 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         name=name,
         kind=kind,
         sites=sites,
-        values={label: functional(tree, fn) for label, fn in functionals.items()},
+        values={label: functional(double, fn) for label, fn in functionals.items()},
         overflowed=overflowed,
         steps=steps,
         independent=bool(attrs.get("independent", 0)),
         thinning=int(settings.get("thinning", 1) or 1),
         log_weights=_log_weights(tree),
         khat=settings.get("khat"),
+        starts=np.asarray(posterior["start"].values, str) if "start" in posterior.coords else None,
+        stats=_statistics(tree),
     )
 
 
@@ -127,3 +130,15 @@ def _log_weights(tree: Any) -> np.ndarray | None:
     if "sample_stats" not in tree.children or "log_weight" not in tree["sample_stats"]:
         return None
     return np.asarray(tree["sample_stats"]["log_weight"].values, dtype=np.float64).reshape(-1)
+
+
+def _statistics(tree: Any) -> dict[str, np.ndarray]:
+    if "sample_stats" not in tree.children:
+        return {}
+    group = tree["sample_stats"].to_dataset()
+    other = {"reached_max_tree_depth": "reached_max_treedepth"}  # NumPyro's name for it in ArviZ
+    return {
+        other.get(str(name), str(name)): np.asarray(values.transpose("chain", "draw").values)
+        for name, values in group.data_vars.items()
+        if set(values.dims) == {"chain", "draw"}
+    }

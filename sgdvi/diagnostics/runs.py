@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.finite import finite_chains
 from sgdvi.diagnostics.mixing import Mixing
 from sgdvi.diagnostics.tail import Tail
+
+_MOST_COORDINATES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,10 @@ class Run:
         log posterior - log density of the run at independent draws of it, shape (S,); None where unknown.
     khat
         Pareto shape of such weights where only that was kept.
+    starts
+        Name of each chain's start, shape (chain,); None where starts have no names.
+    stats
+        Statistics of the sampler under ArviZ's names, each (chain, draw).
     """
 
     name: str
@@ -48,6 +54,8 @@ class Run:
     thinning: int = 1
     log_weights: np.ndarray | None = None
     khat: float | None = None
+    starts: np.ndarray | None = None
+    stats: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def keep(self) -> np.ndarray:
@@ -82,6 +90,20 @@ class Run:
         if measured.trouble == "constant":
             return np.inf  # a point mass is known exactly
         return measured.ess if np.isfinite(measured.ess) else float(measured.chains)
+
+    @cached_property
+    def coordinates_mixing(self) -> dict[str, Mixing]:
+        """Coordinate of the parameters -> how well the usable chains mixed; at most 200 of them, evenly chosen."""
+        rows = int(self.keep.sum())
+        if self.independent or rows < 2:
+            return {}
+        table = self.parameters().reshape(rows, -1, len(names := self.coordinates()))
+        chosen = np.unique(np.linspace(0, len(names) - 1, min(len(names), _MOST_COORDINATES)).round().astype(int))
+        # Coordinates that are functionals themselves have been measured already.
+        return {
+            names[k]: self.mixing[names[k]] if names[k] in self.mixing else mixing.measure(table[:, :, k])
+            for k in chosen
+        }
 
     def parameters(self) -> np.ndarray:
         """Return all sites of the usable chains side by side, shape (n, d)."""

@@ -6,9 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from sgdvi.diagnostics import distances, divergence, finite, laws, mixing, phases, signs, support, tail
+from sgdvi.diagnostics import (
+    distances,
+    divergence,
+    finite,
+    fresh,
+    hmc,
+    laws,
+    memory,
+    mixing,
+    phases,
+    signs,
+    stationarity,
+    support,
+    tail,
+)
 from sgdvi.diagnostics.common import Facts, nothing, ordered, survivors, tail_of, worst
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.known import Known
 from sgdvi.diagnostics.runs import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
 
@@ -20,6 +35,16 @@ ORDER = (
     "tail.index",
     "mixing.rhat",
     "mixing.ess",
+    "mixing.mcse",
+    "mixing.nested",
+    "hmc.divergences",
+    "hmc.energy",
+    "hmc.depth",
+    "stationarity.trend",
+    "stationarity.identity",
+    "stationarity.bias",
+    "memory.start",
+    "memory.parameters",
     "support.balance",
     "support.dimension",
     "kl.parameters",
@@ -57,6 +82,58 @@ def health(run: Run, thresholds: Thresholds) -> list[Finding]:
         each = [check(run.name, name, measured, thresholds) for name, measured in run.mixing.items()]
         results.append(survivors(run, worst(each, lowest=check is mixing.ess)))
     return results
+
+
+def chains_of(run: Run, facts: Facts, thresholds: Thresholds) -> list[Finding]:
+    """Check the chains of a run beyond R-hat: standard errors, starts, trends, and what Hamiltonian samplers report."""
+    starts = memory.groups(None if run.starts is None else run.starts[run.keep])
+    usable = {name: run.values[name][run.keep] for name in run.points}
+    level = (1 - thresholds.null_quantile) / max(len(usable), 1)
+    errors, nested, trends, remembered = [], [], [], []
+    for name, values in usable.items():
+        heavy = not tail_of(run, name, facts).has_moment(2, thresholds)
+        errors.append(mixing.mcse(run.name, name, run.mixing[name], run.points[name].sd, heavy, thresholds))
+        nested.append(memory.nested_rhat(run.name, name, values, starts, thresholds))
+        trends.append(stationarity.trend(run.name, name, values, level, thresholds))
+        remembered.append(memory.of_start(run.name, name, values, starts, level, thresholds))
+    if not usable:
+        titles = {
+            "mixing.mcse": "Standard error of the mean",
+            "mixing.nested": "Nested R-hat by start",
+            "stationarity.trend": "Trend over the run",
+            "memory.start": "Memory of the start",
+            "memory.parameters": "Memory in the parameters",
+        }
+        reason = "No chain with finite draws is left."
+        lost = [nothing(check, run.name, title, Status.UNKNOWN, reason) for check, title in titles.items()]
+        return [*lost, *hmc.findings(run.name, run.stats, thresholds)]
+    if run.independent:
+        reason = "The draws are independent: there is no run in them."
+        trends = [nothing("stationarity.trend", run.name, "Trend over the run", Status.NOT_APPLICABLE, reason)]
+    kept = memory.of_parameters(run.name, run.coordinates_mixing, list(run.mixing.values()), thresholds)
+    results = [worst(errors), worst(nested), worst(trends), worst(remembered), kept]
+    return [*(survivors(run, each) for each in results), *hmc.findings(run.name, run.stats, thresholds)]
+
+
+def stationary_of(run: Run, known: Known | None, facts: Facts, thresholds: Thresholds) -> list[Finding]:
+    """Check the identities that a stationary run of SGD keeps: of one fresh step, and of its exact law."""
+    missing = facts.missing or "Needs a fresh step from each draw, which is taken for linear networks."
+    usable = known is not None and run.kind == "sgd" and _factors(run, facts) is not None
+    step = line = None
+    if usable and known is not None:
+        sites = {name: run.sites[name][run.keep] for name in facts.factors}
+        step = fresh.fresh_step(known, sites, facts.stationary_tail)
+        line = None if facts.collapsed else fresh.line_of(known, facts.stationary_tail)
+    elif known is not None and not run.keep.any():
+        missing = "No chain with finite draws is left."
+    name = facts.functional
+    v = run.values[name][run.keep] if usable and name in run.points else None
+    without = facts.missing or "Needs the exact law of SGD on a linear network, not collapsed."
+    found = [
+        stationarity.identity(run.name, step, missing, thresholds),
+        stationarity.bias(run.name, name, v, line, without, thresholds),
+    ]
+    return [survivors(run, each) for each in found]
 
 
 def tails_of(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:

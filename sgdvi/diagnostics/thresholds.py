@@ -27,6 +27,22 @@ class Thresholds:
     # quantiles have standard errors of about 2 % in probability.
     ess_warn: float = 400.0
     ess_fail: float = 100.0
+    # Monte Carlo standard error of the mean in standard deviations: 0.1 is 100 effective draws.
+    mcse_warn: float = 0.1
+    # Energy Bayesian fraction of missing information: Betancourt 2017, section 6.1. Share of divergent draws that is a
+    # failure (any at all is a warning), and of draws at the largest tree depth that is a warning.
+    bfmi: float = 0.3
+    divergent: float = 0.01
+    deep: float = 0.01
+    # Move of the second half of a run against the first, in standard deviations, where it is more than chance.
+    trend_warn: float = 0.1
+    trend_fail: float = 0.3
+    # Drift of one fresh step in standard errors: beyond chance it is a warning.
+    drift_fail: float = 6.0
+    # Violation of the bias identity, in standard deviations of v, where it is more than chance.
+    bias_warn: float = 0.05
+    # Share of the variance that the start explains, where it is more than chance.
+    memory_fail: float = 0.05
     # Pareto k of a tail or of importance weights: beyond 0.7 means do not settle, Vehtari et al. 2024.
     tail_khat: float = 0.7
     # Median of |u^2 - w^2| / (u^2 + w^2). Independent Gaussian factors have 0.71.
