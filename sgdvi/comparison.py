@@ -14,7 +14,7 @@ import jax
 from sgdvi._check import InputError, message, require
 from sgdvi._json import plain, write_json
 from sgdvi.diagnostics import against, suite
-from sgdvi.diagnostics.common import Facts
+from sgdvi.diagnostics.common import Facts, nothing
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.known import Known, as_line_law, find_facts, law_points
 from sgdvi.diagnostics.reading import read_tree, scalar_functionals, summarise, summarise_law
@@ -23,6 +23,7 @@ from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
 from sgdvi.diagnostics.words import number
 from sgdvi.draws import is_tree
+from sgdvi.inputs import as_run
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]
 
@@ -134,16 +135,19 @@ def compare(
     thresholds: Thresholds | Mapping[str, float] | None = None,
     no_posterior: str = "",
     findings: Iterable[Finding] = (),
+    classifier: bool = False,
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
 
     Parameters
     ----------
     runs
-        Name -> DataTree with a group ``posterior`` (see `sgdvi.sample`, `sgdvi.draws`), or a law: an object with
-        ``log_prob``, ``cdf`` and ``icdf`` or ``sample``, such as a NumPyro distribution, which stands for the
-        functional "v" (or for the only one). Runs whose trees say kind "sgd" are judged; where none does, all but
-        the reference.
+        Name -> draws or law. Draws: a DataTree with a group ``posterior`` (see `sgdvi.sample`, `sgdvi.draws`), a
+        dictionary of arrays (chain, draw, ...), a `numpyro.infer.MCMC` that has run, a pair of a `numpyro.infer.SVI`
+        and its result, or the path of a NetCDF file or Zarr store of ArviZ, whatever tool wrote it. A law is an object
+        with ``log_prob``, ``cdf`` and ``icdf`` or ``sample``, such as a NumPyro distribution, which stands for the
+        functional "v" (or for the only one). Runs whose trees say kind "sgd", or whose names hold "SGD", are judged;
+        where none does, all but the reference.
     reference
         Name of the run that stands for the posterior. None where there is none; the exact posterior takes its place
         where it is known.
@@ -162,6 +166,8 @@ def compare(
     findings
         Findings made elsewhere, such as ``sgdvi.balance(...).findings``; those on runs that are judged enter the
         verdict.
+    classifier
+        Whether to make the classifier two-sample test too; needs scikit-learn (``sgdvi[c2st]``).
 
     Returns
     -------
@@ -175,10 +181,8 @@ def compare(
         be computed.
     """
     require(isinstance(runs, Mapping) and runs, "runs must be a mapping of at least one name to a run", repr(runs)[:80])
-    for name, run in runs.items():
-        advice = "Make draws with sgdvi.sample or sgdvi.draws.make_tree."
-        fine = is_tree(run) or hasattr(run, "log_prob")
-        require(fine, f"the run {name!r} must be a DataTree or a law with log_prob", type(run).__name__, advice)
+    key = jax.random.key(0) if key is None else key
+    runs = {str(name): as_run(str(name), run, jax.random.fold_in(key, k)) for k, (name, run) in enumerate(runs.items())}
     if reference is not None:
         names = f"Runs: {', '.join(runs)}. reference=None compares without one."
         require(reference in runs, "the reference must be one of the runs", repr(reference), names)
@@ -186,11 +190,12 @@ def compare(
         runs=runs,
         reference=reference,
         functionals=scalar_functionals(runs, functionals, known),
-        key=jax.random.key(0) if key is None else key,
+        key=key,
         known=known,
         thresholds=Thresholds.make(thresholds),
         no_posterior=no_posterior,
         given=_given(findings, runs),
+        classifier=classifier,
     ).result()
 
 
@@ -206,6 +211,7 @@ class _Work:
     thresholds: Thresholds
     no_posterior: str
     given: tuple[Finding, ...]
+    classifier: bool
 
     @cached_property
     def read(self) -> dict[str, Run | Law]:
@@ -314,6 +320,15 @@ class _Work:
         results += suite.signs_of(run, stand_in, facts, limits)
         reliable = stand_in is None or not trouble or stand_in.name != self.reference
         results += against.coverage_of(run, stand_in if reliable else None, limits)
+        if judged:
+            usable = stand_in if reliable else None
+            if usable is None:
+                reason = facts.improper or "There is no reference to compare with."
+                title = "Classifier two-sample test (C2ST)"
+                results.append(nothing("distance.c2st", run.name, title, Status.NOT_APPLICABLE, reason))
+            else:
+                results.append(against.classified(run, usable, self.classifier, limits))
+            results += against.predictions_of(run, usable, limits)
         if judged or run.independent:
             results.append(against.weights_of(run, results, facts, limits))
         if judged:

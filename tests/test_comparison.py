@@ -194,7 +194,7 @@ def test_bad_input(rng: np.random.Generator) -> None:
     for arguments, words in (
         (({}, None), "at least one"),
         (({"SGD": run}, "NUTS"), "one of the runs"),
-        (({"SGD": np.zeros(3)}, None), "DataTree"),
+        (({"SGD": np.zeros(3)}, None), "draws or be a law"),
         (({"SGD": run}, None, {"v": lambda draws: draws.w}), "computable from the sites"),
         (({"SGD": run}, None, {}), "at least one functional"),
     ):
@@ -256,6 +256,9 @@ def test_every_check_has_its_status(exact: Comparison) -> None:
         "distance.energy": Status.FAIL,
         "distance.sliced": Status.NOT_APPLICABLE,
         "distance.ksd": Status.FAIL,
+        "distance.c2st": Status.NOT_APPLICABLE,
+        "predictive.loo": Status.NOT_APPLICABLE,
+        "predictive.coverage": Status.NOT_APPLICABLE,
         "law.gap": Status.PASS,
         "phase.temperature": Status.PASS,
         "phase.collapse": Status.PASS,

@@ -10,14 +10,14 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"_types", "_batches", "_check", "_host", "_json", "_status", "_tree"},
     {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
-    {"samplers", "draws", "store"},
+    {"samplers", "draws", "store", "inputs"},
     {"variational", "remedies", "diagnostics", "comparison"},
     {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance"},
     {"cli", "__main__"},
 ]
 # only these modules know labelled arrays; arviz_stats.base works on plain ones
 LABELS = {"arviz", "arviz_base", "arviz_stats", "arviz_plots", "xarray"}
-LABELLED = {"draws", "comparison", "report"}
+LABELLED = {"draws", "inputs", "comparison", "report"}
 # Comparison.to_html renders itself: the one call upwards, made when it is used and not at import
 UPWARDS = {("comparison", "report")}
 FILES = [*sorted(ROOT.glob("sgdvi/**/*.py")), *sorted(ROOT.glob("models/*.py"))]

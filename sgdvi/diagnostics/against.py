@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sgdvi.diagnostics import distances, importance, joint, modes, stein
+from sgdvi.diagnostics import c2st, distances, importance, joint, modes, predictive, stein
 from sgdvi.diagnostics.common import Facts, nothing, ordered, survivors, tail_of, worst
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.runs import Law, Run
@@ -80,6 +80,31 @@ def stein_of(run: Run, facts: Facts, law_name: str, thresholds: Thresholds) -> F
     values = joint.thin(run.values[name][run.keep][..., None], run.points[name].effective / 2)[:, 0]
     gap = stein.on_line(values, points, law.log_prob, thresholds.null_quantile)
     return survivors(run, stein.finding(run.name, name, gap, law_name, thresholds))
+
+
+def classified(run: Run, reference: Run | Law, wanted: bool, thresholds: Thresholds) -> Finding:
+    """Check by a classifier whether draws of the functionals can be told from those of the reference."""
+    title = "Classifier two-sample test (C2ST)"
+    shared = [name for name in run.points if name in reference.points]
+    if not wanted or not c2st.available():
+        reason = "On request: compare(..., classifier=True)."
+        if wanted:
+            reason = "Needs scikit-learn: pip install 'sgdvi[c2st]'."
+        return nothing("distance.c2st", run.name, title, Status.NOT_APPLICABLE, reason)
+    mine, other = (_rows(side, shared, k) for k, side in enumerate((run, reference))) if shared else (np.empty(0),) * 2
+    if not shared or joint.too_few(mine, other):
+        return nothing("distance.c2st", run.name, title, Status.UNKNOWN, "Too few effective draws.")
+    return survivors(run, c2st.finding(run.name, *c2st.accuracy(mine, other), reference.name, thresholds))
+
+
+def predictions_of(run: Run, reference: Run | Law | None, thresholds: Thresholds) -> list[Finding]:
+    """Check what the run predicts, beside the reference and against the data."""
+    other = reference.log_likelihood if isinstance(reference, Run) else None
+    against = reference.name if reference is not None else ""
+    return [
+        predictive.loo(run.name, run.log_likelihood, other, against, thresholds),
+        predictive.coverage(run.name, run.predicted, run.observed, thresholds),
+    ]
 
 
 def no_distances(run: Run, facts: Facts) -> list[Finding]:

@@ -113,3 +113,68 @@ def _shape(scores: np.ndarray) -> str:
     if worst == 1:
         return "the draws are too narrow" if scores[1] > 0 else "the draws are too wide"
     return "the shape of the draws is wrong"
+
+
+def vsbc(run: str, functional: str, probabilities: Any, thresholds: Thresholds | None = None) -> Finding:
+    """Check that the probabilities of variational simulation-based calibration are symmetric about one half.
+
+    For every simulated data set the probability is that of the approximation below the true value (Yao, Vehtari,
+    Simpson, Gelman 2018, arXiv:1802.02538). Symmetry means that point estimates are not biased; it says nothing about
+    the width, which `sbc` does.
+
+    Parameters
+    ----------
+    run, functional
+        Names.
+    probabilities
+        One per simulated data set, shape (n,), each from 0 to 1.
+    thresholds
+        Uses `uniformity_level`, the p-value of the test that the signs of p - 1/2 are fair coins.
+
+    Returns
+    -------
+    Finding
+        ``calibration.vsbc``; ``unknown`` with fewer than 50 simulations.
+
+    Raises
+    ------
+    InputError
+        If a probability is not a number from 0 to 1.
+    """
+    level = (thresholds or Thresholds()).uniformity_level
+    values = np.asarray(probabilities, dtype=np.float64)
+    require(values.ndim == 1, "probabilities must be a one-dimensional array", f"shape {values.shape}")
+    good = (values >= 0) & (values <= 1)
+    require(good.all(), "probabilities must be numbers from 0 to 1", values[~good][:1], "Leave failed fits out.")
+    p_value, advice = None, ""
+    if values.size < _FEWEST:
+        status = Status.UNKNOWN
+        meaning = f"{count(values.size, 'simulation')}: too few to say whether {functional} is biased."
+        advice = f"Run at least {_FEWEST} simulations."
+    else:
+        # Under symmetry the sign of p - 1/2 is a fair coin, given its size: a one-sample test on the signs, in the
+        # order of the sizes, has the law of the two-sample statistic of p and 1 - p without counting each draw twice.
+        order = np.argsort(-np.abs(values - 0.5), kind="stable")
+        walk = np.cumsum(np.sign(values - 0.5)[order]) / np.sqrt(values.size)
+        p_value = float(min(1.0, 4 * stats.norm.sf(np.abs(walk).max())))
+        status = Status.PASS if p_value >= level else Status.FAIL
+        meaning = f"Over {values.size:,} simulations the approximation of {functional} is "
+        if status is Status.PASS:
+            meaning += f"centred as a calibrated one is (p = {number(p_value)})."
+        else:
+            side = "small" if np.mean(values) > 0.5 else "large"
+            meaning += f"biased (p = {number(p_value)}): its values are too {side}."
+            advice = "Use a richer family, or correct the draws."
+    return Finding(
+        check="calibration.vsbc",
+        run=run,
+        functional=functional,
+        title="Variational simulation-based calibration",
+        value=p_value,
+        threshold=level,
+        status=status,
+        meaning=meaning,
+        advice=advice,
+        source="Yao, Vehtari, Simpson, Gelman 2018, arXiv:1802.02538",
+        details={"simulations": int(values.size)},
+    )

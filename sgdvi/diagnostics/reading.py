@@ -123,6 +123,8 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         khat=settings.get("khat"),
         starts=np.asarray(posterior["start"].values, str) if "start" in posterior.coords else None,
         stats=_statistics(tree),
+        log_likelihood=_rows(tree, "log_likelihood"),
+        **_predictive(tree),
     )
 
 
@@ -142,3 +144,27 @@ def _statistics(tree: Any) -> dict[str, np.ndarray]:
         for name, values in group.data_vars.items()
         if set(values.dims) == {"chain", "draw"}
     }
+
+
+def _rows(tree: Any, group: str, name: str = "") -> np.ndarray | None:
+    """Return the one variable of a group, or the named one, as (draws of all chains, rows)."""
+    if group not in tree.children:
+        return None
+    arrays = tree[group].to_dataset().data_vars
+    if not name and len(arrays) == 1:
+        name = str(next(iter(arrays)))
+    if name not in arrays:
+        return None
+    values = np.asarray(arrays[name].transpose("chain", "draw", ...).values, dtype=np.float64)
+    return values.reshape(values.shape[0] * values.shape[1], -1)
+
+
+def _predictive(tree: Any) -> dict[str, np.ndarray | None]:
+    if "observed_data" not in tree.children or len(tree["observed_data"].data_vars) != 1:
+        return {}
+    name, values = next(iter(tree["observed_data"].to_dataset().data_vars.items()))
+    predicted = _rows(tree, "posterior_predictive", str(name))
+    observed = np.asarray(values.values, dtype=np.float64).reshape(-1)
+    if predicted is None or predicted.shape[1] != observed.size:
+        return {}
+    return {"predicted": predicted, "observed": observed}

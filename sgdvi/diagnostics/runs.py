@@ -42,6 +42,10 @@ class Run:
         Name of each chain's start, shape (chain,); None where starts have no names.
     stats
         Statistics of the sampler under ArviZ's names, each (chain, draw).
+    log_likelihood
+        Log likelihood of each row, shape (S, N), at draws of the run; None where unknown.
+    predicted, observed
+        Predictive draws of the rows, shape (S, N), and the rows, shape (N,); None where unknown.
     """
 
     name: str
@@ -56,6 +60,9 @@ class Run:
     khat: float | None = None
     starts: np.ndarray | None = None
     stats: Mapping[str, np.ndarray] = field(default_factory=dict)
+    log_likelihood: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+    observed: np.ndarray | None = None
 
     @cached_property
     def keep(self) -> np.ndarray:

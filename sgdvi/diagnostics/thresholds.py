@@ -81,6 +81,11 @@ class Thresholds:
     ksd_warn: float = 0.08
     ksd_fail: float = 0.14
     ksd_blind: float = 0.25
+    # Accuracy of a classifier that tells two samples apart; 0.5 is guessing.
+    c2st_fail: float = 0.6
+    c2st_blind: float = 0.58
+    # Expected log predictive density over all rows, in nats: Vehtari's rule that differences below 4 are small.
+    elpd: float = 4.0
     # Posterior mass on a sign that the run never covers: below the first it is stated, not held against the run.
     missing_mass_warn: float = 1e-3
     missing_mass_fail: float = 1e-2

@@ -1,0 +1,169 @@
+"""Runs of other tools as DataTrees: NumPyro MCMC and SVI objects, plain arrays, ArviZ files."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from xarray import DataTree
+
+from sgdvi._check import InputError, message, require, whole
+from sgdvi.draws import NUTS_FIELDS, from_numpyro, from_samples, make_tree
+
+_FORMS = (
+    "Give a DataTree, a dictionary of arrays (chain, draw, ...), a numpyro MCMC after its run, a pair (svi, result), "
+    "the path of a NetCDF or Zarr file with a group 'posterior', or a law with log_prob."
+)
+
+
+def as_run(name: str, run: Any, key: jax.Array) -> Any:
+    """Return a run in any of the forms that `sgdvi.compare` takes as a DataTree; a law as it is.
+
+    Parameters
+    ----------
+    name
+        Name of the run, for messages.
+    run
+        DataTree or Dataset with draws; dictionary of arrays, each (chain, draw, ...) or (draw,) for one chain; a
+        `numpyro.infer.MCMC` that has run; a pair of a `numpyro.infer.SVI` and the result of its ``run``; a path; or
+        a law, which is anything with ``log_prob``.
+    key
+        JAX key for the draws of a guide.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or holds no draws.
+    """
+    if isinstance(run, DataTree):
+        return _with_chains(name, run)
+    if isinstance(run, xr.Dataset):
+        return _with_chains(name, DataTree.from_dict({"posterior": run}))
+    if isinstance(run, str | os.PathLike):
+        return _with_chains(name, read_file(run))
+    if isinstance(run, Mapping):
+        return _from_arrays(name, run)
+    if hasattr(run, "get_samples") and hasattr(run, "sampler"):
+        return _from_mcmc(name, run)
+    if isinstance(run, tuple) and len(run) == 2 and hasattr(run[0], "guide") and hasattr(run[1], "params"):
+        return from_svi(*run, key=key)
+    require(hasattr(run, "log_prob"), f"the run {name!r} must hold draws or be a law", type(run).__name__, _FORMS)
+    return run
+
+
+def read_file(path: str | os.PathLike[str]) -> DataTree:
+    """Read the draws in a NetCDF file or a Zarr store, as ArviZ and the tools that use it write them, into memory.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it cannot be read, or it has no group ``posterior``.
+    """
+    target = Path(path).expanduser()
+    require(target.exists(), "the file of draws must exist", repr(str(path)))
+    options: Any = {"engine": "zarr", "consolidated": False} if target.is_dir() else {"engine": "h5netcdf"}
+    try:
+        with xr.open_datatree(target, **options) as tree:
+            loaded = tree.load().copy()
+    except Exception as error:
+        rule, got = f"{str(path)!r} must be a NetCDF file or a Zarr store", f"{type(error).__name__}: {error}"
+        raise InputError(message(rule, " ".join(got.split())[:200])) from error
+    if "posterior" in loaded.children:
+        return loaded
+    inner = [str(child) for child, node in loaded.children.items() if "posterior" in node.children]
+    rule = f"{str(path)!r} must have a group 'posterior'"
+    advice = (
+        f"It holds several runs ({', '.join(inner)}): pass sgdvi.draws.load(folder)[name]." if len(inner) > 1 else ""
+    )
+    require(len(inner) == 1, rule, f"groups {', '.join(map(str, loaded.children)) or 'none'}", advice)
+    return DataTree.from_dict({str(k): node.to_dataset() for k, node in loaded[inner[0]].children.items()})
+
+
+def from_svi(svi: Any, result: Any, *args: Any, key: jax.Array, num_draws: int = 4000, **kwargs: Any) -> DataTree:
+    """Draw from the guide of a `numpyro.infer.SVI` that was fitted.
+
+    Parameters
+    ----------
+    svi, result
+        The SVI object and what its ``run`` returned.
+    args, kwargs
+        Arguments of the guide: needed for guides that are functions of the data, not for NumPyro's autoguides.
+    key
+        JAX key.
+    num_draws
+        Independent draws.
+
+    Returns
+    -------
+    DataTree
+        Kind ``"vi"``, one chain marked ``independent``.
+
+    Raises
+    ------
+    InputError
+        If the guide cannot be drawn from.
+    """
+    from numpyro.infer import Predictive  # late: compare() of plain arrays need not wait for it
+
+    size = whole("num_draws", num_draws, least=4)
+    guide, params = svi.guide, result.params
+    try:
+        if hasattr(guide, "sample_posterior"):
+            samples = guide.sample_posterior(key, params, sample_shape=(size,))
+        else:
+            samples = Predictive(guide, params=params, num_samples=size)(key, *args, **kwargs)
+    except Exception as error:
+        advice = "For a guide of your own make the tree with sgdvi.inputs.from_svi(svi, result, *data, key=key)."
+        got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise InputError(message("the guide must give draws", got, advice)) from error
+    return from_samples({site: np.asarray(values) for site, values in samples.items()}, kind="vi")
+
+
+def _from_arrays(name: str, arrays: Mapping[str, Any]) -> DataTree:
+    require(arrays, f"the run {name!r} must have at least one site", "an empty dictionary")
+    values = {}
+    for site, given in arrays.items():
+        try:
+            array = np.asarray(given)
+        except ValueError as error:
+            raise InputError(message(f"{site!r} of the run {name!r} must be an array", str(error)[:100])) from error
+        rule = f"{site!r} of the run {name!r} must be an array of numbers (chain, draw, ...)"
+        require(array.dtype.kind in "fiub" and array.ndim > 0, rule, f"{array.dtype}, shape {array.shape}", _FORMS)
+        values[str(site)] = array[None] if array.ndim == 1 else array
+    return make_tree(values, kind=_kind(name))
+
+
+def _from_mcmc(name: str, mcmc: Any) -> DataTree:
+    kernel = type(mcmc.sampler).__name__
+    kind = {"NUTS": "nuts", "HMC": "hmc", "SGD": "sgd"}.get(kernel, kernel.lower())
+    try:
+        fields = mcmc.get_extra_fields(group_by_chain=True)
+        samples = mcmc.get_samples(group_by_chain=True)
+    except Exception as error:
+        raise InputError(message(f"the MCMC object {name!r} must have been run", str(error)[:100])) from error
+    if kind == "nuts" and any(field not in fields for field in NUTS_FIELDS):
+        # A run without all statistics is still a run: the checks that need them say so.
+        stats = {field: np.asarray(values) for field, values in fields.items() if field in ("diverging", "energy")}
+        return make_tree(samples, kind=kind, sample_stats=stats)
+    return from_numpyro(mcmc, kind=kind)
+
+
+def _with_chains(name: str, tree: DataTree) -> DataTree:
+    rule = f"the run {name!r} must have a group 'posterior'"
+    require("posterior" in tree.children, rule, f"groups {', '.join(map(str, tree.children)) or 'none'}", _FORMS)
+    posterior = tree["posterior"].to_dataset()
+    if {"chain", "draw"} <= set(posterior.dims):
+        return tree
+    rule = f"the draws of {name!r} must have dimensions chain and draw"
+    require("sample" in posterior.dims, rule, f"dimensions {', '.join(map(str, posterior.dims))}")
+    # Independent draws, as ArviZ stores those of a guide.
+    one = posterior.drop_vars(["sample", "chain", "draw"], errors="ignore").expand_dims("chain").rename(sample="draw")
+    one.attrs |= {"independent": 1, "kind": posterior.attrs.get("kind", "vi")}
+    return DataTree.from_dict({"posterior": one.transpose("chain", "draw", ...)})
+
+
+def _kind(name: str) -> str:
+    return "sgd" if "sgd" in name.lower() else name.lower()

@@ -1,0 +1,95 @@
+"""Classifier, predictions and variational calibration: each check in both directions."""
+
+import arviz as az
+import numpy as np
+import pytest
+from scipy import stats
+
+from sgdvi import compare
+from sgdvi._check import InputError
+from sgdvi.diagnostics import Status, Thresholds, c2st, predictive, vsbc
+from sgdvi.draws import make_tree
+
+LIMITS = Thresholds()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(8)
+
+
+def test_a_classifier_tells_other_laws_and_only_those(rng: np.random.Generator) -> None:
+    pytest.importorskip("sklearn")
+    reference = rng.normal(size=(1000, 2))
+    for run, status in (
+        (rng.normal(size=(1000, 2)), Status.PASS),
+        (rng.normal(size=(1000, 2)) + 0.5, Status.FAIL),
+        (rng.normal(size=(1000, 1)) * [1, 1], Status.FAIL),  # the line u = w
+        (rng.normal(size=(40, 2)), Status.UNKNOWN),
+    ):
+        assert c2st.finding("SGD", *c2st.accuracy(run, reference), "NUTS", LIMITS).status is status
+
+
+def test_the_classifier_is_made_on_request(rng: np.random.Generator) -> None:
+    pytest.importorskip("sklearn")
+    runs = {name: make_tree({"u": rng.normal(size=(4, 300))}, kind=name.lower()) for name in ("SGD", "NUTS")}
+    found = {finding.check: finding for finding in compare(runs, classifier=True).findings if finding.run == "SGD"}
+    assert found["distance.c2st"].status is Status.PASS
+    assert found["distance.c2st"].details["null_level"] > 0.5
+
+
+def likelihood(rng: np.random.Generator, y: np.ndarray, shift: float, scale: float = 1.0) -> np.ndarray:
+    """Log likelihoods of y ~ N(mu, 1) at draws of mu about its posterior, moved by `shift`."""
+    mu = y.mean() + shift + scale * rng.normal(size=(800, 1)) / np.sqrt(y.size)
+    return stats.norm.logpdf(y, mu, 1.0)
+
+
+def test_leave_one_out_agrees_with_arviz_and_finds_a_shift(rng: np.random.Generator) -> None:
+    y = rng.normal(size=120)
+    posterior, same, off = likelihood(rng, y, 0.0), likelihood(rng, y, 0.0), likelihood(rng, y, 0.8)
+    values, _ = predictive.leave_one_out(posterior)
+    tree = az.from_dict({"posterior": {"mu": rng.normal(size=(1, 800))}, "log_likelihood": {"y": posterior[None]}})
+    assert values.sum() == pytest.approx(float(az.loo(tree).elpd), abs=0.02)
+    assert predictive.loo("SGD", same, posterior, "NUTS", LIMITS).status is Status.PASS
+    worse = predictive.loo("SGD", off, posterior, "NUTS", LIMITS)
+    assert worse.status is Status.WARN
+    assert worse.value == pytest.approx(-0.5 * 120 * 0.8**2, rel=0.3)
+    assert "nats lower" in worse.meaning
+    assert predictive.loo("SGD", None, posterior, "NUTS", LIMITS).status is Status.NOT_APPLICABLE
+    assert predictive.loo("SGD", same * np.nan, posterior, "NUTS", LIMITS).status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(("scale", "status"), [(1.0, Status.PASS), (0.5, Status.WARN), (2.0, Status.WARN)])
+def test_coverage_of_predictive_intervals(rng: np.random.Generator, scale: float, status: Status) -> None:
+    found = predictive.coverage("SGD", scale * rng.normal(size=(2000, 400)), rng.normal(size=400), LIMITS)
+    assert found.status is status
+    assert predictive.coverage("SGD", None, None, LIMITS).status is Status.NOT_APPLICABLE
+
+
+def test_predictions_are_read_from_the_groups_of_a_tree(rng: np.random.Generator) -> None:
+    y = rng.normal(size=60)
+    groups = {
+        "posterior": {"mu": rng.normal(size=(4, 500))},
+        "log_likelihood": {"y": likelihood(rng, y, 0.0)[None].reshape(4, 200, 60)[:, :]},
+        "posterior_predictive": {"y": rng.normal(size=(4, 500, 60))},
+        "observed_data": {"y": y},
+    }
+    groups["log_likelihood"]["y"] = np.concatenate([groups["log_likelihood"]["y"]] * 3, axis=1)[:, :500]
+    runs = {"SGD": az.from_dict(groups), "NUTS": az.from_dict(groups)}
+    found = {finding.check: finding for finding in compare(runs).findings if finding.run == "SGD"}
+    assert found["predictive.loo"].status is Status.PASS
+    assert found["predictive.coverage"].status is Status.PASS
+
+
+def test_variational_calibration_keeps_its_level_and_finds_a_bias(rng: np.random.Generator) -> None:
+    fair = [vsbc("VI", "v", rng.uniform(size=200)).value for _ in range(300)]
+    assert sum(p < 0.01 for p in fair) <= stats.binom.ppf(0.999, 300, 0.01)
+    wide = stats.norm.cdf(0.5 * rng.normal(size=200))  # too wide, but centred: not what this test is for
+    assert vsbc("VI", "v", wide).status is Status.PASS
+    biased = vsbc("VI", "v", stats.norm.cdf(rng.normal(0.4, 1.0, size=200)))
+    assert biased.status is Status.FAIL
+    assert "too small" in biased.meaning
+    assert vsbc("VI", "v", rng.uniform(size=20)).status is Status.UNKNOWN
+    for bad in ([[0.5]], [1.5], [np.nan]):
+        with pytest.raises(InputError, match="probabilities"):
+            vsbc("VI", "v", bad)
