@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from sgdvi._check import InputError, message, require
 from sgdvi._json import plain, write_json
@@ -54,6 +55,8 @@ class Comparison:
         The answer in one sentence, with its reasons.
     summaries
         Run -> functional -> mean, sd, q5, q50, q95, ess, rhat, n; nan or None where a number does not exist.
+    values
+        Run with draws -> functional -> its draws, shape (chain, draw), float64.
     """
 
     runs: Mapping[str, Any]
@@ -64,6 +67,7 @@ class Comparison:
     findings: tuple[Finding, ...]
     verdict: Verdict
     summaries: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    values: Mapping[str, Mapping[str, np.ndarray]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the draws as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
@@ -73,6 +77,7 @@ class Comparison:
                 "status": str(self.verdict.status),
                 "sentence": self.verdict.sentence,
                 "reasons": list(self.verdict.reasons),
+                "changes": list(self.verdict.changes),
             },
             "reference": self.reference,
             "runs": list(self.runs),
@@ -103,6 +108,10 @@ class Comparison:
         lines = [*textwrap.wrap(self.verdict.sentence, _WIDTH), ""]
         for reason in self.verdict.reasons:
             lines += textwrap.wrap(reason, _WIDTH, initial_indent="- ", subsequent_indent="  ")
+        if self.verdict.changes:
+            lines += ["", "What would change it:"]
+            for change in self.verdict.changes:
+                lines += textwrap.wrap(change, _WIDTH, initial_indent="- ", subsequent_indent="  ")
         for name in self.functionals if len(self.functionals) <= 3 else ():
             rows = [(run, *(_cell(row.get(key)) for key in _COLUMNS)) for run, row in self._rows(name)]
             lines += ["", *_table([(name, *_COLUMNS.values()), *rows])]
@@ -275,6 +284,7 @@ class _Work:
             tuple(findings),
             verdict,
             {name: self._summary(name) for name in self.runs},
+            {name: run.values for name, run in self.read.items() if isinstance(run, Run)},
         )
 
     def _reference_trouble(self, findings: list[Finding]) -> str:

@@ -32,6 +32,16 @@ VERDICT_REACHED = 3
     help="What SGD is held against, in a list with commas: NUTS, mean-field, full-rank, low-rank, Laplace, IAF, BNAF, "
     "Pathfinder.  [default: the first three]",
 )
+@click.option(
+    "--against",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(),
+    help="Draws of another tool for the same model (NetCDF or Zarr, as ArviZ writes them); may be given several times.",
+)
+@click.option(
+    "--reference", metavar="NAME", help="The run that stands for the posterior.  [default: --against, else NUTS]"
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
@@ -82,6 +92,8 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
                 num_steps=options["steps"],
                 seed=options["seed"],
                 references=REFERENCES if options["references"] is None else options["references"].split(","),
+                reference=options["reference"],
+                against=options["against"],
                 progress=not quiet and sys.stderr.isatty(),
                 on_stage=announce,
                 command=_command(),

@@ -25,6 +25,7 @@ _ON_FUNCTIONAL = ("distance.w1", "distance.ks", "kl.functional", "sign.functiona
 _JOINT = ("distance.mmd", "distance.energy", "distance.sliced")
 # Checks whose "unknown" is a reservation: nothing else speaks for what they would have shown.
 _UNTESTED = ("mixing.rhat", "coverage.modes")
+_MOST_CHANGES = 5
 _IN_PARAMETERS = ("support.balance", "support.dimension", "kl.parameters", "sign.factors")
 
 
@@ -40,12 +41,16 @@ class Verdict:
         pass: a posterior in every respect that was checked; warn: one in some respects; fail: none; unknown: it
         cannot be told from these runs; not-applicable: there is no posterior.
     reasons
-        What the answer rests on, one sentence or two each, the most important first.
+        What the answer rests on, one sentence or two each: failures first, then warnings, then the rest, each in the
+        order of how much they matter.
+    changes
+        What would change the answer, the most important first.
     """
 
     sentence: str
     status: Status
     reasons: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.sentence
@@ -83,21 +88,31 @@ def judge(
     chosen = max(each, key=lambda verdict: verdict.status.severity)
     beside = [f.meaning for f in findings if f.run in others and f.check == "distance.w1" and f.value is not None]
     reasons = (*chosen.reasons, *(f"For comparison: {text}" for text in beside))
-    return Verdict(chosen.sentence, chosen.status, reasons)
+    return Verdict(chosen.sentence, chosen.status, reasons, chosen.changes)
 
 
 def _judge_one(run: str, findings: list[Finding], facts: Facts, reference: str | None, trouble: str) -> Verdict:
     found = {finding.check: finding for finding in findings if finding.run == run}
     sentence, status = _answer(run, found, facts, reference, trouble)
     reasons = [trouble] if trouble else []
-    for check in dict.fromkeys([*_first(found), *_ALWAYS, *found]):
-        finding = found.get(check)
-        if finding is None or finding.status is Status.NOT_APPLICABLE:
+    known = [found[check] for check in dict.fromkeys([*_first(found), *_ALWAYS, *found]) if check in found]
+    ranked = sorted(known, key=lambda finding: -finding.status.severity)  # stable: the order above breaks ties
+    for finding in ranked:
+        if finding.status is Status.NOT_APPLICABLE:
             continue
-        if check in _ALWAYS or finding.status is not Status.PASS:
+        if finding.check in _ALWAYS or finding.status is not Status.PASS:
             reasons.append(finding.meaning)
     reasons += [reason for reason in (facts.improper, facts.no_temperature) if reason]
-    return Verdict(sentence, status, tuple(dict.fromkeys(reasons)))
+    return Verdict(sentence, status, tuple(dict.fromkeys(reasons)), _changes(status, ranked))
+
+
+def _changes(status: Status, ranked: Sequence[Finding]) -> tuple[str, ...]:
+    """Say what would change the answer: what to do about each thing that speaks against it, or what was not tested."""
+    if status is Status.PASS:
+        open_ = [finding.title for finding in ranked if finding.status is Status.UNKNOWN]
+        return (f"Nothing that was checked. Not known: {', '.join(open_)}." if open_ else "Nothing that was checked.",)
+    advice = [finding.advice for finding in ranked if finding.advice and finding.status is not Status.PASS]
+    return tuple(dict.fromkeys(advice))[:_MOST_CHANGES]
 
 
 def _first(found: dict[str, Finding]) -> list[str]:

@@ -10,10 +10,11 @@ import jax
 from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError
 from sgdvi.comparison import Known, compare
+from sgdvi.experiment.against import Paths, check_reference, choose_reference, read_against
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
-from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, stages, stream
+from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, named_reference, stages, stream
 from sgdvi.problem import Problem
 from sgdvi.report import Context, Setting, Stage
 from sgdvi.report._format import number
@@ -45,6 +46,8 @@ def run(
     seed: int = 0,
     key: Any = None,
     references: Sequence[str] = REFERENCES,
+    reference: str | None = None,
+    against: Paths = (),
     progress: bool = False,
     on_stage: Callable[[str, str], None] | None = None,
     command: str = "",
@@ -69,6 +72,11 @@ def run(
     references
         Which of "NUTS", "mean-field VI", "full-rank VI", "low-rank VI", "Laplace", "IAF VI", "BNAF VI" and "Pathfinder"
         to run; Pathfinder needs the extra ``sgdvi[blackjax]``.
+    reference
+        Name of the run that stands for the posterior; None takes the first of `against`, or NUTS.
+    against
+        Draws of other tools for the same model, NetCDF files or Zarr stores as ArviZ writes them: paths, or name ->
+        path.
     progress
         Whether SGD shows a progress bar.
     on_stage
@@ -103,6 +111,8 @@ def run(
             seed=seed,
         )
         key = jax.random.key(plan.seed) if key is None else key
+        others = read_against(against, problem)
+        check_reference(reference, ["exact posterior", *map(named_reference, references), *others])
         tell = on_stage or (lambda name, text: None)
         runs: dict[str, Any] = {}
         took: list[Stage] = []
@@ -110,10 +120,12 @@ def run(
             for name, text, action in stages(problem, plan, references, key, progress):
                 tell(name, text)
                 took.append(_timed(name, action, runs))
+            runs |= others
+            took += [Stage(name) for name in others]
             tell("checks", "verdict and reasons")
             comparison = compare(
                 runs,
-                reference="NUTS" if "NUTS" in runs else None,
+                reference=choose_reference(reference, runs, list(others)),
                 functionals=problem.functionals,
                 key=stream(key, "checks"),
                 known=_known(problem, plan),

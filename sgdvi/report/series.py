@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sgdvi.comparison import Comparison
-from sgdvi.draws import functional, is_tree
+from sgdvi.draws import is_tree
 
 FIGURE_DRAWS = 4000
 GRID_POINTS = 240
@@ -53,7 +53,7 @@ def gather(comparison: Comparison, name: str) -> Curves:
 
 def draws(comparison: Comparison, run: str, name: str) -> np.ndarray:
     """Return the draws of a functional, shape (chain, draw), float64."""
-    return functional(comparison.runs[run], comparison.functionals[name])
+    return comparison.values[run][name]
 
 
 def sampled(comparison: Comparison) -> list[str]:

@@ -1,0 +1,72 @@
+"""Posteriors of other tools beside the runs of an experiment, and the choice of what stands for the posterior."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sgdvi._check import InputError, message, require
+from sgdvi.diagnostics.reading import scalar_functionals
+from sgdvi.draws import functional
+from sgdvi.inputs import read_file
+from sgdvi.problem import Problem
+
+Paths = Mapping[str, str | os.PathLike[str]] | Sequence[str | os.PathLike[str]]
+_TAKEN = ("SGD", "exact law", "exact posterior")
+
+
+def read_against(against: Paths, problem: Problem) -> dict[str, Any]:
+    """Read the draws of other tools, name -> DataTree, before anything is run.
+
+    Parameters
+    ----------
+    against
+        Name -> path, or paths, whose names are those of the files without ending.
+    problem
+        Its functionals must be computable from the draws.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, a name is taken, or a functional of the problem cannot be computed from the draws.
+    """
+    single = isinstance(against, str | os.PathLike)
+    paths: Sequence[Any] = [against] if single else list(against)
+    named = dict(against) if isinstance(against, Mapping) else {Path(path).stem: path for path in paths}
+    rule = "files of draws must have different names, without the ending"
+    require(len(named) == len(paths), rule, ", ".join(str(path) for path in paths), "Rename one of them.")
+    read = {}
+    for name, path in named.items():
+        require(name not in _TAKEN, "a file of draws must not be named like a run", repr(name), "Rename it.")
+        tree = read_file(path)
+        functionals: Mapping[str, Callable[[Any], Any]] = problem.functionals
+        try:
+            for fn in scalar_functionals({name: tree}, functionals, None).values():
+                functional(tree, fn)
+        except InputError as error:
+            advice = f"Its draws must have the sites of {problem.name}, under the same names."
+            raise InputError(message(f"{str(path)!r} must fit the model", str(error).rstrip("."), advice)) from error
+        read[name] = tree
+    return read
+
+
+def choose_reference(wanted: str | None, runs: Mapping[str, Any], others: Sequence[str]) -> str | None:
+    """Return what stands for the posterior: what is wanted, else the first of the other tools, else NUTS.
+
+    Raises
+    ------
+    InputError
+        If there is no run of the wanted name.
+    """
+    if wanted is not None:
+        names = f"Runs: {', '.join(runs)}."
+        require(wanted in runs and wanted != "SGD", "the reference must be one of the other runs", repr(wanted), names)
+        return wanted
+    return next((name for name in (*others, "NUTS") if name in runs), None)
+
+
+def check_reference(wanted: str | None, names: Sequence[str]) -> None:
+    """Refuse a reference that no run will have, before anything is run."""
+    if wanted is not None:
+        advice = f"Choose one of {', '.join(names)}."
+        require(wanted in names, "the reference must be one of the runs to be made", repr(wanted), advice)
