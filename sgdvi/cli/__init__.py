@@ -17,6 +17,7 @@ from sgdvi.cli.doctor import doctor
 from sgdvi.cli.law import law
 from sgdvi.cli.models import models
 from sgdvi.cli.phases import phases
+from sgdvi.cli.report import report
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -36,6 +37,7 @@ cli.add_command(compare)
 cli.add_command(law)
 cli.add_command(phases)
 cli.add_command(balance)
+cli.add_command(report)
 cli.add_command(models)
 cli.add_command(doctor)
 

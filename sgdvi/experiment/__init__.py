@@ -16,7 +16,7 @@ from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
 from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, named_reference, stages, stream
 from sgdvi.problem import Problem
-from sgdvi.report import Context, Setting, Stage
+from sgdvi.report import Card, Context, Setting, Stage
 from sgdvi.report._format import number
 from sgdvi.zoo import load
 
@@ -134,7 +134,7 @@ def run(
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error
         context = Context(
-            problem=problem,
+            problem=Card.of(problem),
             settings=_settings(problem, plan),
             stages=tuple(took),
             command=command,

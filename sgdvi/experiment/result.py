@@ -1,6 +1,5 @@
 """What an experiment returns, and how it is written to a folder."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,10 +14,9 @@ from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws import save
 from sgdvi.experiment.plan import Plan
 from sgdvi.problem import Problem
-from sgdvi.report import Context, write_html
+from sgdvi.report import Context, read_record, write_html, write_record
 
 REPORT = "report.html"
-RECORD = "report.json"
 
 
 @dataclass(frozen=True)
@@ -70,10 +68,9 @@ class Result:
         target = check_folder(folder, overwrite)
         with tempfile.TemporaryDirectory(prefix=".part-", dir=target) as name:
             part = Path(name)
-            save(trees(self.runs), part)
-            self.comparison.to_json(part / RECORD)
-            _add_context(part / RECORD, self.context)
-            write_html(self.comparison, part / REPORT, self.context)
+            write_record(self.comparison, self.context, part)
+            # From what was written, so that `sgdvi report` makes the same bytes of it.
+            write_html(*_page(part))
             _move_in(part, target)
         return target / REPORT
 
@@ -123,14 +120,6 @@ def _move_in(part: Path, target: Path) -> None:
         os.replace(path, old)
 
 
-def _add_context(path: Path, context: Context) -> None:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["experiment"] = {
-        "problem": context.title,
-        "command": context.command,
-        "call": context.call,
-        "settings": {setting.name: setting.value for setting in context.settings},
-        "runs": {stage.name: {"seconds": stage.seconds, "skipped": stage.skipped} for stage in context.stages},
-        "environment": dict(context.environment),
-    }
-    path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def _page(part: Path) -> tuple[Comparison, Path, Context]:
+    comparison, context = read_record(part)
+    return comparison, part / REPORT, context

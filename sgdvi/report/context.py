@@ -1,7 +1,8 @@
 """What the report knows beside the comparison: the problem, the settings and where they come from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sgdvi.problem import Problem
 
@@ -25,6 +26,34 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A problem as the report shows it.
+
+    Attributes
+    ----------
+    name, description, source
+        Of the problem.
+    linear
+        Whether it is a linear network.
+    minimizer
+        Its least-squares slope; None where it is not.
+    """
+
+    name: str
+    description: str = ""
+    source: str = ""
+    linear: bool = False
+    minimizer: float | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Card":
+        """Return the card of a problem."""
+        exact = problem.exact
+        minimizer = None if exact is None else float(exact.moments.minimizer)
+        return cls(problem.name, problem.description, problem.source, exact is not None, minimizer)
+
+
+@dataclass(frozen=True)
 class Context:
     """What is shown around a comparison; every part may be missing.
 
@@ -44,7 +73,7 @@ class Context:
         Date as text; empty by default, so that the same input gives the same bytes.
     """
 
-    problem: Problem | None = None
+    problem: Card | None = None
     settings: tuple[Setting, ...] = ()
     stages: tuple[Stage, ...] = ()
     command: str = ""
@@ -61,3 +90,20 @@ class Context:
     def skipped(self) -> dict[str, str]:
         """Runs that did not take place -> the reason."""
         return {stage.name: stage.skipped for stage in self.stages if stage.skipped}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types."""
+        return {**asdict(self), "environment": dict(self.environment)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "Context":
+        """Return what `to_dict` was made from."""
+        return cls(
+            problem=None if record["problem"] is None else Card(**record["problem"]),
+            settings=tuple(Setting(**entry) for entry in record["settings"]),
+            stages=tuple(Stage(**entry) for entry in record["stages"]),
+            command=record["command"],
+            call=record["call"],
+            environment=record["environment"],
+            created=record["created"],
+        )

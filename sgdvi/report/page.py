@@ -1,16 +1,24 @@
 """The page: all sections in one self-contained HTML file."""
 
 import os
+import re
 import tempfile
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+from markupsafe import Markup
 
 import sgdvi
+from sgdvi._check import InputError, message
 from sgdvi.comparison import Comparison
 from sgdvi.report._render import render, stylesheet
 from sgdvi.report.context import Context
+from sgdvi.report.section import Section
 from sgdvi.report.sections import SECTIONS
+
+LARGE = 3_000_000
 
 
 def render_page(comparison: Comparison, context: Context | None = None) -> str:
@@ -36,11 +44,72 @@ def render_page(comparison: Comparison, context: Context | None = None) -> str:
     return str(page)
 
 
+def render_pages(parts: Sequence[tuple[Comparison, Context]]) -> str:
+    """Return several reports as one page: a table of the verdicts on top, then each report with its own places.
+
+    Parameters
+    ----------
+    parts
+        Comparisons with their contexts; of one, the page is that of `render_page`.
+    """
+    if len(parts) == 1:
+        return render_page(*parts[0])
+    models = []
+    for number, (comparison, context) in enumerate(parts, 1):
+        with jax.enable_x64(True):
+            sections = [section(comparison, context) for section in SECTIONS]
+        prefix = f"m{number}-"
+        models.append(
+            {
+                "id": f"m{number}",
+                "title": context.title,
+                "depth": next((s.value for s in context.settings if s.name == "depth"), ""),
+                "status": comparison.verdict.status,
+                "sentence": comparison.verdict.sentence,
+                "sections": [
+                    Section(prefix + part.id, part.heading, _with_prefix(part.html, prefix))
+                    for part in sections
+                    if part is not None
+                ],
+            }
+        )
+    return str(render("several", models=models, stylesheet=stylesheet(), version=sgdvi.__version__))
+
+
+def _with_prefix(html: Markup, prefix: str) -> Markup:
+    # Ids stand in tags alone: text is escaped, so a quote in it is &#34;.
+    return Markup(re.sub(r'(\bid="|href="#)', rf"\1{prefix}", html))
+
+
 def write_html(comparison: Comparison, path: str | os.PathLike[str], context: Context | None = None) -> Path:
-    """Write the report to `path`, whole or not at all, and return the path."""
+    """Write the report to `path`, whole or not at all, and return the path; see `write_page`."""
+    return write_page(render_page(comparison, context), path)
+
+
+def write_page(text: str, path: str | os.PathLike[str]) -> Path:
+    """Write a page to `path`, whole or not at all, and return the path.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        If the page is larger than 3 MB: mail and issue trackers refuse such files.
+    """
     target = Path(path)
-    text = render_page(comparison, context)
-    handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    size = len(text.encode("utf-8"))
+    if size > LARGE:
+        warnings.warn(
+            f"the report has {size / 1e6:.1f} MB; compare fewer functionals or runs at once", UserWarning, stacklevel=2
+        )
+    try:
+        handle, part = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        rule = f"{str(target)!r} must be writable"
+        raise InputError(message(rule, error.strerror or str(error), "Give another path.")) from error
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)

@@ -37,17 +37,27 @@ class Curves:
     atoms: Mapping[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class StoredLaw:
+    """A law of a stored report: its mass at 0, and functional -> grid, density (None: an atom alone), cdf there."""
+
+    zero_mass: float
+    curves: Mapping[str, tuple[Any, ...]]
+
+
 def gather(comparison: Comparison, name: str) -> Curves:
     """Evaluate a functional under all runs."""
     sorted_draws = {run: np.sort(finite(draws(comparison, run, name))) for run in sampled(comparison)}
     lines = {run: law for run, law in laws(comparison).items() if name in comparison.summaries[run]}
     atoms = {run: zero_mass(law) for run, law in lines.items()}
-    grid = np.linspace(*_window(comparison, name, sorted_draws, atoms), GRID_POINTS)
+    stored = next((law.curves[name][0] for law in lines.values() if isinstance(law, StoredLaw)), None)
+    grid = np.linspace(*_window(comparison, name, sorted_draws, atoms), GRID_POINTS) if stored is None else stored
     distributions = {
         run: np.searchsorted(values, grid, side="right") / max(values.size, 1) for run, values in sorted_draws.items()
     }
-    distributions |= {run: np.asarray(law.cdf(grid), dtype=np.float64) for run, law in lines.items()}
-    densities = {run: _density(law, grid) for run, law in lines.items() if atoms[run] < 1}
+    shapes = {run: _shape(law, name, grid, atoms[run] < 1) for run, law in lines.items()}
+    distributions |= {run: shape[1] for run, shape in shapes.items()}
+    densities = {run: shape[0] for run, shape in shapes.items() if shape[0] is not None}
     return Curves(name, grid, sorted_draws, densities, distributions, atoms)
 
 
@@ -82,6 +92,14 @@ def finite(values: np.ndarray) -> np.ndarray:
     """Return the finite entries as one vector."""
     flat = np.ravel(values)
     return flat[np.isfinite(flat)]
+
+
+def _shape(law: Any, name: str, grid: np.ndarray, has_density: bool) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return density (None without one) and distribution function on the grid."""
+    if isinstance(law, StoredLaw):
+        _, density, distribution = law.curves[name]
+        return density, distribution
+    return _density(law, grid) if has_density else None, np.asarray(law.cdf(grid), dtype=np.float64)
 
 
 def _density(law: Any, grid: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Comparisons for the report: synthetic draws, so that nothing has to run."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -9,8 +7,7 @@ import pytest
 from sgdvi import compare
 from sgdvi.comparison import Comparison
 from sgdvi.draws import from_samples, make_tree
-from sgdvi.problem import Problem
-from sgdvi.report import Context, Setting, Stage
+from sgdvi.report import Card, Context, Setting, Stage
 
 
 def balanced(rng: np.random.Generator, chains: int = 4, draws: int = 500):
@@ -75,12 +72,10 @@ def collapsed() -> Comparison:
 @pytest.fixture(scope="session")
 def context() -> Context:
     """A context whose texts try to be markup."""
-    problem = Problem(
+    problem = Card(
         name="<script>alert(1)</script>",
-        model=lambda x: None,
-        data=(np.zeros(3),),
-        functionals={},
-        exact=SimpleNamespace(moments=SimpleNamespace(minimizer=0.6)),  # type: ignore[arg-type]
+        linear=True,
+        minimizer=0.6,
         description='A "quoted" description with <b>markup</b>.',
         source="Somewhere & elsewhere",
     )

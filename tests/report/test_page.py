@@ -96,7 +96,14 @@ def test_verdict_reasons_and_settings_are_on_the_page(comparison, reader):
     assert comparison.verdict.sentence in words
     for finding in comparison.findings:
         assert " ".join(finding.meaning.split()) in words
-    for part in ("learning rate", "the prior is improper", "sgdvi compare '<x>'", "Glossary", "arXiv:2308.06671"):
+    for part in (
+        "learning rate",
+        "the prior is improper",
+        "sgdvi compare '<x>'",
+        "Glossary",
+        "arXiv:1912.11554",
+        "BibTeX",
+    ):
         assert part in words
 
 

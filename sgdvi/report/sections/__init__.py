@@ -1,6 +1,6 @@
 """A report section: one file each, a pure function from a comparison and its context to a fragment of HTML."""
 
-from sgdvi.report.sections import checks, glossary, marginals, plane, provenance, setup, traces, verdict
+from sgdvi.report.sections import checks, glossary, limits, marginals, plane, provenance, setup, traces, verdict
 
 # The order of the page.
 SECTIONS = (
@@ -10,6 +10,7 @@ SECTIONS = (
     traces.section,
     checks.section,
     setup.section,
+    limits.section,
     glossary.section,
     provenance.section,
 )

@@ -42,6 +42,6 @@ _GENERAL = (
 
 def section(comparison: Comparison, context: Context) -> Section:
     """Return the glossary; the terms of linear networks only where there is one."""
-    linear = comparison.known is not None or (context.problem is not None and context.problem.exact is not None)
+    linear = comparison.known is not None or (context.problem is not None and context.problem.linear)
     terms = (*_LINEAR, *_GENERAL) if linear else _GENERAL
     return Section("glossary", "Glossary", render("glossary", terms=terms))

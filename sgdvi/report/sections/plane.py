@@ -15,8 +15,7 @@ def section(comparison: Comparison, context: Context) -> Section | None:
     runs = plots.plane_runs(comparison)
     if not runs:
         return None
-    exact = context.problem.exact if context.problem else None
-    minimizer = float(exact.moments.minimizer) if exact else None
+    minimizer = context.problem.minimizer if context.problem else None
     drawn = picture(
         lambda theme: plots.plane(comparison, theme, minimizer),
         f"Scatter of u against w for {', '.join(runs)}. The balanced lines are the two diagonals.",
