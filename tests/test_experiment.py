@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import sgdvi
 from sgdvi import experiment
 from sgdvi._check import InputError
 from sgdvi.diagnostics import Status
-from sgdvi.draws import load
+from sgdvi.draws import load, make_tree, save
 from sgdvi.experiment import Interrupted, run
 from sgdvi.experiment.environment import fingerprint
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
@@ -203,3 +204,37 @@ def test_ways_of_drawing_rows_reach_the_run_and_the_report(tmp_path):
             make_plan(problem, batching=batching)
         with pytest.raises(InputError, match=f"has no temperature; got 0.1Tc.*{text}"):
             make_plan(problem, batching=batching, temperature="0.1Tc")
+
+
+def test_draws_of_another_tool_stand_for_the_posterior(tmp_path):
+    posterior = line_posterior(problem_of("small-n").exact)
+    v = posterior.icdf((np.arange(4000) + 0.5) / 4000)[np.random.default_rng(0).permutation(4000)].reshape(4, 1000)
+    sites = {"u": np.sign(v) * np.sqrt(np.abs(v)), "w": np.sqrt(np.abs(v))}
+    save({"stan": make_tree(sites, kind="nuts")}, tmp_path)
+    (tmp_path / "draws.nc").rename(tmp_path / "stan.nc")
+    result = run("small-n", against=[tmp_path / "stan.nc"], **SMALL)
+    assert result.comparison.reference == "stan"
+    distance = next(f for f in result.findings if f.check == "distance.ks" and f.run == "SGD")
+    assert distance.details["against"] == "stan"
+    assert [stage.name for stage in result.context.stages][-1] == "stan"
+    with monkey_runs() as calls:
+        for options, words in (
+            ({"reference": "Stan", "against": [tmp_path / "stan.nc"]}, "one of the runs to be made"),
+            ({"against": [tmp_path / "none.nc"]}, "must exist"),
+            ({"against": {"SGD": tmp_path / "stan.nc"}}, "named like a run"),
+        ):
+            with pytest.raises(InputError, match=words):
+                run("small-n", **options, **SMALL)
+        save({"other": make_tree({"b": np.zeros((2, 9))}, kind="nuts")}, tmp_path)
+        with pytest.raises(InputError, match="must fit the model"):
+            run("small-n", against=[tmp_path / "draws.nc"], **SMALL)
+    assert not calls  # nothing was run
+
+
+@contextmanager
+def monkey_runs():
+    """Count the runs of SGD that are begun."""
+    calls: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sgdvi.experiment.stages", lambda *args: calls.append("run") or iter(()))
+        yield calls
