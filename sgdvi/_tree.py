@@ -69,7 +69,7 @@ def to_jax(arguments: Any) -> Any:
 
 def take(rows: Rows, indices: jax.Array) -> Rows:
     """Return the rows with these indices, which must be in range."""
-    return tuple(leaf.at[indices].get(mode="promise_in_bounds") for leaf in rows)
+    return tuple(leaf.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False) for leaf in rows)
 
 
 def _is_array(leaf: Any) -> bool:

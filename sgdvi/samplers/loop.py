@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from sgdvi._batches import Batching
 from sgdvi._check import InputError, message, require
 from sgdvi._status import ChainStatus
 from sgdvi._tree import Rows, take
+from sgdvi.samplers.devices import AXIS, Plan
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.sgd import batch_indices, noise_seed
 from sgdvi.samplers.target import Params, Target
@@ -124,63 +126,114 @@ def status_of(overflow: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.n
     return status, np.where(overflow >= 0, overflow, still)
 
 
-@partial(jax.jit, static_argnames=("outputs", "algorithm", "batch_size", "batching", "block", "capacity"))
-def advance(
-    chains: Chains,
-    seeds: jax.Array,
-    rows: Rows,
-    fed: tuple[Any, ...],
-    start: jax.Array,
-    stop: jax.Array,
-    warmup: jax.Array,
-    thinning: jax.Array,
-    first: jax.Array,
-    *,
-    outputs: Outputs,
-    algorithm: Algorithm,
-    batch_size: int,
-    batching: Batching,
-    block: int,
-    capacity: int,
-) -> tuple[Chains, dict[str, jax.Array], dict[str, jax.Array]]:
-    """Take the steps start .. stop - 1; return the chains, and draws and statistics from number `first` on.
+class Span(NamedTuple):
+    """The steps of one call: start .. stop - 1, whose draws are counted from number `first` on."""
 
-    `fed` holds the rows of each step, axes (chain, step, row, ...), from `start` on; where it is empty, steps take
-    theirs from `rows`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays:
-    no branch, and numbers of steps are data, so that one compilation serves all calls.
+    start: Any
+    stop: Any
+    warmup: Any
+    thinning: Any
+    first: Any
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done at every step, and in which pieces; steps themselves are data, so one compilation serves all calls.
+
+    Attributes
+    ----------
+    outputs, algorithm, batch_size, batching
+        What a step does and what a draw is.
+    block
+        Steps whose row numbers are drawn at once; a power of two.
+    capacity
+        Draws that one call can hold.
     """
-    target = outputs.target
-    keys = jax.vmap(noise_seed)(seeds)
-    whole = batching.takes_all(target.num_data, batch_size)
 
-    def one(state: Any, overflow: jax.Array, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
+    outputs: Outputs
+    algorithm: Algorithm
+    batch_size: int
+    batching: Batching
+    block: int
+    capacity: int
+
+
+@partial(jax.jit, static_argnames=("work", "plan"))
+def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span, *, work: Work, plan: Plan) -> Any:
+    """Take the steps of a span in all chains; return the chains, and a pair: draws, and statistics of their steps.
+
+    Chains, seeds and `fed` are those of `Plan.spread`; draws have axes (draw, chain, ...). `fed` holds the rows of each
+    step, axes (chain, step, row, ...), from the first step on; where it is empty, steps take theirs from `rows`.
+    """
+
+    def on_device(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span) -> Any:
+        def cut(leaf: jax.Array) -> jax.Array:
+            return leaf.reshape(plan.groups, plan.group_size, *leaf.shape[1:])
+
+        def join(leaf: jax.Array) -> jax.Array:
+            return jnp.moveaxis(leaf, 0, 1).reshape(leaf.shape[1], -1, *leaf.shape[3:])
+
+        grouped = jax.tree.map(cut, (chains, seeds, fed))
+        chains, drawn = lax.map(lambda group: _advance_group(*group[:3], rows, span, work), grouped)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chains), jax.tree.map(join, drawn)
+
+    own, alike = PartitionSpec(AXIS), PartitionSpec()
+    into, out = (own, own, own, alike, alike), (own, PartitionSpec(None, AXIS))
+    # no device uses another's arrays, and jax cannot see it through the loops: the check of that would refuse them
+    spread = jax.shard_map(on_device, mesh=plan.mesh, in_specs=into, out_specs=out, check_vma=False)
+    return spread(chains, seeds, fed, rows, span)
+
+
+def _advance_group(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span, work: Work) -> Any:
+    """See `advance`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays."""
+    outputs, target, block = work.outputs, work.outputs.target, work.block
+    keys = jax.vmap(noise_seed)(seeds)
+    whole = work.batching.takes_all(target.num_data, work.batch_size)
+
+    def step_of(state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
         batch = Batch(target, drawn if fed else rows if whole else take(rows, drawn))
-        state, info = algorithm.step(jax.random.fold_in(key, t), state, batch)
-        stats = {name: getattr(info, name).astype(kind) for name, kind in outputs.stats}
-        return *mark_overflow(state, overflow, t + 1), stats
+        return work.algorithm.step(jax.random.fold_in(key, t), state, batch)
+
+    def move(state: Any, overflow: jax.Array, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
+        return mark_overflow(step_of(state, drawn, key, t)[0], overflow, t + 1)
+
+    def say(state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> dict[str, jax.Array]:
+        info = step_of(state, drawn, key, t)[1]
+        return {name: getattr(info, name).astype(kind) for name, kind in outputs.stats}
 
     def many(number: jax.Array, carry: Any) -> Any:
         chains, buffers = carry
         origin = number * block
-        chains = lax.cond((origin % LOOK_EVERY == 0) & (start <= origin), _look, lambda s, _: s, chains, origin)
-        draw = partial(batch_indices, num_data=target.num_data, batch_size=batch_size, batching=batching)
+        chains = lax.cond((origin % LOOK_EVERY == 0) & (span.start <= origin), _look, lambda s, _: s, chains, origin)
+        draw = partial(batch_indices, num_data=target.num_data, batch_size=work.batch_size, batching=work.batching)
         indices = jax.vmap(lambda seed: draw(seed, origin + jnp.arange(block)), out_axes=1)(seeds)
+        # or XLA computes the numbers anew for every array of rows that it gathers
+        indices = lax.optimization_barrier(indices)
 
         def step(t: jax.Array, carry: Any) -> Any:
-            (state, overflow), buffers = carry
-            drawn = tuple(leaf[:, t - start] for leaf in fed) if fed else indices[t - origin]
-            state, overflow, stats = jax.vmap(one, in_axes=(0, 0, 0, 0, None))(state, overflow, drawn, keys, t)
-            place = jnp.clip((t - warmup) // thinning - first, 0, capacity - 1)
-            return (state, overflow), jax.tree.map(lambda b, v: b.at[place].set(v), buffers, (state.z, stats))
+            (state, overflow), (z, stats) = carry
+            drawn = tuple(leaf[:, t - span.start] for leaf in fed) if fed else indices[t - origin]
+            given = state, drawn, keys
+            # what is said of a step is computed for the draws alone: it costs as much as half a step
+            said = lax.cond(
+                (t + 1 - span.warmup) % span.thinning == 0,
+                lambda: jax.vmap(say, in_axes=(0, 0, 0, None))(*given, t),
+                lambda: {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats},
+            )
+            state, overflow = jax.vmap(move, in_axes=(0, 0, 0, 0, None))(state, overflow, *given[1:], t)
+            place = jnp.clip((t - span.warmup) // span.thinning - span.first, 0, work.capacity - 1)
+            put = partial(jax.tree.map, lambda buffer, value: buffer.at[place].set(value))
+            return (state, overflow), (put(z, state.z), put(stats, said))
 
-        span = jnp.maximum(start, origin), jnp.minimum(stop, origin + block)
-        (state, overflow), buffers = lax.fori_loop(*span, step, ((chains.state, chains.overflow), buffers))
+        steps = jnp.maximum(span.start, origin), jnp.minimum(span.stop, origin + block)
+        (state, overflow), buffers = lax.fori_loop(*steps, step, ((chains.state, chains.overflow), buffers))
         return chains._replace(state=state, overflow=overflow), buffers
 
     drawn = chains.state.z, {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats}
-    buffers = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), drawn)
-    chains, (z, said) = lax.fori_loop(start // block, (stop + block - 1) // block, many, (chains, buffers))
-    return chains, jax.vmap(jax.vmap(lambda z: outputs(z, rows)))(z), said
+    buffers = jax.tree.map(lambda leaf: jnp.zeros((work.capacity, *leaf.shape), leaf.dtype), drawn)
+    blocks = span.start // block, (span.stop + block - 1) // block
+    chains, (z, said) = lax.fori_loop(*blocks, many, (chains, buffers))
+    return chains, (jax.vmap(jax.vmap(lambda z: outputs(z, rows)))(z), said)
 
 
 def _look(chains: Chains, step: jax.Array) -> Chains:

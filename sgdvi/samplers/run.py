@@ -12,20 +12,21 @@ from tqdm.auto import tqdm
 from sgdvi._batches import Batching
 from sgdvi._check import require, whole
 from sgdvi.draws import DataTree
+from sgdvi.samplers.devices import Plan
 from sgdvi.samplers.facts import RunFacts
 from sgdvi.samplers.feed import Feed, find_held
 from sgdvi.samplers.kernel import Sampler
-from sgdvi.samplers.loop import LOOK_EVERY, Chains, Outputs, advance, first_state
+from sgdvi.samplers.loop import Outputs, Span, Work, advance, first_state
 from sgdvi.samplers.protocol import batch_like, check_algorithm
 from sgdvi.samplers.recorder import MemoryRecorder, Recorder
 from sgdvi.samplers.sgd import chain_seed
 from sgdvi.samplers.starts import make_starts
-from sgdvi.samplers.stored import open_recorder
+from sgdvi.samplers.stored import open_together
 from sgdvi.samplers.targets import as_arguments
 
 Progress = Callable[[int, int], None]
 # Row numbers are drawn for many steps at once, which the processor does side by side.
-_INDEX_WORDS = 1 << 16
+_INDEX_WORDS = 1 << 17
 _MOST_BLOCK = 256
 # Long enough that the loop, not its calls, takes the time; short enough for Ctrl-C and a lively bar.
 _CALL_SECONDS = 0.25
@@ -49,6 +50,7 @@ def sample(
     resume: bool = False,
     progress: bool | Progress = True,
     dims: Mapping[str, Sequence[str]] | None = None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> DataTree:
     """Run chains of SGD, or of another sampler, and keep their iterates, in memory or on disk.
 
@@ -94,6 +96,9 @@ def sample(
         Show a bar; or a function that is called with (steps done, steps in all).
     dims
         Site -> names of its axes.
+    devices
+        Devices that share the chains; None takes all that JAX has, of all processes, or its default device where one
+        is set. The draws are the same on any number of them.
 
     Returns
     -------
@@ -128,6 +133,7 @@ def sample(
     require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 
+    plan = Plan.make(chains, devices)
     arguments = as_arguments(sampler.model, data)
     held = find_held(arguments, sampler.batch_size)
     arguments = held.trial if held else arguments
@@ -148,38 +154,40 @@ def sample(
     shapes, names = outputs.describe(one, rows), dims or {}
     facts = RunFacts(sampler, outputs, rows, shapes, key, starts, steps, warmup, thin, names, held)
     state = first_state(starts.z, sampler.algorithm)
-    begun = MemoryRecorder(facts, state) if store is None else open_recorder(facts, store, resume, state)
+    begun = MemoryRecorder(facts, state) if store is None else open_together(facts, store, resume, state, plan)
     with begun as recorder:
-        with _reporter(progress, warmup + facts.num_draws * thin) as report:
-            _run(facts, jax.vmap(chain_seed)(keys), recorder, report)
+        with _reporter(progress if plan.writes else False, warmup + facts.num_draws * thin) as report:
+            _run(facts, keys, plan, recorder, report)
+        plan.wait()
         return recorder.tree()
 
 
-def _run(facts: RunFacts, seeds: jax.Array, recorder: Recorder, report: Callable[[int], None]) -> None:
+def _run(facts: RunFacts, keys: jax.Array, plan: Plan, recorder: Recorder, report: Callable[[int], None]) -> None:
     sampler, target, warmup, thinning = facts.sampler, facts.outputs.target, facts.num_warmup, facts.thinning
     size = sampler.size(target.num_data)
     words = target.num_data if sampler.batching is Batching.WITHOUT_REPLACEMENT else size
     words = 1 if sampler.batching.takes_all(target.num_data, size) else words
-    most = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (len(seeds) * words)))
-    block = min(1 << (most.bit_length() - 1), LOOK_EVERY)
-    state: Chains = recorder.state
-    done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
-    step = partial(advance, outputs=facts.outputs, algorithm=sampler.algorithm, block=block)
-    step = partial(step, batch_size=size, batching=sampler.batching, capacity=recorder.capacity)
+    most = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (plan.group_size * words)))
+    block = 1 << (most.bit_length() - 1)
+    work = Work(facts.outputs, sampler.algorithm, size, sampler.batching, block, recorder.capacity)
+    seeds = jax.vmap(chain_seed)(keys)
     feed = Feed(facts.held, seeds, size, sampler.batching) if facts.held else None
+    state, seeds, rows = plan.spread(recorder.state), plan.spread(seeds), plan.copy(facts.rows)
+    done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
     report(done)
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to
         most = feed.steps if feed else pace
-        stop = min(done + most, total, warmup + (first + recorder.room(first)) * thinning)
+        stop = plan.agree(min(done + most, total, warmup + (first + recorder.room(first)) * thinning))
         begin = time.perf_counter()
-        fed = feed.block(done, stop) if feed else ()
-        state, values, stats = step(state, seeds, facts.rows, fed, done, stop, warmup, thinning, first)
+        span = Span(done, stop, warmup, thinning, first)
+        fed = plan.spread(feed.block(done, stop)) if feed else ()
+        state, (values, stats) = advance(state, seeds, fed, rows, span, work=work, plan=plan)
         filled = max(stop - warmup, 0) // thinning - first
         if filled > 0:
-            recorder.put(first, filled, values, stats)
+            recorder.put(first, filled, plan.gather(values, axis=1), plan.gather(stats, axis=1))
         jax.block_until_ready(state)
-        recorder.reached(stop, state)
+        recorder.reached(stop, plan.gather(state))
         seconds = time.perf_counter() - begin
         # the first call compiles and says little: no long leap from one measurement
         pace = max(1, int(min(8.0, max(0.5, _CALL_SECONDS / seconds)) * (stop - done)))

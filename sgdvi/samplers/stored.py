@@ -11,6 +11,7 @@ import numpy as np
 from sgdvi._check import InputError, message, require
 from sgdvi.draws import DataTree, axes_of, open_store, run_attributes
 from sgdvi.samplers import recorder
+from sgdvi.samplers.devices import Plan, plain
 from sgdvi.samplers.facts import RunFacts
 from sgdvi.samplers.loop import Chains, status_of
 from sgdvi.store import DrawStore, Layout, Progress, as_store
@@ -40,6 +41,56 @@ def open_recorder(facts: RunFacts, store: Any, resume: bool, state: Chains) -> "
     rule = f"num_steps must be at least what the store holds, {found.progress.draws} draws"
     require(facts.num_draws >= found.progress.draws, rule, f"{facts.num_draws} draws", "Read the store instead.")
     return StoreRecorder(facts, found, _from_bytes(found.state, state))
+
+
+def open_together(facts: RunFacts, store: Any, resume: bool, state: Chains, plan: Plan) -> recorder.Recorder:
+    """Open the recorder of a store in every process: the first one writes, the others follow.
+
+    Raises
+    ------
+    InputError
+        See `open_recorder`; if the first process raises, so do all.
+    """
+    opened: StoreRecorder | None = None
+    failure: Exception = InputError(message("the first process must open the store", "an error there", "See its text."))
+    if plan.writes:
+        try:
+            opened = open_recorder(facts, store, resume, state)
+        except Exception as error:  # whatever it is, the others must not wait for ever
+            failure = error
+    if not plan.agree(int(opened is not None)):
+        raise failure
+    done, capacity = plan.agree(opened.done if opened else 0), plan.agree(opened.capacity if opened else 0)
+    shared = plan.share(opened.state if opened else state)
+    return opened or Follower(as_store(store), shared, done, capacity)
+
+
+class Follower:
+    """A process that does not write: its part of the chains goes to the one that does."""
+
+    def __init__(self, place: Any, state: Chains, done: int, capacity: int) -> None:
+        self._place, self.state, self.done, self.capacity = place, state, done, capacity
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+    def room(self, first: int) -> int:
+        """See `Recorder`."""
+        return self.capacity
+
+    def put(self, first: int, count: int, values: Mapping[str, jax.Array], stats: Mapping[str, jax.Array]) -> None:
+        """See `Recorder`."""
+
+    def reached(self, done: int, state: Chains) -> None:
+        """See `Recorder`."""
+        self.done, self.state = done, state
+
+    def tree(self) -> DataTree:
+        """See `Recorder`."""
+        return open_store(self._place)
 
 
 class StoreRecorder:
@@ -154,26 +205,21 @@ def _create(facts: RunFacts, place: Any, state: Chains) -> DrawStore:
 
 
 def _to_bytes(state: Chains) -> bytes:
-    return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jax.tree.map(_plain, state)))
+    return b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(jax.tree.map(plain, state)))
 
 
 def _from_bytes(stored: bytes, like: Chains) -> Chains:
     """Return the state in `stored`, whose tree, shapes and types are those of `like`."""
     leaves, structure = jax.tree.flatten(like)
-    sizes = [_plain(leaf).nbytes for leaf in leaves]
+    sizes = [plain(leaf).nbytes for leaf in leaves]
     if len(stored) != sum(sizes):
         rule = "the state in the store must be that of this sampler"
         raise InputError(message(rule, f"{len(stored)} bytes, {sum(sizes)} expected", "Give another store."))
     ends = np.cumsum(sizes)
     restored = []
     for leaf, end, size in zip(leaves, ends, sizes, strict=True):
-        plain = _plain(leaf)
-        array = jnp.asarray(np.frombuffer(stored[end - size : end], plain.dtype).reshape(plain.shape))
+        words = plain(leaf)
+        array = jnp.asarray(np.frombuffer(stored[end - size : end], words.dtype).reshape(words.shape))
         is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         restored.append(jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if is_key else array)
     return jax.tree.unflatten(structure, restored)
-
-
-def _plain(leaf: Any) -> Any:
-    """Return the words of a key; other arrays as they are."""
-    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf

@@ -56,6 +56,32 @@ def test_batches_of_successive_steps_are_independent() -> None:
     assert stats.chisquare(lagged).pvalue > 1e-3
 
 
+def test_bits_are_uniform_and_independent() -> None:
+    """Bytes, pairs of positions, pairs of steps and means of batches, for seeds that differ little."""
+    steps, bits_of = 200_000, jax.jit(sgd._bits, static_argnums=2)
+    pvalues, found = [], []
+    for seed in ((0, 0), (1, 0), (0, 1), (2**31, 5)):
+        bits = np.asarray(bits_of(jnp.array(seed, jnp.uint32), jnp.arange(steps), 4))
+        pvalues += [stats.chisquare(np.bincount((bits >> s & 255).ravel(), minlength=256)).pvalue for s in (0, 12, 24)]
+        high = (bits >> 28).astype(int)
+        for first, second in ((high[:, :-1], high[:, 1:]), (high[:-1], high[1:]), (high[:-2, 0], high[2:, 3])):
+            pvalues.append(stats.chisquare(np.bincount((16 * first + second).ravel(), minlength=256)).pvalue)
+        means = bits.mean(1) / 2**32
+        pvalues.append(2 * stats.norm.sf(abs(means.var() * 12 * 4 - 1) * np.sqrt(steps / 2)))
+        found.append(bits.astype(float))
+    assert min(pvalues) > 1e-3 / len(pvalues)
+    assert stats.kstest(pvalues, "uniform").pvalue > 1e-3
+    # neither the same word, nor a correlation, between chains at any of a few shifts of their steps
+    for shift in (-2, -1, 0, 1, 2):
+        a, b = (
+            found[0][max(0, shift) : steps + min(0, shift)],
+            [one[max(0, -shift) : steps - max(0, shift)] for one in found[1:]],
+        )
+        for other in b:
+            assert (a == other).mean() < 1e-4
+            assert np.abs(np.corrcoef(a.T, other.T)[:4, 4:]).max() < 5 / np.sqrt(steps)
+
+
 def test_subsets_are_equally_likely() -> None:
     rows = np.sort(np.asarray(batch_indices(SEED, jnp.arange(30_000), 6, 2, WITHOUT)), axis=1)
     counts = np.bincount(rows[:, 0] * 6 + rows[:, 1], minlength=36)
