@@ -174,7 +174,7 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
             return jnp.moveaxis(leaf, 0, 1).reshape(leaf.shape[1], -1, *leaf.shape[3:])
 
         grouped = jax.tree.map(cut, (chains, seeds, fed))
-        chains, drawn = lax.map(lambda group: _advance_group(*group[:3], rows, span, work), grouped)
+        chains, drawn = lax.map(lambda group: _advance_group(group[0], group[1], group[2], rows, span, work), grouped)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chains), jax.tree.map(join, drawn)
 
     own, alike = PartitionSpec(AXIS), PartitionSpec()
