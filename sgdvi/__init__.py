@@ -89,7 +89,18 @@ _CONTENTS = {
     "Result": "sgdvi.experiment",
     "InputError": "sgdvi._check",
 }
-_MODULES = {"zoo", "laws", "samplers", "step_size", "diagnostics", "plots", "report", "testing", "variational"}
+_MODULES = {
+    "zoo",
+    "laws",
+    "samplers",
+    "step_size",
+    "variational",
+    "diagnostics",
+    "remedies",
+    "plots",
+    "report",
+    "testing",
+}
 
 __all__ = sorted([*_CONTENTS, *_MODULES, "__version__"])
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws import save
 from sgdvi.experiment.plan import Plan
+from sgdvi.laws.products import known
 from sgdvi.problem import Problem
+from sgdvi.remedies import Remedies, remedies
 from sgdvi.report import Context, read_record, write_html, write_record
 
 REPORT = "report.html"
@@ -50,6 +53,16 @@ class Result:
     def findings(self) -> tuple[Finding, ...]:
         """Everything that the checks found."""
         return self.comparison.findings
+
+    @cached_property
+    def remedies(self) -> Remedies | None:
+        """What to do instead, by the exact laws on v; None where no exact posterior or no temperature is known."""
+        network = self.problem.exact
+        if network is None or self.plan.temperature is None:
+            return None
+        if not (network.proper_posterior and known(network.depth + 1, network.width)):
+            return None
+        return remedies(network, self.plan.temperature)
 
     def __str__(self) -> str:
         return str(self.comparison)

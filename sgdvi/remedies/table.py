@@ -1,0 +1,116 @@
+"""Every remedy for one network and temperature: how far from the posterior before and after, and which to take."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sgdvi._check import InputError
+from sgdvi.diagnostics.importance import efficiency, pareto_shape
+from sgdvi.diagnostics.known import as_line_law
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.words import number, percent
+from sgdvi.linear import LinearNetwork
+from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.variational.objective import law_of, side
+from sgdvi.variational.tuning import tune
+
+_LEVELS = (np.arange(4000) + 0.5) / 4000
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One remedy and the distance to the posterior of v that it leaves.
+
+    Attributes
+    ----------
+    name
+        "none", "tune the temperature", "reweight" or "NUTS".
+    ks, w1
+        Kolmogorov distance, and Wasserstein distance in standard deviations of the posterior, between exact laws.
+    helps
+        Whether it can be relied on here and brings SGD nearer.
+    meaning
+        What it does here, in words.
+    """
+
+    name: str
+    ks: float
+    w1: float
+    helps: bool
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """The remedies for one network and temperature.
+
+    Attributes
+    ----------
+    each
+        "none" first, then the remedies by what they cost.
+    recommended
+        The cheapest that brings SGD within the thresholds of `sgdvi.diagnostics.Thresholds` of the posterior of v.
+    """
+
+    each: tuple[Remedy, ...]
+    recommended: Remedy
+
+    def __str__(self) -> str:
+        rows = [f"{'remedy':22}{'KS':>10}{'W1/sd':>10}"]
+        rows += [f"{one.name:22}{number(one.ks):>10}{number(one.w1):>10}" for one in self.each]
+        return "\n".join([*rows, "", f"Recommended: {self.recommended.name}. {self.recommended.meaning}"])
+
+
+def remedies(network: LinearNetwork, temperature: float) -> Remedies:
+    """Say what each remedy makes of SGD at a temperature, by the exact laws on v.
+
+    Parameters
+    ----------
+    network
+        Network with its data and priors: depth 0 or 1 with any width, or deeper with width 1.
+    temperature
+        Temperature at which SGD runs.
+
+    Raises
+    ------
+    InputError
+        Where the posterior is not known. A temperature without a law is no error: SGD has collapsed, and tuning helps.
+    """
+    posterior, limits = line_posterior(network), Thresholds()
+    line = as_line_law(posterior)
+    target, sd = line.icdf(_LEVELS), posterior.variance**0.5
+
+    def away(points: np.ndarray) -> tuple[float, float]:
+        """KS and W1/sd of a law given by its quantiles."""
+        below = posterior.cdf(points)
+        ks = max(np.max(np.abs(below - _LEVELS - 0.5 / 4000)), np.max(np.abs(below - _LEVELS + 0.5 / 4000)))
+        return float(ks), float(np.mean(np.abs(points - target)) / sd)
+
+    sign, depth = side(network), network.depth
+    missed = 0.0 if depth == 0 else posterior.negative_mass if sign > 0 else 1 - posterior.negative_mass
+    try:
+        law = as_line_law(law_of(network, temperature))
+        points = law.icdf(_LEVELS)
+        none = Remedy("none", *away(points), False, f"SGD as it runs, at T = {number(temperature)}.")
+    except InputError:
+        law = None
+        none = Remedy("none", *away(np.zeros_like(target)), False, "SGD collapses to v = 0 at this temperature.")
+    best = tune(network)
+    tuned = as_line_law(law_of(network, best.temperature)).icdf(_LEVELS)
+    causes = {"missing sign": best.parts.missing_sign, "bias": best.parts.bias, "spread": best.parts.spread}
+    causes["tail"] = best.parts.tail
+    worst = max(causes, key=lambda name: causes[name])
+    text = f"T = {number(best.temperature)} leaves KL = {number(best.kl)} nats, most of it {worst}."
+    gaps = away(tuned)
+    each = [none, Remedy("tune the temperature", *gaps, gaps[0] < 0.9 * none.ks, text)]
+    if law is not None:
+        logs = line.log_prob(points) - law.log_prob(points)
+        khat, share = pareto_shape(logs), efficiency(logs)
+        covered = line.icdf(missed + (1 - missed) * _LEVELS if sign > 0 else (1 - missed) * _LEVELS)
+        text = f"k-hat {number(khat)}, {percent(share)} of the draws count"
+        text += f"; {percent(missed)} of the posterior stay missing." if missed > 0 else "."
+        each.append(Remedy("reweight", *away(covered), khat < limits.tail_khat and missed < none.ks, text))
+    each.append(Remedy("NUTS", 0.0, 0.0, True, "Draws of the posterior itself with both signs, for more gradients."))
+    usable = [one for one in each[1:] if one.helps and one.ks < limits.ks_warn and one.w1 < limits.w1_warn]
+    good = none if none.ks < limits.ks_warn and none.w1 < limits.w1_warn else None
+    return Remedies(tuple(each), good or usable[0])
