@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sgdvi import InputError, LinearNetwork, zoo
+from sgdvi import InputError, LinearNetwork, Problem, zoo
+from sgdvi.experiment.plan import make_plan
+from sgdvi.experiment.result import Result
 from sgdvi.laws import discrete_law
 from sgdvi.remedies import remedies, restore_signs, reweight
 from sgdvi.samplers.references import line_posterior
@@ -135,3 +137,21 @@ def test_a_missing_sign_calls_for_nuts() -> None:
     assert by_name["tune the temperature"].ks > by_name["reweight"].ks
     collapsed = remedies(net, 2 * net.critical_temperature)
     assert "collapses" in collapsed.each[0].meaning
+
+
+def result_of(problem: Problem) -> Result:
+    """A result without runs: the remedies need the problem and the plan alone."""
+    return Result(problem, make_plan(problem), {}, None, None)  # type: ignore[arg-type]
+
+
+def test_a_result_without_exact_laws_has_no_remedies() -> None:
+    flat = zoo.load("small-n", prior_sd=np.inf)
+    assert result_of(flat).remedies is None
+    assert result_of(zoo.load("small-n", depth=2, width=2)).remedies is None
+
+
+@pytest.mark.slow
+def test_a_result_knows_its_remedies() -> None:
+    found = result_of(zoo.load("small-n")).remedies
+    assert found is not None
+    assert found.recommended.name == "NUTS"
