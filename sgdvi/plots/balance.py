@@ -65,7 +65,7 @@ def _drift(found: "Balance", axes: Axes) -> None:
         axes.plot(ends, ends, color=LIGHT.ink, linewidth=1.2, label="law of balance", zorder=1)
         axes.legend(loc="upper left", fontsize=8)
     axes.set(xlabel="predicted drift dc/dt", ylabel="measured drift dc/dt")
-    axes.ticklabel_format(style="sci", scilimits=(-2, 3))
+    axes.locator_params(nbins=5)
     axes.set_title("drift over the run", fontsize=9)
 
 

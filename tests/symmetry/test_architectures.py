@@ -1,5 +1,7 @@
 """The scaling symmetries of many architectures: no false one, no miss."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -29,6 +31,20 @@ def test_every_symmetry_is_found_and_no_other(name: str, key: jax.Array) -> None
         for symmetry in found:
             after = np.asarray(case.loss(symmetry.transform(params, 1.7), case.data()))
             np.testing.assert_allclose(after, before, rtol=1e-9, atol=1e-9 * np.abs(before).mean())
+
+
+def test_the_guide_lists_what_is_tested_here() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "symmetry.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in guide.split("| families |")[1].splitlines() if " | " in line]
+    expected = {
+        name: [
+            str(case.rescalings or "–"),
+            str(case.scales or "–"),
+            ", ".join(f"GL({k})" for k in sorted(case.families)) or "–",
+        ]
+        for name, case in CASES.items()
+    }
+    assert {name: numbers for name, *numbers in rows} == expected
 
 
 def test_the_table_is_large_enough() -> None:
