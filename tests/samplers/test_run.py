@@ -290,7 +290,7 @@ def test_bar(kernel: sgdvi.SGD, capsys: pytest.CaptureFixture[str]) -> None:
     assert not capsys.readouterr().err
 
 
-def test_bar_costs_under_five_percent(kernel: sgdvi.SGD, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_costs_under_two_percent(kernel: sgdvi.SGD, monkeypatch: pytest.MonkeyPatch) -> None:
     spent, update = [], run._reporter._report
 
     def clocked(*args: Any) -> None:
@@ -304,7 +304,7 @@ def test_bar_costs_under_five_percent(kernel: sgdvi.SGD, monkeypatch: pytest.Mon
     start = time.process_time()
     sample(kernel, num_steps=3_000_000, thinning=50_000, progress=True)
     assert len(spent) > 2
-    assert sum(spent) < 0.05 * (time.process_time() - start)
+    assert sum(spent) < 0.02 * (time.process_time() - start)
 
 
 @pytest.mark.parametrize(
