@@ -27,6 +27,7 @@ def section(comparison: Comparison, context: Context) -> Section:
     runs = sorted((run for run in comparison.runs if run in found), key=lambda run: not is_tree(comparison.runs[run]))
     runs += sorted(found - set(runs)) + [run for run in context.skipped if run not in runs]
     checks = list(dict.fromkeys(finding.check for finding in comparison.findings))
+    table = [_row(check, runs, comparison, context) for check in checks]
     html = render(
         "verdict",
         status=status,
@@ -34,7 +35,8 @@ def section(comparison: Comparison, context: Context) -> Section:
         sentence=verdict.sentence,
         reasons=verdict.reasons,
         runs=runs,
-        rows=[_row(check, runs, comparison, context) for check in checks],
+        rows=[row for row in table if row["applies"]],
+        idle=[row for row in table if not row["applies"]],
         advice=_advice(comparison),
     )
     return Section("verdict", "", html)
@@ -54,7 +56,8 @@ def _row(check: str, runs: list[str], comparison: Comparison, context: Context) 
                 "skipped": context.skipped.get(run, ""),
             }
         )
-    return {"title": title(findings[0]), "cells": cells}
+    applies = any(finding.status is not Status.NOT_APPLICABLE for finding in findings)
+    return {"title": title(findings[0]), "cells": cells, "applies": applies}
 
 
 def _severity(finding: Finding) -> int:
