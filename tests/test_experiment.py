@@ -121,9 +121,9 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(monkeypatch)
     assert one.dtype == np.float64
 
 
-def test_depth_two_has_a_law_but_no_closed_posterior():
+def test_depth_two_has_a_law_and_a_posterior():
     result = run("diabetes", depth=2, num_steps=40_000, num_chains=8, references=())
-    assert set(result.runs) == {"SGD", "exact law"}
+    assert set(result.runs) == {"SGD", "exact law", "exact posterior"}
     assert result.plan.phase is None
     (gap,) = [finding for finding in result.findings if finding.check == "law.gap"]
     assert gap.status is Status.PASS
