@@ -64,6 +64,15 @@ generated.mkdir(exist_ok=True)
 for command in ("compare", "report", "law", "phases", "balance", "models", "doctor"):
     shown = CliRunner().invoke(cli, [command, "--help"], prog_name="sgdvi", catch_exceptions=False)
     (generated / f"help-{command}.txt").write_text(shown.output, encoding="utf-8")
+FIGURES = {
+    "law-depths": "law --slope 1 --noise 1 --temperature 0.5Tc --depths 0,1,2,inf --ratio 1",
+    "phase-diagram": "phases --slope 1 --noise 1",
+}
+for figure, arguments in FIGURES.items():
+    line = [*arguments.split(), "--out", str(generated / f"{figure}.png")]
+    drawn = CliRunner().invoke(cli, line, prog_name="sgdvi", catch_exceptions=False)
+    if drawn.exit_code:
+        raise RuntimeError(drawn.output)
 (generated / "template.py").write_text(template(), encoding="utf-8")
 
 

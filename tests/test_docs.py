@@ -46,6 +46,16 @@ def test_examples_in_docstrings() -> None:
     assert not any(result.failed for result in results)
 
 
+@pytest.mark.slow
+def test_examples_on_the_page_of_the_laws() -> None:
+    blocks = re.findall(r"```python\n(>>>.*?)```", (ROOT / "docs/laws.md").read_text(encoding="utf-8"), re.DOTALL)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "laws.md", "docs/laws.md", 0))
+    results = runner.summarize()
+    assert results.attempted >= 30
+    assert not results.failed
+
+
 def test_readme_has_two_commands_of_one_line() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("    ") and "-m venv" in line]
