@@ -147,7 +147,7 @@ class Subject:
         spread_out = np.where(self.is_atom(self.draws), np.nan, self.draws)
         alone = np.isnan(spread_out).all(axis=0)
         if alone.any():
-            place = np.where(np.isfinite(self.draws[0]), self.draws[0], 0.0)
+            place = np.max(np.nan_to_num([self.draws[-1], *self.atoms[0]]), axis=0)
             beside = place + np.linspace(0.5, 1.5, self.num_draws)[:, None] * np.maximum(np.abs(place), 1.0)
             spread_out = np.where(alone, beside, spread_out)
         return spread_out
