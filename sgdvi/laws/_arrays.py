@@ -1,5 +1,6 @@
 """Between the caller's arrays and the float64 computations: broadcasting, dtypes, concreteness."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ def to_float64(value: Any) -> Array:
     return jnp.asarray(np.asarray(value, dtype=np.float64))
 
 
+@partial(jax.jit, static_argnums=1)
 def uniform(key: Array, shape: tuple[int, ...]) -> Array:
     """Draw float64 numbers from the open interval (0, 1), from pairs of 32-bit words.
 
@@ -56,17 +58,27 @@ def give_back(result: Array, value: Any, parameters: Any) -> Any:
     return jax.lax.convert_element_type(result, dtype)
 
 
-def flatten_batch(value: Array, batch_shape: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
+def flatten_batch(value: Any, batch_shape: tuple[int, ...]) -> tuple[Any, tuple[int, ...]]:
     """Arrange values that broadcast against a batch of laws as (B, M); also return the shape to go back to."""
-    shape = jnp.broadcast_shapes(value.shape, batch_shape)
+    shape = np.broadcast_shapes(value.shape, batch_shape)
     split = len(shape) - len(batch_shape)
     size = int(np.prod(batch_shape, dtype=int))
-    return jnp.broadcast_to(value, shape).reshape(int(np.prod(shape[:split], dtype=int)), size).T, shape
+    library = np if isinstance(value, np.ndarray) else jnp
+    return library.broadcast_to(value, shape).reshape(int(np.prod(shape[:split], dtype=int)), size).T, shape
 
 
-def restore_batch(flat: Array, shape: tuple[int, ...]) -> Array:
+def restore_batch(flat: Any, shape: tuple[int, ...]) -> Any:
     """Undo `flatten_batch`."""
     return flat.T.reshape(shape)
+
+
+def filled_up(flat: np.ndarray) -> np.ndarray:
+    """Values (B, M) with their last column repeated up to one of few M, so that few programs are compiled."""
+    count = flat.shape[1]
+    size = 16
+    while size < count:
+        size *= 4
+    return np.pad(flat, ((0, 0), (0, size - count)), mode="edge") if count else flat
 
 
 def _dtype_of(tree: Any) -> np.dtype:

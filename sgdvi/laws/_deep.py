@@ -15,7 +15,7 @@ from jax import Array
 from sgdvi.laws._density import TAIL, Parameters, singularity
 from sgdvi.laws._logarithm import log_near_one
 from sgdvi.laws._noise import Noise
-from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw_at, rows
+from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw_at
 from sgdvi.moments import difference_of_products
 
 # Panels on one side of r: |z| < 2^-17, one for each octave up to 1, then of one length.
@@ -28,6 +28,7 @@ _BELOW_ONE = 1 - 2.0**-20
 _DEEP_NATS = 600.0
 _GRID = 192
 _TAYLOR = 24
+_Division = tuple[Array, Array, Array, Array]
 
 
 class Drift(NamedTuple):
@@ -73,10 +74,8 @@ class Deep(NamedTuple):
     split: Split
     lengths: Array
     """Length of the far panels left and right of r, shape (2,)."""
-    start: Array
-    """Integral of N - split over g up to each panel's near end, shape (2 _SIDE,)."""
     series: Array
-    """Its Chebyshev series on each panel from there, shape (2 _SIDE, NODES + 1)."""
+    """Chebyshev series of the integral of N - split over g from r, on each panel, shape (2 _SIDE, NODES + 1)."""
     floor: Array
     """The density is 0 below this z: -infinity, or the barrier of a metastable law."""
 
@@ -143,15 +142,15 @@ class Deep(NamedTuple):
             growth=2.0,
         )
 
-    def left_mass(self, z: Array) -> Array:
-        """Integral of the density from -infinity to z, for z at or below ``shape().lower``."""
-        level, rate = self.log_density(z), self.slope(z)
+    def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
+        """Integral of the density from -infinity to z, at or below ``shape().lower``."""
+        del z
         gone = (level < -_DEEP_NATS) | jnp.isfinite(self.floor)
-        return jnp.where(gone, 0.0, jnp.exp(level) / jnp.where(gone, 1.0, rate))
+        return jnp.where(gone, 0.0, jnp.exp(level) / jnp.where(gone, 1.0, slope))
 
-    def left_rate(self, z: Array) -> Array:
+    def left_rate(self, slope: Array) -> Array:
         """Rate at which that integral falls further out."""
-        return self.slope(z)
+        return slope
 
     def _value(self, s: Array, z: Array) -> Array:
         noise, split = self.noise, self.split
@@ -165,7 +164,7 @@ class Deep(NamedTuple):
 
     def _remainder(self, z: Array) -> Array:
         panel, place = _locate(z, self.lengths)
-        inner = rows(self.start, panel) + clenshaw_at(self.series, panel, place)
+        inner = clenshaw_at(self.series, panel, place)
         reach = 1 + _FAR * self.lengths
         outside = jnp.any((z < -reach[0]) | (z > reach[1]))
         return inner + jax.lax.cond(outside, self._beyond, jnp.zeros_like, z)
@@ -221,8 +220,8 @@ def _build(p: Parameters, drift: Drift) -> Deep:
     # Without a root of g every term is an exponential of z, and longer panels do.
     longest = jnp.where(p.alpha1 > 0, _LONGEST, 4 * _LONGEST)
     lengths = jnp.clip((reach - 1) / _FAR, 0.1, longest)
-    start, series = _integrate(noise, drift, at_r, split, jax.lax.stop_gradient(lengths))
-    return Deep(noise, drift, at_r, split, lengths, start, series, floor)
+    series = _integrate(noise, drift, at_r, split, jax.lax.stop_gradient(lengths))
+    return Deep(noise, drift, at_r, split, lengths, series, floor)
 
 
 def _slope(noise: Noise, drift: Drift, at_r: Array, z: Array) -> Array:
@@ -256,7 +255,7 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     grid = _search_grid(noise, lower - jnp.log(center), upper - jnp.log(center), 2 * _GRID)
     slopes = _slope(noise, drift, at_center, grid)
     steps = jnp.diff(grid)
-    level = jnp.concatenate([jnp.zeros(1), jnp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
+    level = jnp.concatenate([np.zeros(1), jnp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
     top = (slopes[:-1] > 0) & (slopes[1:] <= 0)
     best = jax.lax.argmax(jnp.where(top, jnp.maximum(level[:-1], level[1:]), -jnp.inf), 0, jnp.int32)
     peak = _root(lambda z: _slope(noise, drift, at_center, z), grid[best], grid[best + 1])
@@ -273,9 +272,10 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
 def _search_grid(noise: Noise, low: Array, high: Array, count: int) -> Array:
     """Grid in log(v/r) on which a change of sign is seen: even, and finer about r and about the root of g."""
     hole, distance = singularity(noise)
-    near = jnp.linspace(-1.0, 1.0, _GRID)
+    near = np.linspace(-1.0, 1.0, _GRID)
     root = jnp.clip(hole + distance * jnp.sinh(near * jnp.arcsinh(60.0 / distance)), low, high)
-    return jnp.sort(jnp.concatenate([jnp.linspace(low, high, count), root, jnp.sinh(16 * near) * 1e-6]))
+    even = low + (high - low) * np.linspace(0.0, 1.0, count)
+    return jnp.sort(jnp.concatenate([even, root, np.sinh(16 * near) * 1e-6]))
 
 
 def _root(falling: Any, low: Array, high: Array) -> Array:
@@ -311,12 +311,14 @@ def _split(noise: Noise, drift: Drift) -> Split:
         return -(size**-order) * order * ratio * jnp.sinc(order * angle / jnp.pi)
 
     slope = drift.beta1 * imaginary(m) - drift.beta2 * imaginary(1 + m) + drift.decay * imaginary(1 + 2 * m)
-    series = [drift.beta1 * k**-m, -drift.beta2 * k ** (-1 - m), drift.decay * k ** (-1 - 2 * m)]
-    orders, columns = (m, 1 + m, 1 + 2 * m), []
-    for j in range(_TAYLOR):
-        columns.append(series[0] + series[1] + series[2])
-        series = [term * (-order - j) / (j + 1) for term, order in zip(series, orders, strict=True)]
-    return Split(used, k, width, value, slope, jnp.stack(columns))
+    first = jnp.stack([drift.beta1 * k**-m, -drift.beta2 * k ** (-1 - m), drift.decay * k ** (-1 - 2 * m)])
+    orders = jnp.stack([m, 1 + m, 1 + 2 * m])
+
+    def following(terms: Array, j: Array) -> tuple[Array, Array]:
+        return terms * (-orders - j) / (j + 1), jnp.sum(terms)
+
+    _, columns = jax.lax.scan(following, first, jnp.asarray(np.arange(float(_TAYLOR))))
+    return Split(used, k, width, value, slope, columns)
 
 
 def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
@@ -325,18 +327,20 @@ def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
     t, gap = away / split.k, (split.width / split.k) ** 2
     near = t**2 + gap < 0.01
     t = jnp.where(near, t, 0.0)
+
     # t^j = linear part + (t^2 + gap) quotient: the recurrence of the division, times the coefficients.
-    constant, linear, quotient = jnp.ones_like(gap), jnp.zeros_like(gap), jnp.zeros_like(t)
-    total = jnp.zeros_like(t)
-    for j in range(_TAYLOR):
-        total = total + split.series[j] * quotient
-        quotient = t * quotient + linear
-        constant, linear = -gap * linear, constant
+    def divide(state: _Division, coefficient: Array) -> tuple[_Division, None]:
+        constant, linear, quotient, total = state
+        total = total + coefficient * quotient
+        return (-gap * linear, constant, t * quotient + linear, total), None
+
+    start = (jnp.ones_like(gap), jnp.zeros_like(gap), jnp.zeros_like(t), jnp.zeros_like(t))
+    (*_, total), _ = jax.lax.scan(divide, start, split.series)
     far = (plain - split.value - split.slope * away) / jnp.where(near, 1.0, noise.value(s))
     return jnp.where(near, total / (_lead(noise) * split.k**2), far)
 
 
-def _integrate(noise: Noise, drift: Drift, at_r: Array, split: Split, lengths: Array) -> tuple[Array, Array]:
+def _integrate(noise: Noise, drift: Drift, at_r: Array, split: Split, lengths: Array) -> Array:
     low, high = _panel_edges(lengths)
     half = (high - low) / 2
     z = (low + high)[:, None] / 2 + half[:, None] * ABSCISSAE
@@ -347,7 +351,7 @@ def _integrate(noise: Noise, drift: Drift, at_r: Array, split: Split, lengths: A
     series = apply(TO_INTEGRAL, values)
     sides = jnp.sum(series, axis=-1).reshape(2, _SIDE)  # every Chebyshev polynomial is 1 at s = 1
     start = jnp.cumsum(sides, axis=1) - sides
-    return start.reshape(-1), series
+    return jnp.concatenate([series[:, :1] + start.reshape(-1, 1), series[:, 1:]], axis=1)
 
 
 def _panel_edges(lengths: Array) -> tuple[Array, Array]:

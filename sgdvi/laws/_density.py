@@ -50,11 +50,11 @@ class Integrand(Protocol):
     def shape(self) -> Shape:
         """What quadrature must resolve."""
 
-    def left_mass(self, z: Array) -> Array:
-        """Integral of the density from -infinity to z, for z at or below ``shape().lower``."""
+    def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
+        """Integral of the density from -infinity to z, at or below ``shape().lower``, given its logarithm there."""
 
-    def left_rate(self, z: Array) -> Array:
-        """Rate at which that integral falls further out."""
+    def left_rate(self, slope: Array) -> Array:
+        """Rate at which that integral falls further out, given the slope of the log density there."""
 
 
 class Density(Integrand, Protocol):
@@ -143,13 +143,14 @@ class Line(NamedTuple):
         curvature = 2 * (2 * noise.alpha1 + self.pull) / (noise.alpha1 + self.pull) - 1
         return Shape(-reach, reach, centre, jnp.maximum(distance, shadow(centre)), curvature, 0.0)
 
-    def left_mass(self, z: Array) -> Array:
-        """Integral of the density from -infinity to z, for z at or below ``shape().lower``."""
-        return exponential_mass(self.log_density(z), self.slope(z))
+    def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
+        """Integral of the density from -infinity to z, at or below ``shape().lower``."""
+        del z
+        return exponential_mass(level, slope)
 
-    def left_rate(self, z: Array) -> Array:
+    def left_rate(self, slope: Array) -> Array:
         """Rate at which that integral falls further out."""
-        return self.slope(z)
+        return slope
 
     def _score(self, s: Array) -> Array:
         noise, far = self.noise, jnp.abs(s) > 1e140
@@ -273,18 +274,19 @@ class Ray(NamedTuple):
             growth=2.0,
         )
 
-    def left_mass(self, z: Array) -> Array:
+    def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
         """Integral from -infinity to z of v^e (1 + b v), with b v read off the slope; exact as e -> 0."""
+        del z
         e = self.left_exponent
-        level, first = self.log_density(z), self.slope(z) - e
+        first = slope - e
         # Where nothing is left the expansion need not hold (the left end may be a double root of g).
         gone = level < -40.0
         e, first = jnp.where(gone, 1.0, e), jnp.where(gone, 0.0, first)
         return jnp.where(gone, 0.0, jnp.exp(level) / (1 + first) * (1 / e + first / (1 + e)))
 
-    def left_rate(self, z: Array) -> Array:
+    def left_rate(self, slope: Array) -> Array:
         """Rate at which that integral falls further out."""
-        del z
+        del slope
         return self.left_exponent
 
     def _slope(self, s: Array, v: Array) -> Array:

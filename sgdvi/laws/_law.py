@@ -13,11 +13,15 @@ from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import require
 from sgdvi.laws import _scalar
-from sgdvi.laws._arrays import flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
+from sgdvi.laws._arrays import filled_up, flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
 from sgdvi.laws._density import Parameters
-from sgdvi.laws._table import Table
+from sgdvi.laws._table import Quadrature, Table
 from sgdvi.laws.degenerate import interpolation
 from sgdvi.moments import Moments
+
+# Up to this many values are handed over in one of few shapes.
+_MANY = 65536
+Built = tuple[Parameters, _scalar.AnyDensity, Quadrature]
 
 
 class AbstractLaw(Distribution):
@@ -60,8 +64,8 @@ class AbstractLaw(Distribution):
         """Raise an `InputError` where concrete parameters have no law on this branch."""
 
     @abstractmethod
-    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
-        """Parameters, densities and log normalisers of the B laws; nan where there is none."""
+    def _prepare(self) -> Built:
+        """Parameters, densities and integrals of the B laws; nan where there is none."""
 
     @property
     def support(self) -> constraints.Constraint:
@@ -84,7 +88,7 @@ class AbstractLaw(Distribution):
         del intermediates
         if self._validate_args:
             self._validate_sample(value)
-        return self._on_values(lambda built, v: _scalar.log_prob(*built[1:], self.sign * v), value)
+        return self._on_values(lambda built, v: _scalar.log_prob(built[1], built[2].log_norm, self.sign * v), value)
 
     def score(self, value: ArrayLike) -> Any:
         """Derivative of the log density with respect to ``value``; nan outside the support."""
@@ -141,23 +145,23 @@ class AbstractLaw(Distribution):
         """
 
         def value(built: Any) -> Array:
-            p, density, log_norm = built
+            p, density, quadrature = built
             center = p.beta2 / p.beta1
             noise = p.alpha3 + center * (p.alpha1 * center - 2 * p.alpha2)
             powers = self._left_power * jnp.log(jnp.abs(center)) if self.depth else 0.0
-            return log_norm - _scalar.level_at(density, center) - powers - jnp.log(noise)
+            return quadrature.log_norm - _scalar.level_at(density, center) - powers - jnp.log(noise)
 
         return self._on_laws(value)
 
     @property
     def mean(self) -> Any:
         """Mean of v; exists at every depth and temperature."""
-        return self._on_laws(lambda built: self.sign * _scalar.mean_variance(*built[:2])[0])
+        return self._on_laws(lambda _: self.sign * self._numbers()[0])
 
     @property
     def variance(self) -> Any:
         """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1, finite at depth >= 1."""
-        return self._on_laws(lambda built: _scalar.mean_variance(*built[:2])[1])
+        return self._on_laws(lambda _: self._numbers()[1])
 
     def moment(self, order: float) -> Any:
         """Raw moment E[v^order].
@@ -190,14 +194,14 @@ class AbstractLaw(Distribution):
             p = built[0]
             exists = order < jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf) - 1
             exists = exists & (order > -self._left_order(p))
-            power = jnp.exp(_scalar.log_power_mean(*built[1:], jnp.where(exists, float(order), 0.0)))
+            power = jnp.exp(_scalar.log_power_mean(built[1], built[2].log_norm, jnp.where(exists, float(order), 0.0)))
             return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, jnp.inf)
 
         return self._on_laws(value)
 
     def entropy(self) -> Any:
         """Differential entropy -E[log p(v)] in nats."""
-        return self._on_laws(lambda built: _scalar.entropy(built[1]))
+        return self._on_laws(lambda _: self._numbers()[2])
 
     @property
     def mode(self) -> Any:
@@ -249,12 +253,15 @@ class AbstractLaw(Distribution):
         leaves = (self.moments, self.temperature, self.weight_decay, float(width), float(depth))
         return _collect(leaves, self.sign, self._law_shape)
 
-    def _built(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+    def _built(self) -> Built:
         """What `_prepare` returns, made once where the parameters are concrete."""
         return self._kept("_density", self._prepare)
 
     def _table(self) -> Table:
-        return self._kept("_tables", lambda: _scalar.tabulate(self._built()[1]))
+        return self._kept("_tables", lambda: _scalar.tabulate(*self._built()[1:]))
+
+    def _numbers(self) -> tuple[Array, Array, Array]:
+        return self._kept("_sums", lambda: _scalar.numbers(*self._built()))
 
     def _kept(self, name: str, make: Any) -> Any:
         kept = self.__dict__.get(name)
@@ -271,13 +278,19 @@ class AbstractLaw(Distribution):
 
     def _log_tail(self, value: ArrayLike, side: int) -> Any:
         def tail(built: Any, v: Array) -> Array:
-            return _scalar.log_tail(*built[1:], self._table(), self.sign * v, side * self.sign)
+            return _scalar.log_tail(built[1], built[2].log_norm, self._table(), self.sign * v, side * self.sign)
 
         return self._on_values(tail, value)
 
-    def _float64(self, function: Any, value: Any) -> Array:
-        flat, shape = flatten_batch(to_float64(value), self._law_shape)
-        return restore_batch(function(self._built(), flat), shape)
+    def _float64(self, function: Any, value: Any) -> Any:
+        if is_traced(value, *self._leaves) or np.size(value) > _MANY:
+            flat, shape = flatten_batch(to_float64(value), self._law_shape)
+            return restore_batch(function(self._built(), flat), shape)
+        # In NumPy: nothing is compiled for the shape of the values.
+        flat, shape = flatten_batch(np.asarray(value, np.float64), self._law_shape)
+        with jax.ensure_compile_time_eval():
+            result = np.asarray(function(self._built(), filled_up(flat)))
+        return restore_batch(result[:, : flat.shape[1]], shape)
 
     def _on_values(self, function: Any, value: Any) -> Any:
         with jax.enable_x64(True):

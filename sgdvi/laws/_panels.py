@@ -62,7 +62,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     """
     clip = lambda z: jnp.clip(z, shape.lower, shape.upper)  # noqa: E731
     width = 1.0 / jnp.sqrt(shape.curvature)
-    even = jnp.linspace(shape.lower, shape.upper, 128)
+    even = shape.lower + (shape.upper - shape.lower) * np.linspace(0.0, 1.0, 128)
     singular = clip(shape.centre + shape.distance * _sinh_grid(60.0 / shape.distance, 128))
     bulk = clip(width * _sinh_grid(60.0 / width, 256))
     grid = jnp.sort(jnp.concatenate([even, singular, bulk]))
@@ -77,17 +77,17 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     change = jnp.abs(jnp.diff(jnp.maximum(level, -2 * NATS)))
     near = jnp.diff(jnp.arcsinh((grid - shape.centre) / shape.distance))
     cost = jnp.where(covered, change / 3 + near + step / 2, 0.0)
-    total = jnp.concatenate([jnp.zeros(1), jnp.cumsum(cost)])
+    total = jnp.concatenate([np.zeros(1), jnp.cumsum(cost)])
     # With a 32-bit index: the lowering of an outer jit, outside our float64 context, has no other.
     first = jax.lax.argmax(covered, 0, jnp.int32)
     last = len(covered) - jax.lax.argmax(covered[::-1], 0, jnp.int32)
-    edges = jnp.interp(jnp.linspace(0.0, total[-1], PANELS + 1), total, grid)
+    edges = jnp.interp(total[-1] * np.linspace(0.0, 1.0, PANELS + 1), total, grid)
     return edges.at[0].set(grid[first]).at[-1].set(grid[last])
 
 
 def _sinh_grid(reach: Array, count: int) -> Array:
     """Grid that is even near 0 and geometric away from it, up to +-reach."""
-    return jnp.sinh(jnp.linspace(-1.0, 1.0, count) * jnp.arcsinh(reach))
+    return jnp.sinh(np.linspace(-1.0, 1.0, count) * jnp.arcsinh(reach))
 
 
 def panel_nodes(edges: Array) -> tuple[Array, Array]:
@@ -126,11 +126,12 @@ def apply(matrix: np.ndarray, values: Array) -> Array:
 
 def buckets(edges: Array) -> Array:
     """Panel in which each end of `BUCKETS` equal buckets lies: where `locate` starts."""
-    ends = jnp.linspace(edges[0], edges[-1], BUCKETS + 1)
+    ends = edges[0] + (edges[-1] - edges[0]) * np.linspace(0.0, 1.0, BUCKETS + 1)
     panels = jnp.searchsorted(edges, ends, side="right", method="sort").astype(jnp.int32) - 1
     # a bucket's end may be rounded past the edge that it stands on
     panels = jnp.clip(panels, 0, len(edges) - 2)
-    return jnp.concatenate([jnp.zeros(1, jnp.int32), panels[1:-1], jnp.full(1, len(edges) - 2, jnp.int32)])
+    first, last = np.zeros(1, np.int32), np.full(1, len(edges) - 2, np.int32)
+    return jnp.concatenate([first, panels[1:-1], last])
 
 
 def locate(edges: Array, starts: Array, z: Array) -> tuple[Array, Array]:
@@ -158,11 +159,16 @@ def rows(table: Array, index: Array) -> Array:
     Its gradient is scattered in float64 here: the transpose of a gather would make its zeros where the caller's JAX,
     outside our context, has 32 bits only. The price is that forward-mode differentiation alone does not pass.
     """
-    return table[index]
+    return _take(table, index)
+
+
+def _take(table: Array, index: Array) -> Array:
+    # Indices are never negative or beyond the end: less for the compiler to do.
+    return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _rows_forward(table: Array, index: Array) -> tuple[Array, tuple[Array, int]]:
-    return table[index], (index, len(table))
+    return _take(table, index), (index, len(table))
 
 
 def _rows_backward(residual: tuple[Array, int], cotangent: Array) -> tuple[Array, np.ndarray]:

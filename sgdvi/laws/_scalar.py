@@ -15,7 +15,7 @@ from jax import Array
 from sgdvi.laws import _summary, _table
 from sgdvi.laws._deep import Deep
 from sgdvi.laws._density import Line, Parameters, Ray
-from sgdvi.laws._table import Table
+from sgdvi.laws._table import Quadrature, Table
 
 AnyDensity = Line | Ray | Deep
 # Larger batches are computed in pieces, so that nodes and series of all laws need not be in memory at once.
@@ -25,20 +25,20 @@ _RARE = 1e-11
 
 
 @partial(jax.jit, static_argnames="make")
-def prepare(make: Callable[..., AnyDensity], *arguments: Any) -> tuple[AnyDensity, Array]:
-    """Densities of B laws and the logs of their integrals over z."""
+def prepare(make: Callable[..., AnyDensity], *arguments: Any) -> tuple[AnyDensity, Quadrature]:
+    """Densities of B laws, integrated over z."""
 
-    def one(*arguments: Any) -> tuple[AnyDensity, Array]:
+    def one(*arguments: Any) -> tuple[AnyDensity, Quadrature]:
         density = make(*arguments)
-        return density, _table.integrate(density).log_norm
+        return density, _table.integrate(density)
 
     return _each(one, *arguments)
 
 
 @jax.jit
-def tabulate(density: AnyDensity) -> Table:
+def tabulate(density: AnyDensity, quadrature: Quadrature) -> Table:
     """Tables of B laws."""
-    return _each(lambda density: _table.tabulate(_table.integrate(density)), density)
+    return _each(_table.tabulate, density, quadrature)
 
 
 @jax.jit
@@ -108,17 +108,15 @@ def quantile(density: AnyDensity, table: Table, lower: Array, upper: Array) -> t
 
 
 @jax.jit
-def mean_variance(parameters: Parameters, density: AnyDensity) -> tuple[Array, Array]:
-    """Mean and variance of v: closed at depth 0, by quadrature with analytic tails at depth >= 1."""
+def numbers(parameters: Parameters, density: AnyDensity, quadrature: Quadrature) -> tuple[Array, Array, Array]:
+    """Mean and variance of v, closed at depth 0, and differential entropy."""
+
+    def line(p: Parameters, density: Line, quadrature: Quadrature) -> tuple[Array, Array, Array]:
+        return *_summary.line_mean_variance(p), _summary.line_entropy(density, quadrature)
+
     if isinstance(density, Line):
-        return _each(_summary.line_mean_variance, parameters)
-    return _each(lambda density: _summary.mean_variance(density, _table.integrate(density)), density)
-
-
-@jax.jit
-def entropy(density: AnyDensity) -> Array:
-    """Differential entropy."""
-    return _each(lambda density: _summary.entropy(density, _table.integrate(density)), density)
+        return _each(line, parameters, density, quadrature)
+    return _each(_summary.mean_variance_entropy, density, quadrature)
 
 
 @partial(jax.jit, static_argnames="order")

@@ -10,7 +10,7 @@ from jax import Array
 from sgdvi.laws._deep import Deep
 from sgdvi.laws._density import Density, Parameters, exponential_mass
 from sgdvi.laws._panels import Shape
-from sgdvi.laws._table import Masses, integrate
+from sgdvi.laws._table import Quadrature, integrate, node_masses
 
 # Far tails are integrated outward in units of the local decay length: the pieces' ends, and nodes on [0, 1].
 _ENDS = np.concatenate([[0.0], 2.0 ** np.arange(-2, 9.5, 0.5)])
@@ -45,35 +45,41 @@ def line_moment(p: Parameters, order: int) -> Array:
     return jnp.where(jnp.isnan(p.temperature), jnp.nan, moment)
 
 
-def mean_variance(density: Density, masses: Masses) -> tuple[Array, Array]:
-    """Mean and variance at depth >= 1, where v = r exp(z), by quadrature with analytic tails."""
-    first, last = masses.edges[0], masses.edges[-1]
+def mean_variance_entropy(density: Density, quadrature: Quadrature) -> tuple[Array, Array, Array]:
+    """Mean and variance of v = r exp(z), and differential entropy, by quadrature with analytic tails."""
+    nodes, level, mass = node_masses(density, quadrature)
+    last = quadrature.edges[-1]
 
     def right(power: int) -> Array:
         # The window reaches to where this is nothing, unless the tail is a power law, which has room for it.
-        room = masses.right_rate - power
-        share = masses.right * jnp.exp(power * last) * masses.right_rate
+        room = quadrature.right_rate - power
+        share = quadrature.right * jnp.exp(power * last) * quadrature.right_rate
         return jnp.where(room > 0, share / jnp.where(room > 0, room, 1.0), 0.0)
 
     # Mean of exp(z) on the left tail, whose density is exp(rate z).
-    left = jnp.exp(first) * masses.left_rate / (1 + masses.left_rate)
-    ratio = jnp.exp(masses.nodes)
-    mean = jnp.sum(masses.mass * ratio) + masses.left * left + right(1)
-    outside = masses.left * (mean**2 - 2 * mean * left) + right(2) - 2 * mean * right(1) + mean**2 * right(0)
-    variance = jnp.sum(masses.mass * (ratio - mean) ** 2) + outside
+    left = jnp.exp(quadrature.edges[0]) * quadrature.left_rate / (1 + quadrature.left_rate)
+    ratio = jnp.exp(nodes)
+    mean = jnp.sum(mass * ratio) + quadrature.left * left + right(1)
+    outside = quadrature.left * (mean**2 - 2 * mean * left) + right(2) - 2 * mean * right(1) + mean**2 * right(0)
+    variance = jnp.sum(mass * (ratio - mean) ** 2) + outside
     r = density.to_v(jnp.zeros_like(last))
-    return mean * r, variance * r**2
+    return mean * r, variance * r**2, _entropy(density, quadrature, nodes, level, mass)
 
 
-def entropy(density: Density, masses: Masses) -> Array:
-    """Differential entropy -E[log p(v)] in nats."""
-    first, last = masses.edges[0], masses.edges[-1]
-    inner = jnp.where(masses.mass > 0, masses.level - density.log_jacobian(masses.nodes), 0.0)
+def line_entropy(density: Density, quadrature: Quadrature) -> Array:
+    """Differential entropy at depth 0."""
+    return _entropy(density, quadrature, *node_masses(density, quadrature))
+
+
+def _entropy(density: Density, quadrature: Quadrature, nodes: Array, level: Array, mass: Array) -> Array:
+    """-E[log p(v)] in nats."""
+    first, last = quadrature.edges[0], quadrature.edges[-1]
+    inner = jnp.where(mass > 0, level - density.log_jacobian(nodes), 0.0)
     # On an exponential tail the mean of the log density is its value at the edge, less one; z moves by 1/rate.
-    left = density.log_density(first) - 1 - density.log_jacobian(first) + 1 / masses.left_rate
-    right = density.log_density(last) - 1 - density.log_jacobian(last) - 1 / masses.right_rate
-    tails = _share(masses.left, left) + _share(masses.right, right)
-    return masses.log_norm - jnp.sum(masses.mass * inner) - tails
+    left = quadrature.end_levels[0] - 1 - density.log_jacobian(first) + 1 / quadrature.left_rate
+    right = quadrature.end_levels[1] - 1 - density.log_jacobian(last) - 1 / quadrature.right_rate
+    tails = _share(quadrature.left, left) + _share(quadrature.right, right)
+    return quadrature.log_norm - jnp.sum(mass * inner) - tails
 
 
 def log_power_mean(density: Any, log_norm: Array, order: Array) -> Array:
@@ -111,13 +117,14 @@ class Tilted(NamedTuple):
             growth=0.0,
         )
 
-    def left_mass(self, z: Array) -> Array:
-        """Integral of the density from -infinity to z, for z at or below ``shape().lower``."""
-        return exponential_mass(self.log_density(z), self.slope(z))
+    def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
+        """Integral of the density from -infinity to z, at or below ``shape().lower``."""
+        del z
+        return exponential_mass(level, slope)
 
-    def left_rate(self, z: Array) -> Array:
+    def left_rate(self, slope: Array) -> Array:
         """Rate at which that integral falls further out."""
-        return self.slope(z)
+        return slope
 
 
 def _tilted(density: Any, order: Array, z: Array) -> Array:
@@ -127,8 +134,8 @@ def _tilted(density: Any, order: Array, z: Array) -> Array:
 def _tilt(density: Any, order: Array) -> Tilted:
     shape = density.shape()
     width = 1 / jnp.sqrt(shape.curvature)
-    even = jnp.linspace(shape.lower, shape.upper, 256)
-    bulk = width * jnp.sinh(jnp.linspace(-1.0, 1.0, 257) * jnp.arcsinh(60.0 / width))
+    even = shape.lower + (shape.upper - shape.lower) * np.linspace(0.0, 1.0, 256)
+    bulk = width * jnp.sinh(np.linspace(-1.0, 1.0, 257) * jnp.arcsinh(60.0 / width))
     grid = jnp.concatenate([even, jnp.clip(bulk, shape.lower, shape.upper)])
     level = _tilted(density, order, grid)
     best = jax.lax.argmax(jnp.where(jnp.isnan(level), -jnp.inf, level), 0, jnp.int32)
@@ -145,7 +152,7 @@ def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array
     whole = density._replace(floor=jnp.full_like(density.floor, -jnp.inf))
     edge = density.floor
     # 1/p falls off below the barrier like a double exponential; above, it is negligible from the maximum on.
-    ends = jnp.linspace(edge - 10 / density.drift.order, 0.0, _BARRIER_PANELS + 1)
+    ends = (edge - 10 / density.drift.order) * np.linspace(1.0, 0.0, _BARRIER_PANELS + 1)
     half = jnp.diff(ends)[:, None] / 2
     z = ends[:-1, None] + half * (1 + _x)
     s, v = density.noise.r * jnp.expm1(z), density.to_v(z)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from sgdvi.laws._density import Integrand, exponential_mass
@@ -14,6 +15,7 @@ from sgdvi.laws._panels import (
     apply,
     buckets,
     clenshaw,
+    clenshaw_at,
     locate,
     panel_edges,
     panel_nodes,
@@ -24,19 +26,13 @@ from sgdvi.laws._panels import (
 _STEPS = 12
 
 
-class Masses(NamedTuple):
-    """A density integrated panel by panel; masses are shares of the whole."""
+class Quadrature(NamedTuple):
+    """Panels that resolve a density, its integral, and what lies beyond them; masses are shares of the whole."""
 
     log_norm: Array
     """Log of the integral of the density over z."""
     edges: Array
     """Edges in z, shape (K + 1,)."""
-    nodes: Array
-    """Nodes in z, shape (K, NODES)."""
-    level: Array
-    """Log density at the nodes, not normalised."""
-    mass: Array
-    """Mass that each node stands for, shape (K, NODES)."""
     left: Array
     """Mass below the first edge."""
     right: Array
@@ -45,6 +41,8 @@ class Masses(NamedTuple):
     """Rate of the left tail in z: the mass below z falls like exp(rate z)."""
     right_rate: Array
     """Rate of the right tail in z: the mass above z falls like exp(-rate z)."""
+    end_levels: Array
+    """Log density at the first and the last edge, not normalised."""
 
 
 class Table(NamedTuple):
@@ -65,52 +63,57 @@ class Table(NamedTuple):
     right_rate: Array
 
 
-def integrate(density: Integrand) -> Masses:
+def integrate(density: Integrand) -> Quadrature:
     """Place panels and integrate the density on them, tails included."""
     # The integrals do not depend on where the panels are, so nothing of their placement is differentiated.
     fixed = jax.lax.stop_gradient(density)
     edges = panel_edges(fixed.log_density, fixed.shape())
+    ends = jnp.stack([edges[0], edges[-1]])
     nodes, half = panel_nodes(edges)
-    level = density.log_density(nodes)
-    values = jnp.exp(level) * half[:, None] * WEIGHTS
-    first, last = edges[0], edges[-1]
-    left = density.left_mass(first)
-    last_level, last_slope = density.log_density(last), density.slope(last)
-    right = exponential_mass(last_level, -last_slope)
-    norm = left + jnp.sum(values) + right
-    return Masses(
+    # Nodes and ends in one go: a density takes long to compile.
+    levels = density.log_density(jnp.concatenate([nodes.reshape(-1), ends]))
+    level, end_levels, slopes = levels[:-2].reshape(nodes.shape), levels[-2:], density.slope(ends)
+    left = density.left_mass(ends[0], end_levels[0], slopes[0])
+    right = exponential_mass(end_levels[1], -slopes[1])
+    norm = left + jnp.sum(jnp.exp(level) * half[:, None] * WEIGHTS) + right
+    return Quadrature(
         log_norm=jnp.log(norm),
         edges=edges,
-        nodes=nodes,
-        level=level,
-        mass=values / norm,
         left=left / norm,
         right=right / norm,
-        left_rate=jnp.where(left > 0, density.left_rate(first), 1.0),
-        right_rate=jnp.where(right > 0, -last_slope, 1.0),
+        left_rate=jnp.where(left > 0, density.left_rate(slopes[0]), 1.0),
+        right_rate=jnp.where(right > 0, -slopes[1], 1.0),
+        end_levels=end_levels,
     )
 
 
-def tabulate(masses: Masses) -> Table:
+def node_masses(density: Integrand, quadrature: Quadrature) -> tuple[Array, Array, Array]:
+    """Nodes in z, log density there (not normalised), and the mass that each stands for, all (K, NODES)."""
+    nodes, half = panel_nodes(quadrature.edges)
+    level = density.log_density(nodes.reshape(-1)).reshape(nodes.shape)
+    return nodes, level, jnp.exp(level - quadrature.log_norm) * half[:, None] * WEIGHTS
+
+
+def tabulate(density: Integrand, quadrature: Quadrature) -> Table:
     """Make the table of a density that was integrated."""
-    scaled = masses.mass / WEIGHTS
-    panels = jnp.sum(masses.mass, axis=-1)
+    _, _, mass = node_masses(density, quadrature)
+    scaled, panels = mass / WEIGHTS, jnp.sum(mass, axis=-1)
     return Table(
-        edges=masses.edges,
-        starts=buckets(jax.lax.stop_gradient(masses.edges)),
+        edges=quadrature.edges,
+        starts=buckets(jax.lax.stop_gradient(quadrature.edges)),
         series=apply(TO_SERIES, scaled),
         integral=apply(TO_INTEGRAL, scaled),
-        below=masses.left + jnp.concatenate([jnp.zeros(1), jnp.cumsum(panels)]),
-        above=masses.right + jnp.concatenate([jnp.cumsum(panels[::-1])[::-1], jnp.zeros(1)]),
-        left_rate=masses.left_rate,
-        right_rate=masses.right_rate,
+        below=quadrature.left + jnp.concatenate([np.zeros(1), jnp.cumsum(panels)]),
+        above=quadrature.right + jnp.concatenate([jnp.cumsum(panels[::-1])[::-1], np.zeros(1)]),
+        left_rate=quadrature.left_rate,
+        right_rate=quadrature.right_rate,
     )
 
 
 def masses_about(table: Table, z: Array) -> tuple[Array, Array]:
     """Mass at or below z and mass above z, each to its own relative accuracy within the panels."""
     index, s = locate(table.edges, table.starts, z)
-    part = clenshaw(rows(table.integral, index), s)
+    part = clenshaw_at(table.integral, index, s)
     left = table.below[0] * jnp.exp(table.left_rate * jnp.minimum(z - table.edges[0], 0.0))
     right = table.above[-1] * jnp.exp(-table.right_rate * jnp.maximum(z - table.edges[-1], 0.0))
     under, over = z < table.edges[0], z > table.edges[-1]

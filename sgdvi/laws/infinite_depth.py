@@ -4,14 +4,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
 from sgdvi._check import InputError, message, positive
 from sgdvi.laws import _scalar
 from sgdvi.laws._deep import infinitely_deep
 from sgdvi.laws._density import Parameters
-from sgdvi.laws._law import AbstractLaw
+from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.moments import Moments
 
 
@@ -71,7 +70,7 @@ class InfiniteDepthLaw(AbstractLaw):
             advice = "There is no density: sgdvi.stationary_law gives the point mass that SGD ends in."
             raise InputError(message(rule, f"Delta = {np.min(np.asarray(self.moments.delta)):.6g}", advice))
 
-    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+    def _prepare(self) -> Built:
         p = self._parameters(2, self.ratio)
         exists = (p.temperature > 0) & (p.beta2 > 0)
         p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))

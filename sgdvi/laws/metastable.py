@@ -11,7 +11,7 @@ from sgdvi._check import InputError, message, require, whole
 from sgdvi.laws import _scalar
 from sgdvi.laws._deep import deep
 from sgdvi.laws._density import Parameters
-from sgdvi.laws._law import AbstractLaw
+from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.moments import Moments
 
 
@@ -62,33 +62,33 @@ class MetastableLaw(AbstractLaw):
     @property
     def edge(self) -> Any:
         """Where the barrier is, the minimum of the density of log v; 0 where it is out of sight."""
-        return self._on_laws(lambda built: self.sign * _scalar.barrier(*built)[0])
+        return self._on_laws(lambda built: self.sign * _barrier(built)[0])
 
     @property
     def barrier(self) -> Any:
         """Height of the barrier in nats: log density of log v at its maximum over that at the edge."""
-        return self._on_laws(lambda built: _scalar.barrier(*built)[1])
+        return self._on_laws(lambda built: _barrier(built)[1])
 
     @property
     def log_lifetime(self) -> Any:
         """Log of `lifetime`, which may overflow."""
-        return self._on_laws(lambda built: _scalar.barrier(*built)[2])
+        return self._on_laws(lambda built: _barrier(built)[2])
 
     @property
     def lifetime(self) -> Any:
         """Mean time to the collapse, in the flow's time (a step is one learning rate); good for high barriers."""
-        return self._on_laws(lambda built: jnp.exp(_scalar.barrier(*built)[2]))
+        return self._on_laws(lambda built: jnp.exp(_barrier(built)[2]))
 
     def _check_exists(self) -> None:
         require(np.all(np.asarray(self.weight_decay) > 0), "weight_decay must be above 0", self.weight_decay)
         drift = self.sign * np.asarray(self.moments.beta2)
         require(np.all(drift > 0), f"beta2 must leave a bulk on {self._side}", f"beta2 = {self.moments.beta2}")
-        if np.any(np.isnan(np.asarray(self._built()[2]))):
+        if np.any(np.isnan(np.asarray(self._built()[2].log_norm))):
             rule = "weight_decay must be small enough for a metastable bulk"
             advice = "Here the density falls all the way from zero: SGD collapses at once."
             raise InputError(message(rule, self.weight_decay, advice))
 
-    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+    def _prepare(self) -> Built:
         p = self._parameters(self.depth, self.width)
         exists = (p.temperature > 0) & (p.beta2 > 0) & (p.weight_decay > 0)
         p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
@@ -96,3 +96,8 @@ class MetastableLaw(AbstractLaw):
 
     def _tail(self, p: Parameters) -> Any:
         return jnp.where(jnp.isnan(p.temperature), jnp.nan, 5 - 3 / (self.depth + 1))
+
+
+def _barrier(built: Built) -> tuple[Array, Array, Array]:
+    parameters, density, quadrature = built
+    return _scalar.barrier(parameters, density, quadrature.log_norm)

@@ -13,7 +13,7 @@ from sgdvi._check import InputError, message, require
 from sgdvi.laws import _scalar
 from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
 from sgdvi.laws._density import Parameters, corrected_ray
-from sgdvi.laws._law import AbstractLaw
+from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.degenerate import DELTA_ROUNDING
 from sgdvi.moments import Moments
 
@@ -89,7 +89,7 @@ class SecondOrderLaw(AbstractLaw):
             advice = "sgdvi.discrete_threshold tells where SGD itself collapses."
             raise InputError(message(rule, np.max(heat), advice))
 
-    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+    def _prepare(self) -> Built:
         p, size = self._parameters(1, 1), self._sizes()
         room = p.beta2 - p.weight_decay
         exists = (p.temperature > 0) & (p.temperature * (p.alpha3 + size * room**2) < room)

@@ -6,14 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
 from sgdvi._check import InputError, message, whole
 from sgdvi.laws import _scalar
 from sgdvi.laws._deep import deep
 from sgdvi.laws._density import Parameters, line, ray
-from sgdvi.laws._law import AbstractLaw
+from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.degenerate import Support, support
 from sgdvi.laws.phases import critical_temperature
 from sgdvi.moments import Moments
@@ -136,7 +135,7 @@ class SGDStationary(AbstractLaw):
         # Traced parameters have the ends that noisy data have.
         return self.__dict__.get("_bounds", super()._ends)
 
-    def _prepare(self) -> tuple[Parameters, _scalar.AnyDensity, Array]:
+    def _prepare(self) -> Built:
         p = _masked(self._parameters(self.depth, self.width), self.depth)
         return p, *_scalar.prepare((line, ray, deep)[min(self.depth, 2)], p)
 
