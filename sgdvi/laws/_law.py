@@ -15,6 +15,7 @@ from sgdvi._check import require
 from sgdvi.laws import _scalar
 from sgdvi.laws._arrays import filled_up, flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
 from sgdvi.laws._density import Parameters
+from sgdvi.laws._summary import Numbers
 from sgdvi.laws._table import Quadrature, Table
 from sgdvi.laws.degenerate import interpolation
 from sgdvi.moments import Moments
@@ -156,12 +157,12 @@ class AbstractLaw(Distribution):
     @property
     def mean(self) -> Any:
         """Mean of v; exists at every depth and temperature."""
-        return self._on_laws(lambda _: self.sign * self._numbers()[0])
+        return self._on_laws(lambda _: self.sign * self._numbers().mean)
 
     @property
     def variance(self) -> Any:
         """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1, finite at depth >= 1."""
-        return self._on_laws(lambda _: self._numbers()[1])
+        return self._on_laws(lambda _: self._numbers().variance)
 
     def moment(self, order: float) -> Any:
         """Raw moment E[v^order].
@@ -201,7 +202,7 @@ class AbstractLaw(Distribution):
 
     def entropy(self) -> Any:
         """Differential entropy -E[log p(v)] in nats."""
-        return self._on_laws(lambda _: self._numbers()[2])
+        return self._on_laws(lambda _: self._numbers().entropy)
 
     @property
     def mode(self) -> Any:
@@ -260,7 +261,7 @@ class AbstractLaw(Distribution):
     def _table(self) -> Table:
         return self._kept("_tables", lambda: _scalar.tabulate(*self._built()[1:]))
 
-    def _numbers(self) -> tuple[Array, Array, Array]:
+    def _numbers(self) -> Numbers:
         return self._kept("_sums", lambda: _scalar.numbers(*self._built()))
 
     def _kept(self, name: str, make: Any) -> Any:

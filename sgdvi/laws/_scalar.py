@@ -15,6 +15,7 @@ from jax import Array
 from sgdvi.laws import _summary, _table
 from sgdvi.laws._deep import Deep
 from sgdvi.laws._density import Line, Parameters, Ray
+from sgdvi.laws._summary import Numbers
 from sgdvi.laws._table import Quadrature, Table
 
 AnyDensity = Line | Ray | Deep
@@ -108,15 +109,10 @@ def quantile(density: AnyDensity, table: Table, lower: Array, upper: Array) -> t
 
 
 @jax.jit
-def numbers(parameters: Parameters, density: AnyDensity, quadrature: Quadrature) -> tuple[Array, Array, Array]:
-    """Mean and variance of v, closed at depth 0, and differential entropy."""
-
-    def line(p: Parameters, density: Line, quadrature: Quadrature) -> tuple[Array, Array, Array]:
-        return *_summary.line_mean_variance(p), _summary.line_entropy(density, quadrature)
-
-    if isinstance(density, Line):
-        return _each(line, parameters, density, quadrature)
-    return _each(_summary.mean_variance_entropy, density, quadrature)
+def numbers(parameters: Parameters, density: AnyDensity, quadrature: Quadrature) -> Numbers:
+    """Mean, variance, entropy and the factor's mean and variance of B laws."""
+    one = _summary.line_numbers if isinstance(density, Line) else _summary.numbers
+    return _each(one, parameters, density, quadrature)
 
 
 @partial(jax.jit, static_argnames="order")

@@ -20,6 +20,16 @@ _PLACES = (_ENDS[:-1, None] + np.diff(_ENDS)[:, None] * (_x + 1) / 2).reshape(-1
 _SHARES = (np.diff(_ENDS)[:, None] * _w / 2).reshape(-1)
 
 
+class Numbers(NamedTuple):
+    """Mean and variance of v, differential entropy, and mean and variance of one factor u = (v/d)^(1/n)."""
+
+    mean: Array
+    variance: Array
+    entropy: Array
+    factor_mean: Array
+    factor_variance: Array
+
+
 def line_mean_variance(p: Parameters) -> tuple[Array, Array]:
     """Mean and variance at depth 0, in closed form."""
     temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
@@ -45,30 +55,47 @@ def line_moment(p: Parameters, order: int) -> Array:
     return jnp.where(jnp.isnan(p.temperature), jnp.nan, moment)
 
 
-def mean_variance_entropy(density: Density, quadrature: Quadrature) -> tuple[Array, Array, Array]:
-    """Mean and variance of v = r exp(z), and differential entropy, by quadrature with analytic tails."""
+def numbers(p: Parameters, density: Density, quadrature: Quadrature) -> Numbers:
+    """Numbers of a law at depth >= 1, where v = r exp(z), by quadrature with analytic tails."""
     nodes, level, mass = node_masses(density, quadrature)
-    last = quadrature.edges[-1]
+    r = density.to_v(jnp.zeros_like(quadrature.log_norm))
+    mean, variance = _power(quadrature, nodes, mass, jnp.ones_like(r))
+    share, n = r / p.width, p.depth + 1
+    factor_mean, factor_variance = _power(quadrature, nodes, mass, 1 / n)
+    return Numbers(
+        mean * r,
+        variance * r**2,
+        _entropy(density, quadrature, nodes, level, mass),
+        factor_mean * share ** (1 / n),
+        factor_variance * share ** (2 / n),
+    )
 
-    def right(power: int) -> Array:
+
+def line_numbers(p: Parameters, density: Density, quadrature: Quadrature) -> Numbers:
+    """Numbers of a law at depth 0: closed but for the entropy."""
+    mean, variance = line_mean_variance(p)
+    entropy = _entropy(density, quadrature, *node_masses(density, quadrature))
+    return Numbers(mean, variance, entropy, mean / p.width, variance / p.width**2)
+
+
+def _power(quadrature: Quadrature, nodes: Array, mass: Array, power: Array) -> tuple[Array, Array]:
+    """Mean and variance of exp(power z); centred, so that a narrow law costs no digits."""
+    q = quadrature
+
+    def left(order: int) -> Array:
+        rate = q.left_rate
+        return q.left * jnp.exp(order * power * q.edges[0]) * rate / (rate + order * power)
+
+    def right(order: int) -> Array:
         # The window reaches to where this is nothing, unless the tail is a power law, which has room for it.
-        room = quadrature.right_rate - power
-        share = quadrature.right * jnp.exp(power * last) * quadrature.right_rate
+        room = q.right_rate - order * power
+        share = q.right * jnp.exp(order * power * q.edges[-1]) * q.right_rate
         return jnp.where(room > 0, share / jnp.where(room > 0, room, 1.0), 0.0)
 
-    # Mean of exp(z) on the left tail, whose density is exp(rate z).
-    left = jnp.exp(quadrature.edges[0]) * quadrature.left_rate / (1 + quadrature.left_rate)
-    ratio = jnp.exp(nodes)
-    mean = jnp.sum(mass * ratio) + quadrature.left * left + right(1)
-    outside = quadrature.left * (mean**2 - 2 * mean * left) + right(2) - 2 * mean * right(1) + mean**2 * right(0)
-    variance = jnp.sum(mass * (ratio - mean) ** 2) + outside
-    r = density.to_v(jnp.zeros_like(last))
-    return mean * r, variance * r**2, _entropy(density, quadrature, nodes, level, mass)
-
-
-def line_entropy(density: Density, quadrature: Quadrature) -> Array:
-    """Differential entropy at depth 0."""
-    return _entropy(density, quadrature, *node_masses(density, quadrature))
+    ratio = jnp.exp(power * nodes)
+    mean = jnp.sum(mass * ratio) + left(1) + right(1)
+    zeroth, first, second = (left(order) + right(order) for order in range(3))
+    return mean, jnp.sum(mass * (ratio - mean) ** 2) + second - 2 * mean * first + mean**2 * zeroth
 
 
 def _entropy(density: Density, quadrature: Quadrature, nodes: Array, level: Array, mass: Array) -> Array:

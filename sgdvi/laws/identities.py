@@ -76,7 +76,8 @@ def bias(law: SGDStationary) -> Bias:
         gradient = (alpha1 * v - 2 * alpha2) * v + alpha3
         pushed = np.sum(weights * gradient * np.exp(order * (nodes - np.log(law.width))), axis=0)
         noise = -law.sign * law.depth * heat * pushed / beta1
-        # Decay has a law at depth 1 only, where m = 0.
-        shrink = -law.sign * decay / beta1 * np.ones(law.batch_shape)
+        # A law with decay at depth 2 and above lies above some k > 0: where v is next to nothing there is no mass.
+        lifted = np.sum(weights * np.exp(np.minimum(-order * (nodes - np.log(law.width)), 700.0)), axis=0)
+        shrink = -law.sign * decay / beta1 * lifted * np.ones(law.batch_shape)
     size = np.abs(mean) + np.abs(beta2 / beta1) + np.abs(noise) + np.abs(shrink)
     return Bias(value, noise, shrink, (value - noise - shrink) / size)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from sgdvi._check import InputError, message, non_negative, require, whole
 from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
+from sgdvi.laws.degenerate import oriented, support
 from sgdvi.moments import Moments
 
 
@@ -50,15 +51,6 @@ class Phase(enum.StrEnum):
         }[self.regime]
 
 
-def law_exists(depth: int, alpha3: Any, beta2: Any, weight_decay: Any, temperature: Any) -> Any:
-    """Whether there is a law on v > 0: below Tc at depth 1, for beta2 > 0 and no decay at depth 2 and above."""
-    if depth == 0:
-        return temperature > 0
-    if depth == 1:
-        return (temperature > 0) & (temperature * alpha3 < beta2 - weight_decay)
-    return (temperature > 0) & (beta2 > 0) & (weight_decay == 0)
-
-
 def critical_temperature(
     moments: Moments, depth: int = 1, weight_decay: ArrayLike = 0.0, *, sign: int | None = None
 ) -> Any:
@@ -79,7 +71,8 @@ def critical_temperature(
     -------
     array
         Depth 1: Tc = (|beta2| - gamma)/alpha3, in the units of learning rate / batch size; 0 where no temperature
-        has a law. Infinite where the law is proper at every temperature: depth 0, and depth >= 2 without decay.
+        has a law. Infinite where the law is proper at every temperature: depth 0, depth >= 2 without decay, and data
+        without noise at a k that SGD crosses upwards only (y = k x - c/x, c + gamma < 0).
 
     Raises
     ------
@@ -103,6 +96,9 @@ def critical_temperature(
         elif depth == 1:
             room = drift - gamma
             value = jnp.where(room > 0, room / jnp.where(room > 0, alpha3, 1.0), 0.0)
+            side = jnp.where(beta2 >= 0, 1.0, -1.0) if sign is None else sign
+            ends = support(oriented(moments, side), jnp.ones(()), 1, 1, gamma)
+            value = jnp.where(ends.proper & (ends.lower > 0), jnp.inf, value)
         else:
             value = jnp.where((drift > 0) & (gamma == 0), jnp.inf, 0.0) + 0.0 * alpha3
     return give_back(value, None, (moments, decay))

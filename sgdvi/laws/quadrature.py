@@ -14,6 +14,8 @@ _LEVELS = np.concatenate([_TAILS, np.linspace(0.05, 0.95, 19), 1 - _TAILS[::-1]]
 _STEP, _DOWN, _UP, _NEAR = 1.5, 60.0, 90.0, 60
 # exp of less is no normal number; all mass below goes into one node, where every positive power of v is zero.
 _LOWEST, _ZERO = -700.0, -1e4
+# Closer to a zero of g, which bounds the law then, there is no mass.
+_NEAREST = 1e-9
 
 
 def log_nodes(law: SGDStationary) -> tuple[np.ndarray, np.ndarray]:
@@ -31,11 +33,13 @@ def log_nodes(law: SGDStationary) -> tuple[np.ndarray, np.ndarray]:
         scale = np.log(np.maximum(np.sqrt(m.alpha3 / m.alpha1), abs(m.minimizer)))
         even = np.arange(-_DOWN, _UP, _STEP).reshape(upright) + scale
         # Finer towards the complex zero of g: of nearly noiseless data a sharp peak stands there.
-        distance = np.arctan2(np.sqrt(np.maximum(m.delta, 0.0)), m.alpha2)
+        distance = np.maximum(np.arctan2(np.sqrt(np.maximum(m.delta, 0.0)), m.alpha2), _NEAREST)
         near = distance * np.sinh(np.linspace(-1, 1, _NEAR).reshape(upright) * np.arcsinh(_DOWN / distance))
         grids = [even, np.log(m.alpha3 / m.alpha1) / 2 + near]
         grids = [np.maximum(np.broadcast_to(grid, (len(grid), *law.batch_shape)), quantiles[0]) for grid in grids]
-        edges = np.maximum(np.sort(np.concatenate([quantiles, *grids]), axis=0), _LOWEST)
+        edges = np.sort(np.concatenate([quantiles, *grids]), axis=0)
+        with np.errstate(divide="ignore"):
+            edges = np.clip(edges, np.maximum(np.log(law._ends[0]), _LOWEST), np.log(law._ends[1]))
         half, middle = np.diff(edges, axis=0)[:, None] / 2, (edges[1:] + edges[:-1])[:, None] / 2
         shape = (-1, *law.batch_shape)
         nodes = (middle + half * _NODES.reshape(upright)).reshape(shape)

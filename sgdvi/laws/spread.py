@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from sgdvi._check import InputError, message, require, whole
 from sgdvi.laws._arrays import is_traced
-from sgdvi.laws.phases import critical_temperature, law_exists
-from sgdvi.laws.quadrature import log_nodes
+from sgdvi.laws.degenerate import support
+from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.laws.temperatures import temperature_grid
 from sgdvi.moments import Moments
@@ -23,7 +23,10 @@ _GRID, _ZOOM, _ZOOMS = 256, 32, 3
 
 
 class Fluctuations(NamedTuple):
-    """Mean and variance of SGD in its stationary law, arrays of one shape; zero where it has collapsed."""
+    """Mean and variance of SGD in its stationary law, arrays of one shape; zero where it has collapsed.
+
+    Where SGD has no noise at a point, as `stationary_law` says, they are those of a point mass there.
+    """
 
     temperature: np.ndarray
     """Temperatures, in units of learning rate / batch size."""
@@ -68,18 +71,18 @@ def fluctuations(
     fall to zero as T approaches Tc (fluctuation inversion; Ziyin, Li and Ueda 2025, section IV), at depth 2 and above
     they die away as T grows, at depth 0 they only rise.
     """
-    heat, side, proper, laws = _laws(moments, temperature, depth, width, weight_decay)
-    mean, *others = _gather(proper, [_four_moments(law) for law in laws], 4)
-    return Fluctuations(heat, side * mean, *others)
+    found = _laws(moments, temperature, depth, width, weight_decay)
+    mean, *others = _gather(found, [_four_moments(law) for law in found.laws])
+    return Fluctuations(found.temperature, found.side * mean, *others)
 
 
 def mean_and_variance(
     moments: Moments, temperature: ArrayLike, depth: int = 1, width: int = 1, weight_decay: ArrayLike = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """E[v] and Var[v] as in `fluctuations`, without the factor's, which take most of its time."""
-    _, side, proper, laws = _laws(moments, temperature, depth, width, weight_decay)
-    mean, variance = _gather(proper, [_two_moments(law) for law in laws], 2)
-    return side * mean, variance
+    found = _laws(moments, temperature, depth, width, weight_decay)
+    mean, variance = _gather(found, [_two_moments(law) for law in found.laws])[:2]
+    return found.side * mean, variance
 
 
 def fluctuation_maxima(
@@ -141,10 +144,20 @@ def fluctuation_maxima(
     return best
 
 
-def _laws(
-    moments: Moments, temperature: Any, depth: int, width: int, weight_decay: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, Iterator[SGDStationary]]:
-    """Temperature, side and whether there is a law, of one shape; and the laws of |v| where there is one, in chunks."""
+class _Found(NamedTuple):
+    """Laws of |v| where there are some, in chunks, and what there is elsewhere, of one shape."""
+
+    temperature: np.ndarray
+    side: np.ndarray
+    proper: np.ndarray
+    point: np.ndarray
+    """Point mass away from zero, of |v| at depth 1 and above; 0 where there is none."""
+    factor: np.ndarray
+    """One factor there."""
+    laws: Iterator[SGDStationary]
+
+
+def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_decay: Any) -> _Found:
     depth, width = whole("depth", depth), whole("width", width, least=1)
     advice = "Call it outside of jit, vmap and grad."
     require(not is_traced(moments, temperature, weight_decay), "parameters must be concrete", "traced ones", advice)
@@ -159,8 +172,14 @@ def _laws(
     # The law on v < 0 is that of |v| under the mirrored data.
     side = np.where((beta2 >= 0) | (depth == 0), 1.0, -1.0)
     parts = [alpha1, side * alpha2, alpha3, beta1, side * beta2, heat, decay]
-    proper = np.asarray(law_exists(depth, alpha3, parts[4], decay, heat))
-    return heat.copy(), side, proper, _chunks(np.stack([part[proper] for part in parts]), depth, width)
+    data = Moments.tree_unflatten(None, tuple(parts[:5]))
+    with jax.enable_x64(True):
+        ends = jax.tree.map(np.asarray, support(data, heat, depth, width, decay))
+    point = np.asarray(np.where(ends.fixed, ends.point, 0.0))
+    # Not a NumPy scalar, into which nothing can be put.
+    factor = np.asarray(point / width if depth == 0 else (point / width) ** (1 / (depth + 1)))
+    laws = _chunks(np.stack([part[ends.proper] for part in parts]), depth, width)
+    return _Found(heat.copy(), side, ends.proper, point, factor, laws)
 
 
 def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]:
@@ -174,14 +193,12 @@ def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]
             yield SGDStationary(Moments(*data), heat, depth=depth, width=width, weight_decay=decay)
 
 
-def _gather(proper: np.ndarray, rows: list[tuple[np.ndarray, ...]], count: int) -> list[np.ndarray]:
-    """Put what the chunks gave, ``count`` arrays each, where there are laws; zero elsewhere."""
-    gathered = []
-    for column in range(count):
-        target = np.zeros(proper.shape)
-        if rows:
-            target[proper] = np.concatenate([row[column] for row in rows])[: proper.sum()]
-        gathered.append(target)
+def _gather(found: _Found, rows: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """Put what the chunks gave where there are laws; elsewhere a point mass, which zero is, too."""
+    shape = found.proper.shape
+    gathered = [found.point.copy(), np.zeros(shape), found.factor.copy(), np.zeros(shape)]
+    for target, column in zip(gathered, zip(*rows, strict=True), strict=False):
+        target[found.proper] = np.concatenate(column)[: found.proper.sum()]
     return gathered
 
 
@@ -190,11 +207,4 @@ def _two_moments(law: SGDStationary) -> tuple[np.ndarray, ...]:
 
 
 def _four_moments(law: SGDStationary) -> tuple[np.ndarray, ...]:
-    mean, variance = _two_moments(law)
-    if law.depth == 0:
-        return mean, variance, mean / law.width, variance / law.width**2
-    nodes, weights = log_nodes(law)
-    factor = np.exp((nodes - np.log(law.width)) / (law.depth + 1))
-    factor_mean = np.sum(weights * factor, axis=0)
-    # Centred, so that a small T costs no digits.
-    return mean, variance, factor_mean, np.sum(weights * (factor - factor_mean) ** 2, axis=0)
+    return *_two_moments(law), np.asarray(law.factor_mean), np.asarray(law.factor_variance)

@@ -105,6 +105,16 @@ class SGDStationary(AbstractLaw):
         self.depth, self.width = whole("depth", depth), whole("width", width, least=1)
         super().__init__(moments, temperature, weight_decay=weight_decay, sign=sign, validate_args=validate_args)
 
+    @property
+    def factor_mean(self) -> Any:
+        """Mean of one balanced factor u = (abs(v)/d)^(1/n), n = depth + 1; of v/d at depth 0."""
+        return self._on_laws(lambda _: (self.sign if self.depth == 0 else 1) * self._numbers().factor_mean)
+
+    @property
+    def factor_variance(self) -> Any:
+        """Variance of one factor, to the digits of a narrow law, too."""
+        return self._on_laws(lambda _: self._numbers().factor_variance)
+
     def _check_exists(self) -> None:
         with jax.enable_x64(True):
             found = jax.tree.map(np.asarray, _support(self._parameters(self.depth, self.width), self.depth))

@@ -213,3 +213,47 @@ def test_bad_input_of_bias():
         bias(stationary_law(m, 0.1))
     with pytest.raises(InputError, match="concrete"):
         jax.jit(lambda t: bias(SGDStationary(m, t)).value)(0.1)
+
+
+SILENT = {c: Moments(2.0, 2.0, 2.0, 1.5, 1.5 - c) for c in (0.0, -0.3, 0.3)}
+"""Moments of y = x - c/x: no noise at v = 1."""
+
+
+def test_data_without_noise_at_a_point_in_an_array():
+    """SGD stands still at k = 1 where c = 0; c < 0 has a law above k at every temperature, c > 0 one below k and Tc."""
+    rows = [Moments.linear(1.0, 1.0), *SILENT.values(), Moments.linear(-1.0, 1.0), SILENT[0.0].mirror()]
+    batch = jax.tree.map(lambda *leaves: np.array(leaves)[:, None], *rows)
+    heats = np.array([0.1, 0.9])
+    for depth, width in ((0, 2), (1, 3), (2, 3)):
+        found = fluctuations(batch, heats, depth, width)
+        two = spread.mean_and_variance(batch, heats, depth, width)
+        np.testing.assert_array_equal(two[0], found.mean)
+        np.testing.assert_array_equal(two[1], found.variance)
+        for i, row in enumerate(rows):
+            law = stationary_law(row, heats, depth, width)
+            np.testing.assert_allclose(found.mean[i], law.mean, rtol=1e-12)
+            np.testing.assert_allclose(found.variance[i], law.variance, rtol=1e-12)
+        n = depth + 1
+        assert np.all(found.mean[1] == 1)
+        assert np.all(found.mean[5] == -1)
+        assert np.all(found.variance[[1, 5]] == 0)
+        assert np.all(found.factor_variance[[1, 5]] == 0)
+        np.testing.assert_allclose(found.factor_mean[1], 2**-1 if depth == 0 else 3 ** (-1 / n), rtol=1e-15)
+        assert np.all(found.mean[2] > 1)
+        assert np.all(found.mean[3] < 1)
+        assert np.all(found.factor_variance[2] > 0)
+    assert np.isinf(critical_temperature(SILENT[-0.3]))
+    assert np.isinf(critical_temperature(SILENT[-0.3].mirror()))
+    assert critical_temperature(SILENT[0.0]) == 0.75
+    assert critical_temperature(SILENT[0.3]) == pytest.approx(0.6)
+    assert critical_temperature(SILENT[-0.3], weight_decay=0.5) == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize(
+    ("c", "depth", "decay"), [(-0.3, 1, 0.1), (-0.3, 2, 0.1), (-0.3, 4, 0.0), (0.3, 1, 0.1), (0.3, 3, 0.0)]
+)
+def test_bias_identity_where_the_noise_vanishes_at_a_point(c, depth, decay):
+    law = SGDStationary(SILENT[c], 0.2, depth=depth, width=3, weight_decay=decay)
+    parts = bias(law)
+    assert abs(parts.residual) < 1e-9
+    assert (abs(float(parts.decay)) > 1e-3) == (decay > 0)
