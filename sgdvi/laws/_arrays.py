@@ -78,7 +78,7 @@ def filled_up(flat: np.ndarray) -> np.ndarray:
     size = 16
     while size < count:
         size *= 4
-    return np.pad(flat, ((0, 0), (0, size - count)), mode="edge") if count else flat
+    return np.pad(flat, ((0, 0), (0, size - count)), mode="edge") if 0 < count < size else flat
 
 
 def _dtype_of(tree: Any) -> np.dtype:

@@ -20,8 +20,8 @@ from sgdvi.laws._table import Quadrature, Table
 from sgdvi.laws.degenerate import interpolation
 from sgdvi.moments import Moments
 
-# Up to this many values are handed over in one of few shapes.
-_MANY = 65536
+# Concrete values are handed over up to this many at a time.
+_PIECE = 65536
 Built = tuple[Parameters, _scalar.AnyDensity, Quadrature]
 
 
@@ -284,14 +284,18 @@ class AbstractLaw(Distribution):
         return self._on_values(tail, value)
 
     def _float64(self, function: Any, value: Any) -> Any:
-        if is_traced(value, *self._leaves) or np.size(value) > _MANY:
+        if is_traced(value, *self._leaves) or jax.default_backend() != "cpu":
             flat, shape = flatten_batch(to_float64(value), self._law_shape)
             return restore_batch(function(self._built(), flat), shape)
-        # In NumPy: nothing is compiled for the shape of the values.
+        # In NumPy nothing is compiled for the shape of the values, and pieces need little memory at a time: fresh
+        # memory would take longer than the arithmetic.
         flat, shape = flatten_batch(np.asarray(value, np.float64), self._law_shape)
+        size, count = max(_PIECE // max(len(flat), 1), 1), flat.shape[1]
         with jax.ensure_compile_time_eval():
-            result = np.asarray(function(self._built(), filled_up(flat)))
-        return restore_batch(result[:, : flat.shape[1]], shape)
+            built = self._built()
+            pieces = [function(built, filled_up(flat[:, i : i + size])) for i in range(0, max(count, 1), size)]
+            result = np.concatenate([np.asarray(piece) for piece in pieces], axis=1)
+        return restore_batch(result[:, :count], shape)
 
     def _on_values(self, function: Any, value: Any) -> Any:
         with jax.enable_x64(True):
