@@ -85,9 +85,14 @@ class Deep(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
+        return self.log_density_from(v - self.noise.r, v)
+
+    def log_density_from(self, s: Array, v: Array) -> Array:
+        """The same, given s = v - r, too."""
         # Computed once: the compiler would copy the logarithm into every loop that uses it.
-        z = jax.lax.optimization_barrier(self.to_z(v))
-        return self._value(v - self.noise.r, z) - self.log_jacobian(z)
+        unit = 1 / self.noise.r
+        z = jax.lax.optimization_barrier(log_near_one(s * unit, v * unit))
+        return self._value(s, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""

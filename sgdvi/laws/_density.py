@@ -63,6 +63,9 @@ class Density(Integrand, Protocol):
     def log_density_at(self, v: Array) -> Array:
         """The same with respect to v and as a function of v, up to the same constant."""
 
+    def log_density_from(self, s: Array, v: Array) -> Array:
+        """The same, given the distance s of v from the maximum r, too: neither then has the rounding of the other."""
+
     def score(self, v: Array) -> Array:
         """Derivative of `log_density_at`."""
 
@@ -98,7 +101,12 @@ class Line(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
-        return self._value(v - self.noise.r) - jnp.log(self.scale)
+        return self.log_density_from(v - self.noise.r, v)
+
+    def log_density_from(self, s: Array, v: Array) -> Array:
+        """The same, given s = v - r, too."""
+        del v
+        return self._value(s) - jnp.log(self.scale)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
@@ -194,9 +202,14 @@ class Ray(NamedTuple):
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
+        return self.log_density_from(v - self.noise.r, v)
+
+    def log_density_from(self, s: Array, v: Array) -> Array:
+        """The same, given s = v - r, too."""
         # Computed once: the compiler would copy the logarithm into every loop that uses it.
-        z = jax.lax.optimization_barrier(self.to_z(v))
-        return self._value(v - self.noise.r, z) - self.log_jacobian(z)
+        unit = 1 / self.noise.r
+        z = jax.lax.optimization_barrier(log_near_one(s * unit, v * unit))
+        return self._value(s, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""

@@ -22,6 +22,8 @@ from sgdvi.moments import Moments
 
 # Concrete values are handed over up to this many at a time.
 _PIECE = 65536
+# From this many on log densities are read off a table, whose making costs as much as some ten thousand of them.
+_MANY = 65536
 Built = tuple[Parameters, _scalar.AnyDensity, Quadrature]
 
 
@@ -89,6 +91,8 @@ class AbstractLaw(Distribution):
         del intermediates
         if self._validate_args:
             self._validate_sample(value)
+        if np.size(value) >= _MANY and np.prod(self._law_shape, dtype=int) == 1 and not is_traced(*self._leaves):
+            return self._log_prob_of_many(value)
         return self._on_values(lambda built, v: _scalar.log_prob(built[1], built[2].log_norm, self.sign * v), value)
 
     def score(self, value: ArrayLike) -> Any:
@@ -272,6 +276,15 @@ class AbstractLaw(Distribution):
             if not is_traced(kept):
                 self.__dict__[name] = kept
         return kept
+
+    def _log_prob_of_many(self, value: Any) -> Any:
+        with jax.enable_x64(True):
+            _, density, quadrature = self._built()
+            table = self._kept("_lookup", lambda: _scalar.look_up(density, quadrature.log_norm))
+            v = value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
+            result = _scalar.log_prob_of_many(density, quadrature.log_norm, table, v, self.sign)
+            result = result.reshape(np.broadcast_shapes(v.shape, self._law_shape))
+        return give_back(result, value, self._leaves)
 
     def _quantile(self, density: _scalar.AnyDensity, q: Array) -> tuple[Array, Array]:
         masses = (q, 1 - q) if self.sign > 0 else (1 - q, q)

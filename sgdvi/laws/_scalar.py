@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from sgdvi.laws import _summary, _table
+from sgdvi.laws import _lookup, _summary, _table
 from sgdvi.laws._deep import Deep
 from sgdvi.laws._density import Line, Parameters, Ray
+from sgdvi.laws._lookup import Lookup
 from sgdvi.laws._summary import Numbers
 from sgdvi.laws._table import Quadrature, Table
 
@@ -52,6 +53,37 @@ def log_prob(density: AnyDensity, log_norm: Array, v: Array) -> Array:
         return jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
 
     return _each(one, density, log_norm, v)
+
+
+@jax.jit
+def look_up(density: AnyDensity, log_norm: Array) -> Lookup:
+    """Table of the log density of one law."""
+    return _lookup.build(*jax.tree.map(lambda leaf: leaf[0], (density, log_norm)))
+
+
+@partial(jax.jit, static_argnames="sign")
+def log_prob_of_many(density: AnyDensity, log_norm: Array, table: Lookup, v: Array, sign: int) -> Array:
+    """`log_prob` of one law at very many values of any shape, read off its table; differentiable in them alone."""
+    return _looked_up(sign * v.astype(jnp.float64).reshape(-1), density, log_norm, table).reshape(v.shape)
+
+
+@jax.custom_jvp
+def _looked_up(v: Array, density: AnyDensity, log_norm: Array, table: Lookup) -> Array:
+    inside, value = _inside(density, v), _lookup.evaluate(table, v)
+    value = jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
+    # What the table does not hold is rare: beyond 14 decades from the bulk, or where the density itself is 0.
+    return jax.lax.cond(
+        jnp.all(jnp.isfinite(value) | ~inside),
+        lambda: value,
+        lambda: log_prob(density, log_norm, v[None])[0],
+    )
+
+
+@_looked_up.defjvp
+def _looked_up_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    v, density, *_ = primals
+    slope = score(density, v[None])[0]
+    return _looked_up(*primals), jnp.where(jnp.isnan(slope), 0.0, slope) * tangents[0]
 
 
 @jax.jit

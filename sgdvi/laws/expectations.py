@@ -9,7 +9,7 @@ from jax import Array
 
 from sgdvi._check import require
 from sgdvi.laws import _summary
-from sgdvi.laws._table import integrate
+from sgdvi.laws._table import node_masses
 from sgdvi.laws.stationary import SGDStationary
 
 
@@ -60,17 +60,17 @@ def panels(law: SGDStationary) -> Panels:
     """
     require(law.depth > 0, "log |v| needs a law on one side of zero", "depth 0")
     require(law.batch_shape == (), "expectations are of one law", f"a batch of shape {law.batch_shape}")
-    density = jax.tree.map(lambda leaf: leaf[0], law._built()[1])
-    masses = integrate(density)
-    shift = density.log_jacobian(jnp.zeros_like(masses.left))
+    p, density, quadrature = jax.tree.map(lambda leaf: leaf[0], law._built())
+    nodes, _, mass = node_masses(density, quadrature)
+    shift = density.log_jacobian(jnp.zeros_like(quadrature.left))
     return Panels(
-        masses.nodes + shift,
-        masses.mass,
-        masses.edges[0] + shift,
-        masses.edges[-1] + shift,
-        masses.left,
-        masses.right,
-        masses.left_rate,
-        masses.right_rate,
-        _summary.entropy(density, masses),
+        nodes + shift,
+        mass,
+        quadrature.edges[0] + shift,
+        quadrature.edges[-1] + shift,
+        quadrature.left,
+        quadrature.right,
+        quadrature.left_rate,
+        quadrature.right_rate,
+        _summary.numbers(p, density, quadrature).entropy,
     )
