@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sgdvi import Moments
+import sgdvi
+from sgdvi import Moments, SGDStationary
 
 REFERENCES = json.loads(Path(__file__).parent.joinpath("laws", "stationary-laws.json").read_text())["cases"]
 
@@ -58,3 +59,19 @@ def sets() -> list:
 
 SETS = sets()
 IDS = [f"{i}-depth{o['depth']}-T{np.format_float_scientific(t, 2)}" for i, (_, t, o) in enumerate(SETS)]
+
+CASES = [
+    (f"{path.stem.removeprefix('references-')}-{number}", case)
+    for path in sorted(Path(__file__).parent.joinpath("laws").glob("references-*.json"))
+    for number, case in enumerate(json.loads(path.read_text()))
+]
+
+
+def law_of(case):
+    moments = Moments(*case["alpha"], *case["beta"])
+    if case["kind"] == "infinite":
+        return sgdvi.InfiniteDepthLaw(moments, case["temperature"], ratio=case["ratio"])
+    if case["kind"] == "second-order":
+        return sgdvi.SecondOrderLaw(moments, case["temperature"], batch_size=case["batch_size"])
+    options = {name: case[name] for name in ("depth", "width", "weight_decay", "sign") if name in case}
+    return SGDStationary(moments, case["temperature"], **options)

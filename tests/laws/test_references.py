@@ -1,33 +1,15 @@
 """Every exact law against references with 30 digits (make_references.py), which share no code with the package."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
+from law_cases import CASES, law_of
 
-import sgdvi
 from sgdvi import Moments, SGDStationary
 
 # Every kind of density is compiled anew, all its functions; test_stationary.py has the references of the plain case.
 pytestmark = pytest.mark.slow
 
-CASES = [
-    (f"{path.stem.removeprefix('references-')}-{number}", case)
-    for path in sorted(Path(__file__).parent.glob("references-*.json"))
-    for number, case in enumerate(json.loads(path.read_text()))
-]
 POINTS = max(len(case["v"]) for _, case in CASES)
-
-
-def law_of(case):
-    moments = Moments(*case["alpha"], *case["beta"])
-    if case["kind"] == "infinite":
-        return sgdvi.InfiniteDepthLaw(moments, case["temperature"], ratio=case["ratio"])
-    if case["kind"] == "second-order":
-        return sgdvi.SecondOrderLaw(moments, case["temperature"], batch_size=case["batch_size"])
-    options = {name: case[name] for name in ("depth", "width", "weight_decay", "sign") if name in case}
-    return SGDStationary(moments, case["temperature"], **options)
 
 
 def padded(values):
