@@ -25,15 +25,16 @@ def gaps(law):
         _, density, quadrature = jax.tree.map(lambda leaf: leaf[0], law._built())
         got = np.asarray(_evaluate(_build(density, quadrature.log_norm), law.sign * v))
     got = np.where(np.isfinite(want), got, np.nan)
-    return np.abs(got - want) / np.maximum(1, np.abs(want))
+    # Near Tc much of the mass lies below what the table, or any number, holds.
+    reached = (law.depth == 0) | (np.abs(v) > 1e-13 * float(density.noise.r)) & np.isfinite(want)
+    return np.abs(got - want) / np.maximum(1, np.abs(want)), reached[: len(LEVELS)]
 
 
 def test_agrees_with_the_density_for_ordinary_laws():
     for moments, heat, options in SETS:
-        errors = gaps(SGDStationary(moments, heat, **options))
+        errors, reached = gaps(SGDStationary(moments, heat, **options))
         assert np.nanmax(errors) < 1e-11, (moments, heat, options)
-        # Near Tc the lower half of the mass may lie below what the table, or any number, holds.
-        assert np.mean(np.isfinite(errors[: len(LEVELS)])) > 0.4, (moments, heat, options)
+        assert np.all(np.isfinite(errors[: len(LEVELS)][reached])), (moments, heat, options)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
