@@ -65,7 +65,7 @@ class InfiniteDepthLaw(AbstractLaw):
             if np.all(drift < 0):
                 advice = f"The law lives on the other side: sign={-self.sign}."
             raise InputError(message(rule, f"beta2 = {self.moments.beta2}", advice))
-        if np.any(np.isnan(np.asarray(self._built()[2]))):
+        if np.any(np.isnan(np.asarray(self._built()[2].log_norm))):
             rule = "SGD needs gradient noise at the least-squares slope: the data are fitted exactly there"
             advice = "There is no density: sgdvi.stationary_law gives the point mass that SGD ends in."
             raise InputError(message(rule, f"Delta = {np.min(np.asarray(self.moments.delta)):.6g}", advice))
