@@ -110,7 +110,7 @@ def test_probability_of_the_two_ends(c, decay, share):
     x = np.array([-1.7, -0.4, 0.3, 0.9, 1.6, 2.2])
     m = Moments.from_data(x, k * x - c / x)
     alpha1, alpha3, beta1, beta2 = (float(getattr(m, name)) for name in ("alpha1", "alpha3", "beta1", "beta2"))
-    heat = share * float(critical_temperature(m, 1, decay))
+    heat = share * (beta2 - decay) / alpha3  # where zero begins to attract from below k
     told = memory(column(np.sqrt(k / 2), np.sqrt(k / 2)), m, heat, 1, decay)
     noise, log_v = np.random.default_rng(1), np.full(chains, np.log(k / 2))
     unit = step / (heat * alpha3)  # log v moves by 4 sqrt(step) near zero
