@@ -314,9 +314,9 @@ class AbstractLaw(Distribution):
         size, count = max(_PIECE // max(len(flat), 1), 1), flat.shape[1]
         with jax.ensure_compile_time_eval():
             built = self._built()
-            pieces = [function(built, filled_up(flat[:, i : i + size])) for i in range(0, max(count, 1), size)]
-            result = np.concatenate([np.asarray(piece) for piece in pieces], axis=1)
-        return restore_batch(result[:, :count], shape)
+            pieces = [flat[:, i : i + size] for i in range(0, max(count, 1), size)]
+            results = [np.asarray(function(built, filled_up(piece)))[:, : piece.shape[1]] for piece in pieces]
+        return restore_batch(np.concatenate(results, axis=1), shape)
 
     def _on_values(self, function: Any, value: Any) -> Any:
         with jax.enable_x64(True):
