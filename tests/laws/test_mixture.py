@@ -108,6 +108,7 @@ def test_two_points():
         assert (law.mean, law.variance, law.mode) == (1.5 * sign, 0.75, 2 * sign)
 
 
+@pytest.mark.slow
 def test_points_and_densities_side_by_side(x64):
     data, start = Moments(2.0, 2.0, jnp.array([2.0, 3.0]), 1.0, 1.0), np.sqrt([[0.5], [0.5]])
     law = stationary_law(data, jnp.array([[0.1], [1.0]]), initial=start)

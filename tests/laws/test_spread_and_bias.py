@@ -219,6 +219,7 @@ SILENT = {c: Moments(2.0, 2.0, 2.0, 1.5, 1.5 - c) for c in (0.0, -0.3, 0.3)}
 """Moments of y = x - c/x: no noise at v = 1."""
 
 
+@pytest.mark.slow
 def test_data_without_noise_at_a_point_in_an_array():
     """SGD stands still at k = 1 where c = 0; c < 0 has a law above k at every temperature, c > 0 one below k and Tc."""
     rows = [Moments.linear(1.0, 1.0), *SILENT.values(), Moments.linear(-1.0, 1.0), SILENT[0.0].mirror()]

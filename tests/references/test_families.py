@@ -42,7 +42,7 @@ def errors(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.nd
 @pytest.mark.parametrize(
     ("family", "num_steps"),
     [
-        ("laplace", 2000),
+        pytest.param("laplace", 2000, marks=pytest.mark.slow),
         pytest.param("full-rank", 2000, marks=pytest.mark.slow),
         pytest.param("low-rank", 4000, marks=pytest.mark.slow),
         pytest.param("iaf", 2000, marks=pytest.mark.slow),

@@ -101,7 +101,12 @@ RIGHT = {
 SLOW = {"StudentT", "Gamma", "Beta"}
 
 
-@pytest.mark.parametrize("name", RIGHT)
+DEFAULT = {"a user's own", "nothing but an atom", "Normal", "StudentT", "Uniform", "discrete"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in RIGHT]
+)
 def test_right_distributions_pass(name):
     unwanted = {"shapes", "transformations"} if name in SLOW else set()
     report = check_distribution(RIGHT[name], num_draws=20_000, skip=unwanted)
