@@ -239,12 +239,15 @@ def test_an_interruption_keeps_what_ran_and_is_status_130(monkeypatch, capsys, t
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_real_run_leaves_no_half_report(tmp_path):
-    command = [sys.executable, "-m", "sgdvi.cli", "compare", "small-n", "--steps", "400", "--chains", "2"]
     # a shell that runs the tests in the background has them, and all below them, ignore Ctrl-C
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    code = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from sgdvi.cli import main
+sys.exit(main(["compare", "small-n", "--steps", "400", "--chains", "2"]))
+"""
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stderr is not None
     for line in process.stderr:
         if line.strip().startswith("NUTS"):

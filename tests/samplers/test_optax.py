@@ -60,7 +60,7 @@ def test_transformation_is_passed_through(x64: None, kind: str) -> None:
     u, w = np.transpose(found)
     np.testing.assert_allclose(tree["posterior"]["u"].values[0], u, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(tree["posterior"]["w"].values[0], w, rtol=1e-8, atol=1e-10)
-    assert np.ptp(u) > 1e-3
+    assert np.ptp([START["u"], *u]) > 1e-3  # something moved: minibatches can stall L-BFGS after its first step
 
 
 def test_a_transformation_that_asks_for_more_is_refused_in_words() -> None:
