@@ -158,24 +158,29 @@ class Deep(NamedTuple):
         return slope
 
     def _value(self, s: Array, z: Array) -> Array:
-        noise, split = self.noise, self.split
+        noise = self.noise
         inside = noise.reaches(s) & (z >= self.floor) & ((noise.alpha3 > 0) | (s + noise.r > 1e-6 * noise.r))
         s, z = jnp.where(inside, s, 0.0), jnp.where(inside, z, 0.0)
         log_ratio = noise.log_ratio(s)
-        closed = split.value * noise.inverse(s) + split.slope / (2 * _lead(noise)) * log_ratio
-        potential = jnp.where(split.used, closed, 0.0) + self._remainder(z)
-        value = self.drift.power * z - log_ratio - self.drift.strength * potential
+        closed = self._closed(s, log_ratio)
+        value = self.drift.power * z - log_ratio - self.drift.strength * (closed + self._remainder(z, closed))
         return jnp.where(inside, value, -jnp.inf)
 
-    def _remainder(self, z: Array) -> Array:
+    def _closed(self, s: Array, log_ratio: Array) -> Array:
+        """Integral of what is split off."""
+        split = self.split
+        closed = split.value * self.noise.inverse(s) + split.slope / (2 * _lead(self.noise)) * log_ratio
+        return jnp.where(split.used, closed, 0.0)
+
+    def _remainder(self, z: Array, closed: Array) -> Array:
         panel, place = _locate(z, self.lengths)
         inner = clenshaw_at(self.series, panel, place)
         reach = 1 + _FAR * self.lengths
         outside = jnp.any((z < -reach[0]) | (z > reach[1]))
-        return inner + jax.lax.cond(outside, self._beyond, jnp.zeros_like, z)
+        return inner + jax.lax.cond(outside, self._beyond, lambda z, _: jnp.zeros_like(z), z, closed)
 
-    def _beyond(self, z: Array) -> Array:
-        """What the panels lack: beyond them the leading terms are exact."""
+    def _beyond(self, z: Array, closed: Array) -> Array:
+        """What the panels lack: beyond them the leading terms of N/g are exact, less what is split off."""
         noise, drift, reach = self.noise, self.drift, 1 + _FAR * self.lengths
         left, right = jnp.minimum(z + reach[0], 0.0), jnp.maximum(z - reach[1], 0.0)
         m, flat, steep = drift.order, noise.alpha3 > 0, noise.alpha1 > 0
@@ -187,8 +192,11 @@ class Deep(NamedTuple):
         )
         far = jnp.where(steep, noise.alpha1 * high**2, noise.alpha3)
         above = drift.beta1 * high ** (1 - m) * _growth(jnp.where(steep, -1 - m, 1 - m), right)
-        closed = jnp.where(self.split.used, self.split.slope, 0.0) / _lead(noise) * right
-        return below / near + above / far - closed
+        # Not its leading terms: at a small temperature their error would show.
+        ends = noise.r * jnp.expm1(jnp.stack([-reach[0], reach[1]]))
+        at_end = self._closed(ends, noise.log_ratio(ends))
+        split = jnp.where(left < 0, closed - at_end[0], jnp.where(right > 0, closed - at_end[1], 0.0))
+        return below / near + above / far - split
 
 
 def drift_of(p: Parameters) -> Drift:

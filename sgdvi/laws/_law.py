@@ -201,7 +201,8 @@ class AbstractLaw(Distribution):
             exists = order < jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf) - 1
             exists = exists & (order > -self._left_order(p))
             power = jnp.exp(_scalar.log_power_mean(built[1], built[2].log_norm, jnp.where(exists, float(order), 0.0)))
-            return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, jnp.inf)
+            infinite = jnp.where(_no_law(p), jnp.nan, jnp.inf)
+            return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, infinite)
 
         return self._on_laws(value)
 
@@ -224,11 +225,17 @@ class AbstractLaw(Distribution):
     @property
     def tail_exponent(self) -> Any:
         """Exponent s of the tail, density ~ size^-s; infinite where the tail falls faster than a power (alpha1 = 0)."""
-        return self._on_laws(lambda built: jnp.where(built[0].alpha1 > 0, self._tail(built[0]), jnp.inf))
+
+        def value(built: Built) -> Array:
+            p = built[0]
+            exponent = jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf)
+            return jnp.where(_no_law(p), jnp.nan, exponent)
+
+        return self._on_laws(value)
 
     @abstractmethod
     def _tail(self, p: Parameters) -> Any:
-        """Tail exponent where alpha1 > 0."""
+        """Tail exponent where there is a law and alpha1 > 0."""
 
     @property
     def _left_power(self) -> float:
@@ -327,6 +334,11 @@ class AbstractLaw(Distribution):
         with jax.enable_x64(True):
             result = function(self._built()).reshape(self._law_shape)
         return give_back(result, None, self._leaves)
+
+
+def _no_law(p: Parameters) -> Array:
+    """Whether a parameter is nan, as the temperature is where there is no law."""
+    return jnp.isnan(sum(p))
 
 
 @partial(jax.jit, static_argnums=(1, 2))

@@ -119,7 +119,11 @@ def log_tail(density: AnyDensity, log_norm: Array, table: Table, v: Array, side:
         inside = _inside(density, v)
         z = density.to_z(jnp.where(inside, v, 1.0))
         mass = _table.masses_about(table, z)[(side + 1) // 2]
-        far = _summary.log_tail(density, log_norm, z, side)
+        far = jax.lax.cond(
+            jnp.all(mass > _RARE),
+            lambda: jnp.full_like(z, jnp.nan),
+            lambda: _summary.log_tail(density, log_norm, z, side),
+        )
         near = (mass > _RARE) | jnp.isnan(far)
         value = jnp.where(near, jnp.log(jnp.where(mass > 0, mass, 1.0)), far)
         value = jnp.where(near & ~(mass > 0), -jnp.inf, value)

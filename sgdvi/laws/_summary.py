@@ -13,7 +13,8 @@ from sgdvi.laws._panels import Shape
 from sgdvi.laws._table import Quadrature, integrate, node_masses
 
 # Far tails are integrated outward in units of the local decay length: the pieces' ends, and nodes on [0, 1].
-_ENDS = np.concatenate([[0.0], 2.0 ** np.arange(-2, 9.5, 0.5)])
+# A power law in the distance from k falls by as many octaves as a narrow bulk is below the scale of v.
+_ENDS = np.concatenate([[0.0], 2.0 ** np.arange(-2, 5, 0.5), 2.0 ** np.arange(5, 41)])
 _BARRIER_PANELS = 512
 _x, _w = np.polynomial.legendre.leggauss(12)
 _PLACES = (_ENDS[:-1, None] + np.diff(_ENDS)[:, None] * (_x + 1) / 2).reshape(-1)

@@ -77,6 +77,6 @@ class InfiniteDepthLaw(AbstractLaw):
         return p, *_scalar.prepare(infinitely_deep, p)
 
     def _tail(self, p: Parameters) -> Any:
-        return jnp.where(jnp.isnan(p.temperature), jnp.nan, 5.0)
+        return jnp.full_like(p.temperature, 5.0)
 
     _left_power = 3.0

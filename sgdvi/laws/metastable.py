@@ -95,7 +95,7 @@ class MetastableLaw(AbstractLaw):
         return p, *_scalar.prepare(deep, p)
 
     def _tail(self, p: Parameters) -> Any:
-        return jnp.where(jnp.isnan(p.temperature), jnp.nan, 5 - 3 / (self.depth + 1))
+        return jnp.full_like(p.temperature, 5 - 3 / (self.depth + 1))
 
 
 def _barrier(built: Built) -> tuple[Array, Array, Array]:

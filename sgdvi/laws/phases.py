@@ -101,6 +101,7 @@ def critical_temperature(
             value = jnp.where(ends.proper & (ends.lower > 0), jnp.inf, value)
         else:
             value = jnp.where((drift > 0) & (gamma == 0), jnp.inf, 0.0) + 0.0 * alpha3
+        value = jnp.where(jnp.isnan(drift + alpha3 + gamma), jnp.nan, value)
     return give_back(value, None, (moments, decay))
 
 

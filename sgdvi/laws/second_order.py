@@ -14,7 +14,7 @@ from sgdvi.laws import _scalar
 from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
 from sgdvi.laws._density import Parameters, corrected_ray
 from sgdvi.laws._law import AbstractLaw, Built
-from sgdvi.laws.degenerate import DELTA_ROUNDING
+from sgdvi.laws._noise import noise_gap
 from sgdvi.moments import Moments
 
 
@@ -78,8 +78,9 @@ class SecondOrderLaw(AbstractLaw):
 
     def _check_exists(self) -> None:
         heat, critical = np.asarray(self.temperature), np.asarray(self.critical_temperature)
-        bound = np.asarray(self.moments.alpha1) * np.asarray(self.moments.alpha3)
-        noisy = np.asarray(self.moments.delta) > DELTA_ROUNDING * bound
+        with jax.enable_x64(True):
+            p = self._parameters(1, 1)
+            noisy = np.asarray(noise_gap(p.alpha1, p.alpha2, p.alpha3) > 0)
         require(np.all(noisy), "Delta must be above 0: the noise must not vanish", np.asarray(self.moments.delta))
         if np.all(critical == 0):
             rule = f"beta2 and the weight decay must leave a law on {self._side}; there is none at any temperature"

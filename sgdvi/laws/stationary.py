@@ -154,8 +154,7 @@ class SGDStationary(AbstractLaw):
             decay = p.beta1 + p.weight_decay / p.width
             return 2 + decay / (p.temperature * p.width * jnp.where(p.alpha1 > 0, p.alpha1, 1.0))
         bounded = jnp.isfinite(_support(p, self.depth).upper)
-        power = jnp.where(bounded, jnp.inf, 5 - 3 / (self.depth + 1))
-        return jnp.where(jnp.isnan(p.temperature), jnp.nan, power)
+        return jnp.where(bounded, jnp.inf, 5 - 3 / (self.depth + 1))
 
     def _left_order(self, p: Parameters) -> Any:
         if self.depth != 1:

@@ -134,8 +134,9 @@ def _sample_moment(s: Subject, name: str, got: np.ndarray) -> Iterator[str]:
     if not exists.any():
         return
     error = values.std(0) / np.sqrt(s.num_draws)
-    # draws of an atom alone differ by rounding
-    error = np.maximum(error, 1e-12 * np.abs(values.mean(0)))
+    # draws of atoms alone differ by rounding, and so does what is left of them about their mean
+    rounding = (1e-12 * np.abs(s.draws).max(0)) ** (1 if name == "mean" else 2)
+    error = np.maximum(error, np.maximum(1e-12 * np.abs(values.mean(0)), rounding))
     away = np.abs(values.mean(0) - got) / np.where(error > 0, error, 1.0)
     wrong = exists & ~(away <= 5)
     if wrong.any():

@@ -1,4 +1,4 @@
-"""The laws keep NumPyro's contract: sgdvi.testing.check_distribution over 140 parameter sets, ten at once."""
+"""The laws keep NumPyro's contract: sgdvi.testing.check_distribution over 150 parameter sets, ten at once."""
 
 import jax
 import numpy as np
@@ -50,6 +50,7 @@ def made(kind):
         "infinite depth, v < 0": lambda: InfiniteDepthLaw(*batch(0.05, 1.0, side=-1), ratio=0.5, sign=-1),
         "below k": lambda: SGDStationary(*one_sided(0.1, 0.3, c=0.3)),
         "above k": lambda: SGDStationary(*one_sided(0.1, 0.3, c=-0.3)),
+        "points": lambda: stationary_law(*one_sided(0.5, 2.0, c=0.0), zero_mass=np.array([[0.0], [0.3]])),
         "stationary": lambda: stationary_law(*batch(0.1, 0.6), zero_mass=np.array([[0.3], [0.0]])),
         "with collapse": lambda: stationary_law(*batch(0.4, 1.5)),
         "stationary, v < 0": lambda: stationary_law(*batch(0.1, 0.6, side=-1), zero_mass=0.2),
@@ -68,6 +69,7 @@ KINDS = (
     "metastable",
     "below k",
     "above k",
+    "points",
     "stationary",
     "stationary, v < 0",
     "with collapse",
@@ -82,6 +84,7 @@ SHORT = {
     "infinite depth, v < 0",
     "below k",
     "above k",
+    "points",  # no density, no gradient
     "stationary, v < 0",
     "with collapse",
 }

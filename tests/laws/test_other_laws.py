@@ -78,6 +78,15 @@ def test_second_order_goes_over_into_first_order():
     assert float(law.tail_exponent) == pytest.approx(3.5 + 1.5 * 2 / 2)
 
 
+def test_a_law_that_does_not_exist_is_nan_when_traced():
+    for make in (
+        lambda t: SecondOrderLaw(M, t, batch_size=2.0),  # critical at 0.2
+        lambda t: InfiniteDepthLaw(M, t - 1.0, ratio=1.0),
+        lambda t: MetastableLaw(M, t - 1.0, depth=2, weight_decay=0.01),
+    ):
+        assert np.isnan(jax.jit(lambda t, make=make: make(t).tail_exponent)(0.5))
+
+
 def test_infinite_depth_knows_only_the_ratio_over_the_temperature():
     v = np.linspace(0.05, 2.0, 9)
     one, other = InfiniteDepthLaw(M, 0.5, ratio=1.0), InfiniteDepthLaw(M, 1.0, ratio=2.0)
@@ -104,6 +113,7 @@ def test_left_branches_mirror():
     [
         (lambda: SecondOrderLaw(M, 0.3, batch_size=2.0), "below 0.2 for a second-order law"),
         (lambda: SecondOrderLaw(M, 0.1, batch_size=0.0), "batch_size must be above 0"),
+        (lambda: SecondOrderLaw(Moments.linear(1.0, 0.0), 0.1, batch_size=2.0), "Delta must be above 0"),
         (lambda: InfiniteDepthLaw(M, 0.1, ratio=0.0), "ratio must be"),
         (lambda: InfiniteDepthLaw(M, 0.1, ratio=1.0, sign=-1), "other side: sign=1"),
         (lambda: MetastableLaw(M, 0.1, depth=1, weight_decay=0.1), "depth must be a whole number of at least 2"),

@@ -20,6 +20,9 @@ def test_critical_temperature():
     assert critical_temperature(m, 0) == np.inf
     assert critical_temperature(m, 2) == np.inf
     assert critical_temperature(m, 2, 0.1) == 0
+    for depth in (0, 1, 2):
+        unknown = jax.jit(lambda b, depth=depth: critical_temperature(Moments(2.0, 2.0, 3.0, 1.0, b), depth))
+        assert np.isnan(unknown(np.nan))
 
 
 def test_regimes_of_a_weak_signal():

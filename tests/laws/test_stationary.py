@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 import pytest
 import scipy.special
 import scipy.stats
-from law_cases import IDS, REFERENCES, SETS, reference_moments, reference_options
+from law_cases import CASES, IDS, REFERENCES, SETS, law_of, reference_moments, reference_options
 from mpmath import mp, mpf
 
 from sgdvi import InputError, Moments, SGDStationary
@@ -30,6 +30,17 @@ def test_references(case):
     np.testing.assert_allclose(law.cdf(v), case["cdf"], rtol=0, atol=1e-13)
     np.testing.assert_allclose(law.mean, case["mean"], rtol=1e-9)
     assert law.log_prob(v).dtype == np.float64
+
+
+@pytest.mark.parametrize("name", ["nearly-silent-25", "nearly-silent-32"])
+def test_tails_of_laws_whose_noise_all_but_vanishes_at_k(name):
+    """Power laws in v - k from the width of the bulk, 1e-6 of k and 1e-4, to k; references of 30 digits."""
+    case = dict(CASES)[name]
+    law, v = law_of(case), np.array(case["v"])
+    np.testing.assert_allclose(law.variance, case["variance"], rtol=1e-9)
+    np.testing.assert_allclose(law.log_prob(v), case["log_prob"], rtol=1e-10)
+    np.testing.assert_allclose(law.log_cdf(v[:5]), case["log_cdf"][:5], rtol=1e-9)
+    np.testing.assert_allclose(law.icdf(1e-10), case["quantiles"][0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", [c for c in REFERENCES if c["depth"] == 0], ids=lambda c: str(c["temperature"]))
@@ -489,3 +500,5 @@ def test_no_law_is_nan_when_traced():
     m = Moments.linear(1.0, 1.0)
     assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).log_prob(0.5))(1.0))
     assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).mean)(-1.0))
+    assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).tail_exponent)(1.0))
+    assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).moment(3))(1.0))
