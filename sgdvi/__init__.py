@@ -67,7 +67,12 @@ _CONTENTS = {
     "MatrixFamily": "sgdvi.symmetry",
     "gradient_noise": "sgdvi.symmetry",
     "canonical_draws": "sgdvi.symmetry",
+    "quotient_draws": "sgdvi.symmetry",
     "resample_orbits": "sgdvi.symmetry",
+    "quotient_model": "sgdvi.quotient",
+    "QuotientModel": "sgdvi.quotient",
+    "model_symmetries": "sgdvi.quotient",
+    "GaugeNoise": "sgdvi.samplers",
     "GradientNoise": "sgdvi.symmetry",
     "balance": "sgdvi.noise_balance",
     "Balance": "sgdvi.noise_balance",
@@ -150,6 +155,9 @@ if TYPE_CHECKING:
     from sgdvi.noise_balance import Balance as Balance
     from sgdvi.noise_balance import balance as balance
     from sgdvi.problem import Problem as Problem
+    from sgdvi.quotient import QuotientModel as QuotientModel
+    from sgdvi.quotient import model_symmetries as model_symmetries
+    from sgdvi.quotient import quotient_model as quotient_model
     from sgdvi.samplers import SGD as SGD
     from sgdvi.samplers import SGHMC as SGHMC
     from sgdvi.samplers import SGLD as SGLD
@@ -157,6 +165,7 @@ if TYPE_CHECKING:
     from sgdvi.samplers import Algorithm as Algorithm
     from sgdvi.samplers import Batch as Batch
     from sgdvi.samplers import CyclicalSGMCMC as CyclicalSGMCMC
+    from sgdvi.samplers import GaugeNoise as GaugeNoise
     from sgdvi.samplers import IterateAverage as IterateAverage
     from sgdvi.samplers import PreconditionedSGLD as PreconditionedSGLD
     from sgdvi.samplers import Sampler as Sampler
@@ -171,6 +180,7 @@ if TYPE_CHECKING:
     from sgdvi.symmetry import canonical_draws as canonical_draws
     from sgdvi.symmetry import find_symmetries as find_symmetries
     from sgdvi.symmetry import gradient_noise as gradient_noise
+    from sgdvi.symmetry import quotient_draws as quotient_draws
     from sgdvi.symmetry import resample_orbits as resample_orbits
     from sgdvi.variational import SGDGuide as SGDGuide
 

@@ -3,6 +3,7 @@
 from sgdvi.samplers.averaging import IterateAverage
 from sgdvi.samplers.cyclical import CyclicalSGMCMC
 from sgdvi.samplers.flow import StochasticGradientFlow
+from sgdvi.samplers.gauge import GaugeNoise
 from sgdvi.samplers.kernel import SGD, Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.psgld import PreconditionedSGLD
@@ -20,6 +21,7 @@ __all__ = [
     "Algorithm",
     "Batch",
     "CyclicalSGMCMC",
+    "GaugeNoise",
     "IterateAverage",
     "PreconditionedSGLD",
     "Sampler",

@@ -9,6 +9,7 @@ import numpy as np
 
 from sgdvi._check import positive, require
 from sgdvi.symmetry._loss import SampleLoss
+from sgdvi.symmetry.chart import components
 from sgdvi.symmetry.scaling import Symmetry
 
 _FARTHEST = 60.0
@@ -54,6 +55,38 @@ def canonical_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
             farthest = max(farthest, float(np.abs(step).max()))
         if farthest < _STILL or not moves.overlapping:
             break
+    return moves.result()
+
+
+def quotient_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
+    """Return the invariants of every draw: the coordinates in which `quotient_model` samples, in the form of the draws.
+
+    For each symmetry one group of parameters is divided by its norm, which goes into the others: for a ReLU neuron
+    w/|w| and |w| u, for a product u w the numbers 1 and u w. Signs that the loss does not tell apart are removed, too.
+    Two posteriors are compared on the quotient by comparing these.
+
+    Parameters
+    ----------
+    symmetries, draws
+        As in `canonical_draws`.
+
+    Returns
+    -------
+    Any
+        The same structure, shapes and dtypes.
+
+    Raises
+    ------
+    InputError
+        As for `canonical_draws`, and where the scale of a symmetry stands in one parameter whose sign the loss tells.
+    """
+    moves = _Moves(symmetries, draws)
+    shapes = [leaf.shape for leaf in moves.leaves]
+    flat = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in moves.leaves], axis=1)
+    for component in components(moves.symmetries):
+        flat = component.to_chart(flat)
+    sizes = np.cumsum([leaf.size for leaf in moves.loss.leaves])[:-1]
+    moves.leaves = [part.reshape(shape) for part, shape in zip(np.split(flat, sizes, axis=1), shapes, strict=True)]
     return moves.result()
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import jax
 import numpy as np
 from scipy.optimize import brentq
 
@@ -13,6 +15,7 @@ from sgdvi.symmetry._slices import Group
 from sgdvi.symmetry.noise import GradientNoise, outer_covariances
 
 _FARTHEST = 200.0
+_SIGN_POINTS, _SIGN_ROWS, _SIGN_TOLERANCE = 8, 64, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,31 @@ class Symmetry:
     def kind(self) -> str:
         """``"rescaling"`` (exponents of both signs) or ``"scale invariance"`` (one sign: normalisation layers)."""
         return "rescaling" if len({group.exponent > 0 for group in self.groups}) == 2 else "scale invariance"
+
+    @cached_property
+    def signed(self) -> bool:
+        """Whether every sample's loss is the same at lambda = -1, too: for products, but not for a ReLU neuron."""
+        odd = [group for group in self.groups if group.exponent % 2]
+        if any(group.exponent != int(group.exponent) for group in self.groups) or not odd:
+            return False
+        rng, loss = np.random.default_rng(0), self.loss
+        rows = loss.rows(np.arange(min(loss.num_rows, _SIGN_ROWS)))
+        for _ in range(_SIGN_POINTS):
+            sizes = [0.5 + np.abs(leaf) for leaf in loss.leaves]
+            leaves = [
+                np.asarray(leaf + size * rng.standard_normal(leaf.shape))
+                for leaf, size in zip(loss.leaves, sizes, strict=True)
+            ]
+            turned = [leaf.copy() for leaf in leaves]
+            for group in odd:
+                turned[group.leaf][group.where] *= -1
+            with jax.enable_x64(True):
+                one, other = (np.asarray(loss.values(these, rows)) for these in (leaves, turned))
+            scale = np.abs(one) + np.abs(one).mean()
+            # nan, beside the range of a loss, is no evidence
+            if np.any(np.abs(one - other) > _SIGN_TOLERANCE * scale):
+                return False
+        return True
 
     @property
     def sides(self) -> tuple[list[Group], list[Group]]:
