@@ -16,6 +16,11 @@ def leading_sizes(arguments: Any) -> set[int]:
     return {leaf.shape[0] for leaf in jax.tree.leaves(arguments) if _is_array(leaf)}
 
 
+def is_traced(*values: Any) -> bool:
+    """Whether any leaf is being traced by a JAX transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for value in values for leaf in jax.tree.leaves(value))
+
+
 def same_structure(one: Any, other: Any) -> bool:
     """Whether two pytrees have the same structure; shapes may differ."""
     return bool(jax.tree.structure(one) == jax.tree.structure(other))  # type: ignore[operator]
@@ -79,6 +84,8 @@ def _is_array(leaf: Any) -> bool:
 def _equal(one: Any, other: Any) -> bool:
     if one is other:
         return True
+    if is_traced(one, other):
+        return False
     if isinstance(one, jax.Array | np.ndarray) and isinstance(other, jax.Array | np.ndarray):
         return one.shape == other.shape and one.dtype == other.dtype and bool(np.array_equal(one, other))
     # 1 == True == 1.0, but a model can tell them apart

@@ -8,10 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-
-def is_traced(*values: Any) -> bool:
-    """Whether any leaf is being traced by a JAX transformation."""
-    return any(isinstance(leaf, jax.core.Tracer) for value in values for leaf in jax.tree.leaves(value))
+from sgdvi._tree import is_traced as is_traced
 
 
 def to_float64(value: Any) -> Array:

@@ -10,7 +10,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError, message, non_negative, positive, require, whole
-from sgdvi._tree import Arguments, Rows, take
+from sgdvi._tree import Arguments, Rows, is_traced, take
 from sgdvi.samplers.loop import mark_overflow
 from sgdvi.samplers.protocol import Algorithm, Batch, batch_like, check_algorithm
 from sgdvi.samplers.sgd import Rate, batch_indices, chain_seed, noise_seed, probe_rate, sgd
@@ -153,14 +153,19 @@ class Sampler(MCMCKernel):
     def init(
         self, rng_key: jax.Array, num_warmup: int, init_params: Any, model_args: tuple, model_kwargs: dict[str, Any]
     ) -> KernelState:
-        """Start a chain, or a batch of chains for a batch of keys; `init_params` are unconstrained."""
+        """Start a chain, or a batch of chains for a batch of keys; `init_params` are unconstrained.
+
+        Inside a transformation of the caller's own, such as `jax.jit`, data have no values yet, and what depends on
+        them is not checked: whether the loss is finite at a start, and whether minibatches are what they seem.
+        """
         # numpyro's parallel chains call this inside a transformation; what is checked here is concrete all the same
         with jax.ensure_compile_time_eval():
             target = self.prepare((model_args, model_kwargs))
             rows = target.rows((model_args, model_kwargs))
             z, found = find_start(target, jax.random.key(_CHECK_SEED), rows)
-            require_finite(found)
-            self.check(target, z, rows)
+            if not is_traced(model_args, model_kwargs):
+                require_finite(found)
+                self.check(target, z, rows)
             check_algorithm(self.algorithm, target, z, batch_like(rows, self.size(target.num_data)))
 
         def one(key: jax.Array, z: Params | None) -> KernelState:

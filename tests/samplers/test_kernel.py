@@ -9,7 +9,11 @@ import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import optax
 import pytest
+import simuk
 from numpyro.infer import MCMC, Predictive
 
 import sgdvi
@@ -110,6 +114,119 @@ def test_progress_bar_and_jitted_arguments(kernel: sgdvi.SGD, capsys: pytest.Cap
     assert "u" in capsys.readouterr().out
 
 
+def regression(x: Any, y: Any = None) -> None:
+    a, scale = numpyro.sample("a", dist.Normal(0, 1)), numpyro.sample("scale", dist.HalfNormal(1.0))
+    numpyro.deterministic("double", 2 * a)
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(a * x, scale), obs=y)
+
+
+def test_sites_in_other_coordinates_and_left_out() -> None:
+    run = mcmc(sgdvi.SGD(regression, optax.sgd(0.01, momentum=0.5), batch_size=2))
+    run.run(jax.random.key(0), X, Y, extra_fields=("z.scale", "~z.double", "state.opt_state"))
+    assert set(run.get_samples()) == {"a", "scale"}
+    fields = run.get_extra_fields(group_by_chain=True)
+    np.testing.assert_allclose(run.get_samples(group_by_chain=True)["scale"], np.exp(fields["z.scale"]), rtol=1e-6)
+    (momentum,) = [leaf for path, leaf in jax.tree.leaves_with_path(fields["state.opt_state"]) if "'a'" in str(path)]
+    np.testing.assert_allclose(np.diff(run.get_samples()["a"]), -0.01 * momentum[0, 1:], rtol=1e-3, atol=1e-6)
+
+
+def test_a_run_inside_jit() -> None:
+    @jax.jit
+    def draws(key: jax.Array, x: Any, y: Any, rate: Any) -> Any:
+        run = mcmc(sgdvi.SGD(MODEL, optax.sgd(rate), batch_size=2), num_chains=2, chain_method="vectorized")
+        run.run(key, x, y)
+        return run.get_samples()
+
+    for key, rate in ((0, 0.05), (1, 0.02)):
+        run = mcmc(sgdvi.SGD(MODEL, learning_rate=rate, batch_size=2), num_chains=2, chain_method="vectorized")
+        run.run(jax.random.key(key), X, Y)
+        for site, values in draws(jax.random.key(key), X, Y, rate).items():
+            np.testing.assert_allclose(values, run.get_samples()[site], rtol=1e-4, atol=1e-6)
+
+
+def test_a_kernel_goes_on_after_a_run_inside_jit() -> None:
+    kernel = sgdvi.SGD(scaled, learning_rate=0.05, batch_size=2)
+
+    @jax.jit
+    def draws(x: Any, y: Any, scale: Any) -> Any:
+        run = mcmc(kernel)
+        run.run(jax.random.key(0), x, y, scale)
+        return run.get_samples()["a"]
+
+    run = mcmc(kernel)
+    traced = draws(X, Y, 2.0)
+    run.run(jax.random.key(0), X, Y, 2.0)
+    np.testing.assert_allclose(traced, run.get_samples()["a"], rtol=1e-4, atol=1e-6)
+
+
+def scaled(x: Any, y: Any = None, scale: Any = 1.0) -> None:
+    a = numpyro.sample("a", dist.Normal(0, scale))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(a * x, 1.0), obs=y)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jit", [False, True])
+def test_other_data_and_other_sites_in_the_next_run(jit: bool) -> None:
+    def model(x: Any = None, z: Any = None, y: Any = None) -> None:
+        mean = 0.0 if x is None else numpyro.sample("a", dist.Normal(0, 5)) * x
+        mean = mean if z is None else mean + numpyro.sample("b", dist.Normal(0, 5)) * z
+        with numpyro.plate("data", len(y)):
+            numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+    run = mcmc(sgdvi.SGD(model, learning_rate=0.1, batch_size=4), num_warmup=500, jit_model_args=jit)
+    for data, expected in [
+        ({"x": X, "y": 2 * X}, {"a": 2.0}),
+        ({"x": X[:20], "y": -3 * X[:20]}, {"a": -3.0}),
+        ({"z": X, "y": 2 * X}, {"b": 2.0}),
+        ({"x": X, "z": X**2, "y": X - X**2}, {"a": 1.0, "b": -1.0}),
+    ]:
+        run.run(jax.random.key(0), **data)
+        assert set(run.get_samples()) == set(expected)
+        for site, value in expected.items():
+            np.testing.assert_allclose(run.get_samples()[site][-5:], value, rtol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("chains", "method"), [(2, "sequential"), (2, "vectorized"), (1, "parallel")])
+@pytest.mark.parametrize("bar", [False, True])
+def test_compiled_beforehand(kernel: sgdvi.SGD, chains: int, method: str, bar: bool) -> None:
+    run = mcmc(kernel, num_chains=chains, chain_method=method, progress_bar=bar)
+    key = jax.random.key(0)
+    run.run(key, X, Y)
+    expected = run.get_samples()["u"]
+    run._compile(key, X, Y)
+    run.warmup(key, X, Y, collect_warmup=True)
+    assert run.get_samples()["u"].shape == (chains * 5,)
+    run.run(run.last_state.rng_key, X, Y)
+    np.testing.assert_allclose(run.get_samples()["u"], expected, rtol=1e-4, atol=1e-6)
+    alone = mcmc(kernel, progress_bar=bar)
+    alone.run(key if chains == 1 else jax.random.split(key)[0], X, Y)
+    np.testing.assert_allclose(expected[:20], alone.get_samples()["u"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "calibrated"), [(1.0, True), (15.0, False)])
+def test_simulation_based_calibration(share: float, calibrated: bool) -> None:
+    """At Mandt's rate SGD on a line has the posterior; at 15 times that rate its draws lie too far apart."""
+    x = np.random.default_rng(0).normal(size=100)
+    rate = share * 4 / len(x) / np.mean(x**2)  # 2 S / (N C), where C = A
+    sbc = simuk.SBC(
+        sgdvi.SGD(scaled, learning_rate=rate, batch_size=2),
+        num_simulations=20,
+        seed=1,
+        data_dir={"x": x, "y": np.zeros(100)},
+        sample_kwargs={"num_warmup": 2000, "num_samples": 10_000, "thinning": 100},
+        progress_bar=False,
+    )
+    sbc.run_simulations()
+    ranks = np.asarray(sbc.simulations["prior_sbc"]["a"]).ravel()
+    # 1/2 for uniform ranks, less where the truth lies in the middle of its draws
+    outwards, error = np.mean(np.abs(2 * ranks / 100 - 1)), 1 / np.sqrt(12 * len(ranks))
+    assert abs(outwards - 0.5) < 2 * error if calibrated else outwards < 0.5 - 4 * error
+
+
 def test_bad_models_are_refused_here_too(kernel: sgdvi.SGD) -> None:
     with pytest.raises(sgdvi.InputError, match="must run on the data"):
         mcmc(kernel).run(jax.random.key(0), X, Y[:7])
@@ -123,11 +240,19 @@ from numpyro.infer import MCMC
 x = np.random.default_rng(0).normal(size=20)
 model = sgdvi.LinearNetwork(x, x + 0.1 * x**2, depth=0, noise_sd=1.0).model
 assert jax.local_device_count() == 2
-run = MCMC(sgdvi.SGD(model, learning_rate=0.1), num_warmup=2, num_samples=4, num_chains=2,
-           chain_method="parallel", progress_bar=False)
-run.run(jax.random.key(0), x, x + 0.1 * x**2)
-draws = run.get_samples(group_by_chain=True)["u"]
-assert draws.shape == (2, 4) and np.isfinite(draws).all() and len(np.unique(draws)) == 8
+kernel, runs = sgdvi.SGD(model, learning_rate=0.1), {}
+for method in ("parallel", "vectorized"):
+    run = runs[method] = MCMC(kernel, num_warmup=2, num_samples=4, num_chains=2, chain_method=method,
+                              progress_bar=False)
+    run.run(jax.random.key(0), x, x + 0.1 * x**2, extra_fields=("loss",), init_params={"u": np.array([0.0, 1.0])})
+    run.post_warmup_state = run.last_state
+    run.run(run.last_state.rng_key, x, x + 0.1 * x**2, extra_fields=("loss",))
+for get in ("get_samples", "get_extra_fields"):
+    one, other = (getattr(run, get)(group_by_chain=True) for run in runs.values())
+    for name, draws in one.items():
+        assert draws.shape == (2, 4) and len(np.unique(draws)) == 8
+        np.testing.assert_allclose(draws, other[name], rtol=1e-5)
+np.testing.assert_array_equal(runs["parallel"].last_state.step, [10, 10])
 """
 
 
