@@ -37,6 +37,23 @@ def test_the_barrier_is_the_integral_of_the_score():
     assert float(law.barrier) == pytest.approx(level.max(), rel=1e-3)
 
 
+@pytest.mark.parametrize(("depth", "width", "decay"), [(2, 1, 0.05), (3, 4, 0.01)])
+def test_lifetime_is_the_mean_time_of_first_passage(depth, width, decay):
+    """Exact for a diffusion: the integral of 2/(s^2 p) from below the barrier to the bulk, times the mass above."""
+    heat, n, m = 0.1, depth + 1, (depth - 1) / (depth + 1)
+    law = MetastableLaw(M, heat, depth=depth, width=width, weight_decay=decay)
+    x = np.linspace(np.log(float(law.edge)) - 3, 25.0, 200_001)
+    slope = metastable_score(np.exp(x), heat, depth, width, decay) * np.exp(x) + 1
+    step = x[1] - x[0]
+    level = np.concatenate([[0.0], np.cumsum((slope[1:] + slope[:-1]) / 2 * step)])
+    density = np.exp(np.minimum(level - level[x > np.log(float(law.edge))].max(), 300.0))
+    spread = 4 * heat * n**2 * M.noise(np.exp(x)) * (np.exp(x) / width) ** (2 * m)
+    above, start = np.cumsum(density[::-1])[::-1] * step, np.searchsorted(x, np.log(float(law.mode)))
+    time = np.sum((2 / (spread * density) * above)[:start]) * step
+    assert float(law.barrier) > 8  # so that the collapsed side holds nothing of the time
+    assert float(law.lifetime) == pytest.approx(time, rel=1e-3)
+
+
 @pytest.mark.slow
 def test_lifetime_against_the_flow():
     """First passage of the flow of log v, from the bulk to well beyond the barrier."""
