@@ -92,6 +92,8 @@ _CONTENTS = {
     # the whole way, as `sgdvi compare` does it
     "run": "sgdvi.experiment",
     "Result": "sgdvi.experiment",
+    "sweep": "sgdvi.sweeping",
+    "Sweep": "sgdvi.sweeping",
     "InputError": "sgdvi._check",
 }
 _MODULES = {
@@ -173,6 +175,8 @@ if TYPE_CHECKING:
     from sgdvi.samplers import sample as sample
     from sgdvi.samplers.quadratic import LocalQuadratic as LocalQuadratic
     from sgdvi.samplers.quadratic import local_quadratic as local_quadratic
+    from sgdvi.sweeping import Sweep as Sweep
+    from sgdvi.sweeping import sweep as sweep
     from sgdvi.symmetry import GradientNoise as GradientNoise
     from sgdvi.symmetry import MatrixFamily as MatrixFamily
     from sgdvi.symmetry import Symmetries as Symmetries

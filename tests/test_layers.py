@@ -12,7 +12,7 @@ LEVELS = [
     {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
     {"samplers", "quotient", "draws", "store", "inputs"},
     {"variational", "remedies", "diagnostics", "comparison"},
-    {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance"},
+    {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance", "sweeping"},
     {"cli", "__main__"},
 ]
 # only these modules know labelled arrays; arviz_stats.base works on plain ones

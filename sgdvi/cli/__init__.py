@@ -18,6 +18,7 @@ from sgdvi.cli.law import law
 from sgdvi.cli.models import models
 from sgdvi.cli.phases import phases
 from sgdvi.cli.report import report
+from sgdvi.cli.sweep import sweep
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -28,12 +29,13 @@ def cli() -> None:
     """Is what SGD gives me a posterior?
 
     `sgdvi compare MODEL` runs SGD, NUTS, variational inference and the exact laws on one model and data set, and
-    writes a report with a verdict. `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
+    writes a report with a verdict; `sgdvi sweep MODEL` maps learning rates and batch sizes. `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
     the scaling symmetries of a model.
     """
 
 
 cli.add_command(compare)
+cli.add_command(sweep)
 cli.add_command(law)
 cli.add_command(phases)
 cli.add_command(balance)

@@ -10,5 +10,14 @@ from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
 from sgdvi.plots.laws import plot_law as plot_law
 from sgdvi.plots.laws import plot_law_panels as plot_law_panels
+from sgdvi.plots.sweep import plot_sweep as plot_sweep
 
-__all__ = ["plot_balance", "plot_fluctuations", "plot_law", "plot_law_panels", "plot_phase_diagram", "save_figure"]
+__all__ = [
+    "plot_balance",
+    "plot_fluctuations",
+    "plot_law",
+    "plot_law_panels",
+    "plot_phase_diagram",
+    "plot_sweep",
+    "save_figure",
+]

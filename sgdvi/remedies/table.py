@@ -10,11 +10,10 @@ from sgdvi.diagnostics.known import as_line_law
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.words import number, percent
 from sgdvi.linear import LinearNetwork
+from sgdvi.remedies.between import LEVELS, FromPosterior
 from sgdvi.samplers.references.exact import line_posterior
 from sgdvi.variational.objective import law_of, side
 from sgdvi.variational.tuning import tune
-
-_LEVELS = (np.arange(4000) + 0.5) / 4000
 
 
 @dataclass(frozen=True)
@@ -77,26 +76,20 @@ def remedies(network: LinearNetwork, temperature: float) -> Remedies:
         Where the posterior is not known. A temperature without a law is no error: SGD has collapsed, and tuning helps.
     """
     posterior, limits = line_posterior(network), Thresholds()
-    line = as_line_law(posterior)
-    target, sd = line.icdf(_LEVELS), posterior.variance**0.5
-
-    def away(points: np.ndarray) -> tuple[float, float]:
-        """KS and W1/sd of a law given by its quantiles."""
-        below = posterior.cdf(points)
-        ks = max(np.max(np.abs(below - _LEVELS - 0.5 / 4000)), np.max(np.abs(below - _LEVELS + 0.5 / 4000)))
-        return float(ks), float(np.mean(np.abs(points - target)) / sd)
+    gap = FromPosterior(posterior)
+    line, away = gap.line, gap.away
 
     sign, depth = side(network), network.depth
     missed = 0.0 if depth == 0 else posterior.negative_mass if sign > 0 else 1 - posterior.negative_mass
     try:
         law = as_line_law(law_of(network, temperature))
-        points = law.icdf(_LEVELS)
+        points = law.icdf(LEVELS)
         none = Remedy("none", *away(points), False, f"SGD as it runs, at T = {number(temperature)}.")
     except InputError:
         law = None
-        none = Remedy("none", *away(np.zeros_like(target)), False, "SGD collapses to v = 0 at this temperature.")
+        none = Remedy("none", *away(np.zeros_like(LEVELS)), False, "SGD collapses to v = 0 at this temperature.")
     best = tune(network)
-    tuned = as_line_law(law_of(network, best.temperature)).icdf(_LEVELS)
+    tuned = as_line_law(law_of(network, best.temperature)).icdf(LEVELS)
     causes = {"missing sign": best.parts.missing_sign, "bias": best.parts.bias, "spread": best.parts.spread}
     causes["tail"] = best.parts.tail
     worst = max(causes, key=lambda name: causes[name])
@@ -106,7 +99,7 @@ def remedies(network: LinearNetwork, temperature: float) -> Remedies:
     if law is not None:
         logs = line.log_prob(points) - law.log_prob(points)
         khat, share = pareto_shape(logs), efficiency(logs)
-        covered = line.icdf(missed + (1 - missed) * _LEVELS if sign > 0 else (1 - missed) * _LEVELS)
+        covered = line.icdf(missed + (1 - missed) * LEVELS if sign > 0 else (1 - missed) * LEVELS)
         text = f"k-hat {number(khat)}, {percent(share)} of the draws count"
         text += f"; {percent(missed)} of the posterior stay missing." if missed > 0 else "."
         each.append(Remedy("reweight", *away(covered), khat < limits.tail_khat and missed < none.ks, text))

@@ -1,0 +1,43 @@
+"""The map as one self-contained HTML page."""
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+import sgdvi
+from sgdvi.report._render import render, stylesheet
+from sgdvi.report.figure import picture
+from sgdvi.report.page import write_page
+from sgdvi.report.palette import Theme
+from sgdvi.sweeping.cells import Sweep
+
+
+def render_sweep(found: Sweep) -> str:
+    """Return the map as HTML: no scripts, nothing loaded from outside, the same bytes for the same input."""
+    from sgdvi.plots.sweep import plot_sweep  # the figures know the map, and the map writes itself as a page
+
+    def draw(theme: Theme) -> Figure:
+        rows, columns = len(found.learning_rates), len(found.batch_sizes)
+        figure = Figure(figsize=(2.8 + 0.62 * columns, 1.6 + 0.36 * rows))
+        plot_sweep(found, ax=figure.subplots(), theme=theme)
+        return figure
+
+    caption = "Dark cells are near the posterior. The numbers are in the table below and in the JSON record."
+    drawn = picture(draw, f"Map of {found.model}: {found.answer}", caption)
+    return str(
+        render(
+            "sweep",
+            found=found,
+            nearest=found.nearest,
+            options=", ".join(f"{name} {value:g}" for name, value in found.options.items()),
+            picture=drawn,
+            stylesheet=stylesheet(),
+            version=sgdvi.__version__,
+        )
+    )
+
+
+def write_html(found: Sweep, path: str | os.PathLike[str]) -> Path:
+    """Write the page to `path`, whole or not at all, and return the path."""
+    return write_page(render_sweep(found), path)
