@@ -29,7 +29,9 @@ def cli() -> None:
     """Is what SGD gives me a posterior?
 
     `sgdvi compare MODEL` runs SGD, NUTS, variational inference and the exact laws on one model and data set, and
-    writes a report with a verdict; `sgdvi sweep MODEL` maps learning rates and batch sizes. `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
+    writes a report with a verdict; `sgdvi sweep MODEL` maps learning rates and batch sizes.
+
+    `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
     the scaling symmetries of a model.
     """
 

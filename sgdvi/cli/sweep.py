@@ -31,7 +31,7 @@ import click
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def sweep(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **options: Any) -> None:
-    """Say at which learning rate and batch size SGD is nearest to the posterior of MODEL, how near, and where it is none.
+    """Say at which learning rate and batch size SGD is nearest to the posterior of MODEL, and how near.
 
     Linear networks with a known posterior are computed from the exact laws, in seconds. Other models are run: SGD in
     every cell against one run of NUTS.

@@ -32,7 +32,7 @@ class FromPosterior:
         return self.line.icdf(LEVELS)
 
     def away(self, points: np.ndarray) -> tuple[float, float]:
-        """Return the Kolmogorov distance, and W1 in sds of the posterior, of a law given by its quantiles at `LEVELS`."""
+        """Return KS, and W1 in sds of the posterior, of a law given by its quantiles at `LEVELS`."""
         below = self.posterior.cdf(points)
         half = 0.5 / len(LEVELS)
         ks = max(np.max(np.abs(below - LEVELS - half)), np.max(np.abs(below - LEVELS + half)))

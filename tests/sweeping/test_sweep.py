@@ -89,6 +89,7 @@ def test_the_record_the_page_and_the_figure(tmp_path: Path) -> None:
     assert "collapse" in text
 
 
+@pytest.mark.slow
 def test_a_map_without_any_law_says_so() -> None:
     found = sgdvi.sweep("weak-signal", learning_rates=[0.3, 0.35], batch_sizes=[1])
     assert found.nearest is None
