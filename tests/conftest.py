@@ -1,4 +1,4 @@
-"""Fixtures that all tests share. Nothing here changes a global JAX setting."""
+"""Fixtures that all tests share, and the one global JAX setting: compiled programs are kept from test to test."""
 
 import os
 import shutil
@@ -8,6 +8,20 @@ import jax
 import pytest
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs in pytest's cache: the processes of a run, its subprocesses and the next run share them.
+
+    Most of the suite's time is compilation, much of it of the same laws. Where `JAX_COMPILATION_CACHE_DIR` is set, that
+    folder serves.
+    """
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(config.cache.mkdir("programs"))
+    settings = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.1}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ.setdefault(name.upper(), str(value))
+    os.environ.setdefault("SGDVI_CACHE", folder)
 
 
 @pytest.fixture

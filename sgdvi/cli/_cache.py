@@ -40,6 +40,7 @@ def compilation_cache(wanted: bool, say: Callable[[str], None]) -> Iterator[None
         yield
         return
     import jax
+    from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
     # Every program counts: the run compiles hundreds of small ones, each below JAX's default limit of one second.
     settings = {
@@ -48,10 +49,13 @@ def compilation_cache(wanted: bool, say: Callable[[str], None]) -> Iterator[None
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
     before = {name: getattr(jax.config, name) for name in settings}
+    # JAX stays with the first folder that it opened, whatever the settings say later, until it is told to look again.
     for name, value in settings.items():
         jax.config.update(name, value)
+    reset_cache()
     try:
         yield
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
+        reset_cache()

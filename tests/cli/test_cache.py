@@ -24,6 +24,7 @@ def test_it_can_be_turned_off(monkeypatch, word):
 
 def test_programs_are_kept_and_the_settings_restored(monkeypatch, tmp_path):
     monkeypatch.setenv("SGDVI_CACHE", str(tmp_path / "cache"))
+    jax.jit(lambda x: jnp.cos(x) * 3.125)(jnp.ones(7)).block_until_ready()  # JAX has a folder open already
     before = jax.config.jax_compilation_cache_dir
     with compilation_cache(True, print):
         jax.jit(lambda x: jnp.sin(x) * 3.125)(jnp.ones(7)).block_until_ready()
