@@ -209,6 +209,7 @@ def __getattr__(name: str) -> Any:
         value = importlib.import_module(f"sgdvi.{name}")
     else:
         raise AttributeError(f"module 'sgdvi' has no attribute {name!r}")
+    _bind_numpyro()  # ArviZ and NumPyro may have come after `import sgdvi`
     globals()[name] = value
     return value
 

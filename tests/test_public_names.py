@@ -34,6 +34,15 @@ import sgdvi
 assert dist.distribution is sys.modules["numpyro.distributions.distribution"]
 """
 
+# ArviZ, then NumPyro, both after `import sgdvi`
+LATER = """
+import sgdvi, arviz
+from numpyro.infer import MCMC
+import numpyro
+sgdvi.SGD
+assert numpyro.infer.initialization.init_to_sample
+"""
+
 
 @pytest.mark.parametrize("name", sgdvi.__all__)
 def test_name_exists(name: str) -> None:
@@ -64,8 +73,8 @@ def test_star_import_and_type_checkers_see_the_same_names() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [PROBE, SETTINGS, *(f"import sys\nimport {first}\n{NUMPYRO}" for first in FIRST)],
-    ids=["light", "harmless", *(f"{first} before numpyro" for first in FIRST)],
+    [PROBE, SETTINGS, LATER, *(f"import sys\nimport {first}\n{NUMPYRO}" for first in FIRST)],
+    ids=["light", "harmless", "numpyro last", *(f"{first} before numpyro" for first in FIRST)],
 )
 def test_import_in_a_fresh_process(code: str, tmp_path: Path) -> None:
     # away from the checkout, so that the installed package is the one that answers
