@@ -13,6 +13,7 @@ from jax.extend.random import threefry_2x32
 from sgdvi._batches import Batching
 from sgdvi._check import require
 from sgdvi.samplers.epochs import ROUNDS, permuted
+from sgdvi.samplers.hashing import GOLDEN, mixed
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.target import Params
 
@@ -186,20 +187,11 @@ def _responses(optimizer: optax.GradientTransformation, gradients: np.ndarray) -
 def _bits(seed: jax.Array, steps: jax.Array, count: int) -> jax.Array:
     """Return 32 bits for each of `count` positions of each step, shape (B, count): a hash of seed, step, position."""
     step = steps.astype(jnp.uint32)
-    one = _mixed(step + seed[0])
+    one = mixed(step + seed[0])
     # the step enters twice, in two ways: no seed's sequence is another's with its steps shifted
-    two = _mixed((one ^ seed[1]) + step * jnp.uint32(0x85EBCA6B))
-    # odd, near 2^32 over the golden ratio: positions differ in all bits
-    position = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(0x9E3779B9)
-    return _mixed(one[:, None] ^ (two[:, None] + position))
-
-
-def _mixed(word: jax.Array) -> jax.Array:
-    """Mix 32 bits: triple32 of C. Wellons' hash prospector, a bijection with an avalanche bias of 2e-5."""
-    word = (word ^ (word >> 17)) * jnp.uint32(0xED5AD4BB)
-    word = (word ^ (word >> 11)) * jnp.uint32(0xAC4C1B51)
-    word = (word ^ (word >> 15)) * jnp.uint32(0x31848BAB)
-    return word ^ (word >> 14)
+    two = mixed((one ^ seed[1]) + step * jnp.uint32(0x85EBCA6B))
+    position = jnp.arange(count, dtype=jnp.uint32) * jnp.uint32(GOLDEN)
+    return mixed(one[:, None] ^ (two[:, None] + position))
 
 
 def _scaled(bits: jax.Array, size: jax.Array) -> jax.Array:
