@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi._check import InputError, message
 from sgdvi._tree import is_traced as is_traced
 
 
@@ -34,9 +35,11 @@ def keep(value: Any, like: Any) -> Any:
     if isinstance(value, jax.Array):
         return value
     array = np.asarray(value)
-    if array.dtype == np.float32 or isinstance(value, np.ndarray | np.generic):
-        return (array if array.dtype == np.float32 else array.astype(np.float64))[()]
-    return array.astype(_dtype_of(like))[()]
+    dtype = np.dtype(np.float64) if isinstance(value, np.ndarray | np.generic) else _dtype_of(like)
+    try:
+        return array.astype(np.float32 if array.dtype == np.float32 else dtype)[()]
+    except (TypeError, ValueError):
+        raise InputError(message("parameters of a law must be numbers or arrays", repr(value))) from None
 
 
 def give_back(result: Array, value: Any, parameters: Any) -> Any:
