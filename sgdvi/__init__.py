@@ -80,6 +80,7 @@ _CONTENTS = {
     "SGDGuide": "sgdvi.variational",
     "NormalProduct": "sgdvi.laws.products",
     # comparison and verdict
+    "with_predictions": "sgdvi.predictions",
     "compare": "sgdvi.comparison",
     "Comparison": "sgdvi.comparison",
     "Known": "sgdvi.comparison",
@@ -156,6 +157,7 @@ if TYPE_CHECKING:
     from sgdvi.moments import Moments as Moments
     from sgdvi.noise_balance import Balance as Balance
     from sgdvi.noise_balance import balance as balance
+    from sgdvi.predictions import with_predictions as with_predictions
     from sgdvi.problem import Problem as Problem
     from sgdvi.quotient import QuotientModel as QuotientModel
     from sgdvi.quotient import model_symmetries as model_symmetries

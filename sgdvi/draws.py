@@ -96,11 +96,14 @@ def make_tree(
         status = {name: ("chain", np.asarray(values)) for name, values in chain_status.items()}
         groups["chain_status"] = xr.Dataset(status, {"chain": coords["chain"]})
     if observed_data is not None:
-        observed = {name: np.asarray(values) for name, values in observed_data.items()}
-        groups["observed_data"] = xr.Dataset(
-            {name: ([f"{name}_dim_{k}" for k in range(value.ndim)], value) for name, value in observed.items()}
-        )
+        groups["observed_data"] = _dataset(observed_data)
     return DataTree.from_dict(groups)
+
+
+def with_group(tree: DataTree, name: str, arrays: Mapping[str, Any], *, draws: bool = False) -> DataTree:
+    """Return the tree with one more group of arrays: of shape (chain, draw, ...) with ``draws``, else of any."""
+    groups = {group: node.to_dataset() for group, node in tree.children.items()}
+    return DataTree.from_dict(groups | {name: _dataset(arrays, _SAMPLE_DIMS if draws else ())})
 
 
 def run_attributes(kind: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,6 +292,12 @@ def open_store(store: Any) -> DataTree:
 def _plain_text(data: xr.Dataset) -> xr.Dataset:
     text = {name: value for name, value in data.variables.items() if value.dtype.kind == "T"}
     return data.assign({name: (value.dims, np.array(value.values.tolist(), str)) for name, value in text.items()})
+
+
+def _dataset(arrays: Mapping[str, Any], first: Sequence[str] = ()) -> xr.Dataset:
+    values = {name: np.asarray(array) for name, array in arrays.items()}
+    own = {name: [f"{name}_dim_{k}" for k in range(value.ndim - len(first))] for name, value in values.items()}
+    return xr.Dataset({name: ([*first, *own[name]], value) for name, value in values.items()})
 
 
 def _variables(

@@ -19,7 +19,7 @@ import numpy as np
 from sgdvi._check import InputError, message, require
 from sgdvi.problem import Problem
 
-__all__ = ["list", "load", "template"]
+__all__ = ["list", "load", "table", "template"]
 
 _TEMPLATE_HINT = "`sgdvi models --template` prints a file that works."
 
@@ -33,6 +33,27 @@ def list() -> dict[str, str]:
 def template() -> str:
     """Return the text of a model file of one's own: it works as it is and says what to change."""
     return (_folder() / "_template.py").read_text(encoding="utf-8")
+
+
+def table(name: str) -> dict[str, np.ndarray]:
+    """Return a data file that ships with sgdvi: column -> its values, float64, in raw units.
+
+    Parameters
+    ----------
+    name
+        ``"diabetes"`` (442 patients, ten variables and ``progression``), ``"breast_cancer"``, ``"digits_3_8"``,
+        ``"low_rank"`` or ``"weak_signal"``. ``models/data/README.md`` has their sources and licences.
+
+    Raises
+    ------
+    InputError
+        For another name.
+    """
+    from sgdvi.models._data import columns
+
+    names = sorted(path.stem for path in (_folder() / "data").glob("*.csv"))
+    require(name in names, f"a data file is one of {', '.join(names)}", repr(name))
+    return columns(f"{name}.csv")
 
 
 def load(name_or_path: str | os.PathLike[str], **options: Any) -> Problem:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 LEVELS = [
     {"_types", "_batches", "_check", "_host", "_json", "_status", "_tree"},
     {"moments", "laws", "symmetry", "linear", "loss", "problem", "models", "step_size"},
-    {"samplers", "quotient", "draws", "store", "inputs"},
+    {"samplers", "quotient", "draws", "predictions", "store", "inputs"},
     {"variational", "remedies", "diagnostics", "comparison"},
     {"report", "plots", "zoo", "cite", "testing", "experiment", "noise_balance", "sweeping"},
     {"cli", "__main__"},

@@ -163,3 +163,11 @@ def test_a_file_that_is_not_python_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("hello")
     with pytest.raises(sgdvi.InputError, match=r"must be a Python file"):
         zoo.load(tmp_path / "mine.txt")
+
+
+def test_data_files_by_name():
+    table = zoo.table("diabetes")
+    assert len(table) == 11
+    assert table["progression"][:3].tolist() == [151, 75, 141]
+    with pytest.raises(sgdvi.InputError, match="weak_signal"):
+        zoo.table("../diabetes")

@@ -14,7 +14,7 @@ from sgdvi.laws.stationary import SGDStationary
 
 
 class Panels(NamedTuple):
-    """The law of |v| on quadrature nodes, with an exponential tail in log |v| on either side."""
+    """The law of |v| on quadrature nodes, with an exponential tail in log |v| on either side, and its numbers."""
 
     log_v: Array
     mass: Array
@@ -24,6 +24,8 @@ class Panels(NamedTuple):
     right: Array
     left_rate: Array
     right_rate: Array
+    mean: Array
+    variance: Array
     entropy: Array
 
     def square(self, center: float) -> Array:
@@ -63,6 +65,7 @@ def panels(law: SGDStationary) -> Panels:
     p, density, quadrature = jax.tree.map(lambda leaf: leaf[0], law._built())
     nodes, _, mass = node_masses(density, quadrature)
     shift = density.log_jacobian(jnp.zeros_like(quadrature.left))
+    numbers = _summary.numbers(p, density, quadrature)
     return Panels(
         nodes + shift,
         mass,
@@ -72,5 +75,7 @@ def panels(law: SGDStationary) -> Panels:
         quadrature.right,
         quadrature.left_rate,
         quadrature.right_rate,
-        _summary.numbers(p, density, quadrature).entropy,
+        numbers.mean,
+        numbers.variance,
+        numbers.entropy,
     )

@@ -5,7 +5,9 @@ exact law is the black line; the other colours are safe for colour-blind readers
 """
 
 from sgdvi.plots.balance import plot_balance as plot_balance
+from sgdvi.plots.canvas import COLORS as COLORS
 from sgdvi.plots.canvas import save_figure as save_figure
+from sgdvi.plots.canvas import set_style as set_style
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
 from sgdvi.plots.laws import plot_law as plot_law
@@ -13,6 +15,7 @@ from sgdvi.plots.laws import plot_law_panels as plot_law_panels
 from sgdvi.plots.sweep import plot_sweep as plot_sweep
 
 __all__ = [
+    "COLORS",
     "plot_balance",
     "plot_fluctuations",
     "plot_law",
@@ -20,4 +23,5 @@ __all__ = [
     "plot_phase_diagram",
     "plot_sweep",
     "save_figure",
+    "set_style",
 ]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from sgdvi._check import InputError, message, require
 from sgdvi.report.figure import style
-from sgdvi.report.palette import LIGHT
+from sgdvi.report.palette import EXACT_LAW, LIGHT, run_colors
 
 # What each format writes of the time and the program, left out: the same input gives the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -33,6 +33,24 @@ def canvas(ax: Axes | None, figsize: tuple[float, float] = (5.2, 3.8)) -> Iterat
 
     with style(LIGHT):
         yield plt.subplots(figsize=figsize)[1]
+
+
+# Colour of every run by its name, as in the report: the exact law is always the ink line.
+COLORS: dict[str, str] = {EXACT_LAW: LIGHT.ink, **run_colors(LIGHT)}
+
+
+def set_style() -> None:
+    """Make matplotlib draw in the style of sgdvi from here on, on white: for notebooks and papers.
+
+    Lines take the colours of `sgdvi.plots.COLORS` in turn.
+    """
+    import matplotlib as mpl
+    from cycler import cycler
+
+    with style(LIGHT):
+        settings = {name: mpl.rcParams[name] for name in mpl.rcParams if not name.startswith("backend")}
+    settings |= {"figure.facecolor": "white", "axes.facecolor": "white", "savefig.transparent": False}
+    mpl.rcParams.update(settings | {"axes.prop_cycle": cycler(color=list(COLORS.values())[1:])})
 
 
 @contextmanager

@@ -43,6 +43,11 @@ _SPARE: list[tuple[str, str, Any]] = [
 EXACT_LAW = "exact law"
 
 
+def run_colors(theme: Theme) -> dict[str, str]:
+    """Return the colour of every run that has one of its own."""
+    return {run: light if theme is LIGHT else dark for run, (light, dark, _) in _RUNS.items()}
+
+
 def pen(run: str, names: list[str], theme: Theme) -> Pen:
     """Return the pen of `run`; runs with names of their own get spare colours in the order of `names`."""
     if run == EXACT_LAW:

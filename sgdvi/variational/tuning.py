@@ -13,7 +13,7 @@ from sgdvi.laws import critical_temperature
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import LinePosterior, ProductPosterior, line_posterior
-from sgdvi.variational.objective import divergence_from, law_of, log_evidence, matching_temperature, side
+from sgdvi.variational.objective import against_posterior, law_of, log_evidence, matching_temperature, side
 
 # The divergence changes over about a power of ten in T: eight points in it find every valley.
 _PER_DECADE, _DECADES = 8, 6
@@ -124,11 +124,11 @@ def tune(network: LinearNetwork) -> Tuned:
     The temperature is that of `sgdvi.optimal_temperature`.
     """
     posterior, first = line_posterior(network), matching_temperature(network)
-    value = _compiled(network, posterior)
+    value = _divergence(network, posterior)
     temperature = _search(network, value)
     matching = value(first) if first < highest_temperature(network) else math.inf
     kl = value(temperature)
-    parts = _split(network, temperature, posterior, kl)
+    parts = _split(network, temperature, posterior)
     return Tuned(network, temperature, kl, parts, log_evidence(network, posterior), first, matching)
 
 
@@ -140,7 +140,7 @@ def least_divergence(network: LinearNetwork) -> float:
     InputError
         Where there is no exact posterior, and where no temperature has a finite divergence.
     """
-    return _search(network, _compiled(network, line_posterior(network)))
+    return _search(network, _divergence(network, line_posterior(network)))
 
 
 def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
@@ -166,13 +166,12 @@ def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
     return math.exp(found.x)
 
 
-def _compiled(network: LinearNetwork, posterior: LinePosterior) -> Callable[[float], float]:
-    """The divergence as a function of the temperature, compiled once; inf where there is no law."""
-    function = jax.jit(divergence_from(network, posterior))
+def _divergence(network: LinearNetwork, posterior: LinePosterior) -> Callable[[float], float]:
+    """The divergence as a function of the temperature; inf where there is no law."""
 
     def value(temperature: float) -> float:
         with jax.enable_x64(True):
-            kl = float(function(temperature))
+            kl = float(against_posterior(network, posterior, temperature).kl)
         return kl if math.isfinite(kl) else math.inf
 
     return value
@@ -188,16 +187,14 @@ def highest_temperature(network: LinearNetwork) -> float:
 
 def split(network: LinearNetwork, temperature: float) -> DivergenceParts:
     """Split KL(p_SGD || p_Bayes) on v into its causes, see `DivergenceParts`; arguments as in `divergence`."""
-    posterior = line_posterior(network)
-    with jax.enable_x64(True):
-        whole = float(divergence_from(network, posterior)(temperature))
-    return _split(network, temperature, posterior, whole)
+    law_of(network, temperature)  # refuses a temperature without a law
+    return _split(network, temperature, line_posterior(network))
 
 
-def _split(network: LinearNetwork, temperature: float, posterior: LinePosterior, whole: float) -> DivergenceParts:
+def _split(network: LinearNetwork, temperature: float, posterior: LinePosterior) -> DivergenceParts:
     with jax.enable_x64(True):
-        law = law_of(network, temperature)
-        mean, variance, entropy = float(law.mean), float(law.variance), float(law.entropy())
+        found = against_posterior(network, posterior, temperature)
+        whole, mean, variance, entropy = (float(number) for number in found)
     covered, center, width = 1.0, posterior.mean, posterior.variance
     if isinstance(posterior, ProductPosterior):
         covered, center, width = posterior.given_side(side(network))

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sgdvi import InputError, Moments, SGDStationary, fluctuation_maxima, phase_diagram, stationary_law
-from sgdvi.plots import plot_fluctuations, plot_law, plot_law_panels, plot_phase_diagram, save_figure
+from sgdvi.plots import COLORS, plot_fluctuations, plot_law, plot_law_panels, plot_phase_diagram, save_figure, set_style
 from sgdvi.report.palette import LIGHT
 
 M = Moments.linear(1.0, 1.0)
@@ -149,3 +149,13 @@ def test_bad_input(ax):
         plot_law({}, ax=ax)
     with pytest.raises(InputError, match="scalars"):
         plot_law(SGDStationary(M, np.array([0.1, 0.2])), ax=ax)
+
+
+def test_style_for_ones_own_figures():
+    with matplotlib.rc_context():
+        set_style()
+        line = Figure().subplots().plot([0, 1])[0]
+        assert line.get_color() == COLORS["SGD"]
+        assert matplotlib.rcParams["figure.facecolor"] == "white"
+        assert not matplotlib.rcParams["axes.spines.top"]
+    assert COLORS["exact law"] == LIGHT.ink
