@@ -141,9 +141,9 @@ def plane(comparison: Comparison, theme: Theme, minimizer: float | None) -> Figu
 
 
 def plane_runs(comparison: Comparison) -> list[str]:
-    """Names of the runs that have the two factors u and w."""
+    """Names of the runs that have the two factors u and w of a product, unit by unit: two matrices are none."""
     posteriors = {run: comparison.runs[run]["posterior"] for run in series.sampled(comparison)}
-    return [run for run, tree in posteriors.items() if "u" in tree and "w" in tree]
+    return [run for run, tree in posteriors.items() if "u" in tree and "w" in tree and tree["u"].dims == tree["w"].dims]
 
 
 def plane_points(comparison: Comparison, run: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import sgdvi
 from sgdvi.comparison import Verdict
 from sgdvi.diagnostics import Finding, Status
 from sgdvi.report import Context, _format
@@ -88,3 +90,9 @@ def test_sections_without_content_are_left_out(many):
 def test_the_glossary_explains_temperatures_only_for_linear_networks(many, comparison, context):
     assert "Critical temperature" not in glossary.section(many, Context()).html
     assert "Critical temperature" in glossary.section(comparison, context).html
+
+
+def test_two_matrices_are_no_factors_of_one_product():
+    draws = {"u": np.ones((2, 40, 3, 2)), "w": np.ones((2, 40, 4, 2))}
+    compared = sgdvi.compare({"SGD": draws}, None, {"f": lambda ds: ds.u[..., 0, 0] + ds.w[..., 0, 0]})
+    assert plane.section(compared, Context()) is None

@@ -77,14 +77,14 @@ def test_nuts_on_the_quotient_draws_from_the_exact_posterior(product: Any) -> No
     problem, model = product
     exact = line_posterior(problem.exact)
     mcmc = MCMC(
-        NUTS(model), num_warmup=300, num_samples=2500, num_chains=4, chain_method="vectorized", progress_bar=False
+        NUTS(model), num_warmup=200, num_samples=800, num_chains=4, chain_method="vectorized", progress_bar=False
     )
     mcmc.run(jax.random.key(2), *problem.data, extra_fields=("diverging",))
     draws = {name: np.asarray(leaf) for name, leaf in mcmc.get_samples(group_by_chain=True).items()}
     v = draws["w_quotient"]
     np.testing.assert_array_equal(draws["u"] * draws["w"], v)
     ess = numpyro.diagnostics.effective_sample_size(v)
-    assert ess > 1500
+    assert ess > 600
     u = exact.cdf(v.ravel())
     assert abs(u.mean() - 0.5) < 5 / np.sqrt(12 * ess)
     assert abs((v < 0).mean() - exact.negative_mass) < 5 * np.sqrt(exact.negative_mass / ess)
@@ -145,7 +145,7 @@ def test_the_invariants_of_a_relu_network_have_the_law_that_its_prior_gives_them
 def test_a_joint_prior_has_the_orbit_as_a_site_with_the_same_law() -> None:
     """The density with the orbit's coordinate, integrated over it here, is the one with independent priors."""
     model = sgdvi.quotient_model(joint, DATA)
-    at = {"w_quotient": jnp.array([0.6, -0.8]), "u_quotient": jnp.array(0.7)}
+    at = {"w_quotient": np.array([0.6, -0.8]), "u_quotient": np.array(0.7)}
     grid = np.linspace(-12, 4, 3201)
     with jax.enable_x64(True):
         heights = jax.vmap(lambda t: log_density(model, DATA, {}, {**at, "orbit": t[None]})[0])(jnp.asarray(grid))
