@@ -42,6 +42,7 @@ VERDICT_REACHED = 3
 @click.option(
     "--reference", metavar="NAME", help="The run that stands for the posterior.  [default: --against, else NUTS]"
 )
+@click.option("--remedies", is_flag=True, help="Measure what to do instead, and recommend it.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
@@ -94,6 +95,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
                 references=REFERENCES if options["references"] is None else options["references"].split(","),
                 reference=options["reference"],
                 against=options["against"],
+                remedies=options["remedies"],
                 progress=not quiet and sys.stderr.isatty(),
                 on_stage=announce,
                 command=_command(),

@@ -12,11 +12,12 @@ from sgdvi._check import InputError
 from sgdvi.comparison import Known, compare
 from sgdvi.experiment.against import Paths, check_reference, choose_reference, read_against
 from sgdvi.experiment.environment import environment
+from sgdvi.experiment.instead import instead, recommend
 from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
 from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, named_reference, stages, stream
 from sgdvi.problem import Problem
-from sgdvi.report import Card, Context, Setting, Stage
+from sgdvi.report import Card, Context, Instead, Setting, Stage
 from sgdvi.report._format import number
 from sgdvi.zoo import load
 
@@ -48,6 +49,7 @@ def run(
     references: Sequence[str] = REFERENCES,
     reference: str | None = None,
     against: Paths = (),
+    remedies: bool = False,
     progress: bool = False,
     on_stage: Callable[[str, str], None] | None = None,
     command: str = "",
@@ -77,6 +79,9 @@ def run(
     against
         Draws of other tools for the same model, NetCDF files or Zarr stores as ArviZ writes them: paths, or name ->
         path.
+    remedies
+        Whether to measure what to do instead (Laplace is run too): a section of the report, and a recommendation in the
+        verdict.
     progress
         Whether SGD shows a progress bar.
     on_stage
@@ -111,6 +116,8 @@ def run(
             seed=seed,
         )
         key = jax.random.key(plan.seed) if key is None else key
+        if remedies and not problem.no_posterior:
+            references = tuple(dict.fromkeys([*map(named_reference, references), "NUTS", "Laplace"]))
         others = read_against(against, problem)
         check_reference(reference, ["exact posterior", *map(named_reference, references), *others])
         tell = on_stage or (lambda name, text: None)
@@ -131,6 +138,11 @@ def run(
                 known=_known(problem, plan),
                 no_posterior=problem.no_posterior,
             )
+            rows: tuple[Instead, ...] = ()
+            if remedies and not problem.no_posterior:
+                tell("remedies", "what to do instead")
+                rows = instead(problem, plan, comparison)
+                comparison = recommend(comparison, rows)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error
         context = Context(
@@ -140,6 +152,7 @@ def run(
             command=command,
             call=_call(problem, plan, given, weight_decay),
             environment=environment(problem.data),
+            remedies=rows,
         )
     return Result(problem, plan, runs, comparison, context)
 

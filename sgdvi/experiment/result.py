@@ -13,10 +13,10 @@ from sgdvi._check import InputError, message
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws import save
+from sgdvi.experiment.instead import exact_remedies
 from sgdvi.experiment.plan import Plan
-from sgdvi.laws.products import known
 from sgdvi.problem import Problem
-from sgdvi.remedies import Remedies, remedies
+from sgdvi.remedies import Remedies
 from sgdvi.report import Context, read_record, write_html, write_record
 
 REPORT = "report.html"
@@ -57,12 +57,7 @@ class Result:
     @cached_property
     def remedies(self) -> Remedies | None:
         """What to do instead, by the exact laws on v; None where no exact posterior or no temperature is known."""
-        network = self.problem.exact
-        if network is None or self.plan.temperature is None:
-            return None
-        if not (network.proper_posterior and known(network.depth + 1, network.width)):
-            return None
-        return remedies(network, self.plan.temperature)
+        return exact_remedies(self.problem, self.plan)
 
     def __str__(self) -> str:
         return str(self.comparison)

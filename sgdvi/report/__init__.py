@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sgdvi.report.context import Card as Card
     from sgdvi.report.context import Context as Context
+    from sgdvi.report.context import Instead as Instead
     from sgdvi.report.context import Setting as Setting
     from sgdvi.report.context import Stage as Stage
     from sgdvi.report.page import render_page as render_page
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _CONTENTS = {
     "Card": "sgdvi.report.context",
     "Context": "sgdvi.report.context",
+    "Instead": "sgdvi.report.context",
     "Setting": "sgdvi.report.context",
     "Stage": "sgdvi.report.context",
     "render_page": "sgdvi.report.page",

@@ -26,6 +26,20 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Instead:
+    """One remedy: its distances to the posterior with their null levels (None where it does not apply), and words."""
+
+    name: str
+    ks: float | None
+    w1: float | None
+    ks_null: float | None
+    w1_null: float | None
+    status: str
+    meaning: str
+    recommended: bool = False
+
+
+@dataclass(frozen=True)
 class Card:
     """A problem as the report shows it.
 
@@ -69,6 +83,8 @@ class Context:
         The exact command, and the Python call, that make this report again.
     environment
         Versions, platform, precision: name -> text.
+    remedies
+        What to do instead, "SGD as it runs" first; empty where it was not asked for.
     created
         Date as text; empty by default, so that the same input gives the same bytes.
     """
@@ -80,6 +96,7 @@ class Context:
     call: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
+    remedies: tuple[Instead, ...] = ()
 
     @property
     def title(self) -> str:
@@ -106,4 +123,5 @@ class Context:
             call=record["call"],
             environment=record["environment"],
             created=record["created"],
+            remedies=tuple(Instead(**entry) for entry in record.get("remedies", ())),
         )

@@ -1,10 +1,22 @@
 """A report section: one file each, a pure function from a comparison and its context to a fragment of HTML."""
 
-from sgdvi.report.sections import checks, glossary, limits, marginals, plane, provenance, setup, traces, verdict
+from sgdvi.report.sections import (
+    checks,
+    glossary,
+    instead,
+    limits,
+    marginals,
+    plane,
+    provenance,
+    setup,
+    traces,
+    verdict,
+)
 
 # The order of the page.
 SECTIONS = (
     verdict.section,
+    instead.section,
     marginals.section,
     plane.section,
     traces.section,

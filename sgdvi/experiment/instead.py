@@ -1,0 +1,131 @@
+"""What to do instead of SGD as it runs: every remedy with the distance to the posterior that it leaves."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from sgdvi._check import InputError
+from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.words import number, percent
+from sgdvi.experiment.plan import Plan
+from sgdvi.laws.products import known
+from sgdvi.problem import Problem
+from sgdvi.remedies import Remedies, remedies, reweight
+from sgdvi.remedies.between import LEVELS, FromPosterior
+from sgdvi.report import Instead
+from sgdvi.samplers.references import line_posterior
+
+NOTHING = "SGD as it runs"
+# Draws that weights are made for: more of them are correlated.
+_WEIGHTED = 4_000
+
+
+def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
+    """Return the remedies by the exact laws on v; None where no exact posterior or no temperature is known."""
+    network = problem.exact
+    if network is None or plan.temperature is None:
+        return None
+    if not (network.proper_posterior and known(network.depth + 1, network.width)):
+        return None
+    return remedies(network, plan.temperature)
+
+
+def instead(problem: Problem, plan: Plan, comparison: Comparison) -> tuple[Instead, ...]:
+    """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
+
+    Distances of runs are those of the comparison, with their null levels; tuning is measured between exact laws;
+    weights are made for the draws of SGD themselves.
+    """
+    exact = exact_remedies(problem, plan)
+    rows = [_run(comparison, "SGD", NOTHING, "The draws of SGD, unchanged.")]
+    rows += [_tune(exact), _weights(problem, plan, comparison, exact), _signs(problem, rows[0])]
+    laplace = "A Gaussian at the mode: one optimisation, no chain."
+    if "Laplace" in comparison.runs:
+        rows.append(_run(comparison, "Laplace", "Laplace", laplace))
+    if "NUTS" in comparison.runs:
+        text = "Draws of the posterior itself, with all signs, for gradients of all rows."
+        rows.append(Instead("NUTS", 0.0, 0.0, None, None, str(_reference_status(comparison)), text))
+    chosen = _recommend(rows, exact)
+    return tuple(replace(row, recommended=row.name == chosen) for row in rows)
+
+
+def recommend(comparison: Comparison, rows: tuple[Instead, ...]) -> Comparison:
+    """Return the comparison with the recommended remedy first among what would change the verdict."""
+    verdict = comparison.verdict
+    row = next((row for row in rows if row.recommended and row.name != NOTHING), None)
+    if row is None or verdict.status in (Status.PASS, Status.NOT_APPLICABLE):
+        return comparison
+    before = rows[0]
+    gain = "" if before.ks is None or row.ks is None else f" (KS {number(before.ks)} before, {number(row.ks)} after)"
+    changes = (f"Recommended: {row.name}{gain}. {row.meaning}", *verdict.changes)
+    return replace(comparison, verdict=replace(verdict, changes=changes))
+
+
+def _run(comparison: Comparison, run: str, name: str, meaning: str) -> Instead:
+    found = {f.check: f for f in comparison.findings if f.run == run and f.check in ("distance.w1", "distance.ks")}
+    if len(found) < 2 or any(f.value is None for f in found.values()):
+        reason = next((f.meaning for f in found.values() if f.value is None), "There is no reference to measure from.")
+        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+    ks, w1 = found["distance.ks"], found["distance.w1"]
+    worst = max((ks.status, w1.status), key=lambda status: status.severity)
+    ks_null, w1_null = (float(f.details["null_level"] or 0.0) for f in (ks, w1))
+    return Instead(name, ks.value, w1.value, ks_null, w1_null, str(worst), meaning)
+
+
+def _tune(exact: Remedies | None) -> Instead:
+    name = "tune the temperature"
+    if exact is None:
+        reason = "Needs the exact laws of SGD and of the posterior; `sgdvi sweep` tunes by runs."
+        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+    row = next(one for one in exact.each if one.name == name)
+    return Instead(name, row.ks, row.w1, 0.0, 0.0, str(Status.PASS if row.helps else Status.WARN), row.meaning)
+
+
+def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedies | None) -> Instead:
+    """Weights for the draws of SGD themselves, with the law of the discrete steps at depth 1."""
+    name, network = "reweight", problem.exact
+    if exact is None or network is None or "SGD" not in comparison.values:
+        reason = "Needs the density of SGD, which is known for linear networks with a known posterior alone."
+        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+    values = np.concatenate([chain for chain in comparison.values["SGD"]["v"] if np.isfinite(chain).all()] or [[]])
+    values = values[:: max(1, values.size // _WEIGHTED)]
+    try:
+        found = reweight(network, values, plan.temperature)
+    except InputError as error:
+        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), str(error))
+    gap = FromPosterior(line_posterior(network))
+    # Against the whole posterior: what is missing at the other sign is part of the distance.
+    ks = float(np.max(np.abs(found.cdf(gap.quantiles) - LEVELS)))
+    w1 = float(stats.wasserstein_distance(found.values, gap.quantiles, u_weights=found.weights)) / gap.sd
+    ks_null, w1_null = gap.null(found.effective_draws)
+    text = f"k-hat {number(found.khat, 2)}; {number(found.effective_draws)} effective of {len(found.values)} draws."
+    text += "" if found.reliable else " Too large a k-hat: do not rely on the weights."
+    text += f" {percent(found.missed)} of the posterior, at the other sign, stay missing." if found.missed > 0 else ""
+    return Instead(name, ks, w1, ks_null, w1_null, str(Status.PASS if found.reliable else Status.FAIL), text)
+
+
+def _signs(problem: Problem, before: Instead) -> Instead:
+    name, network = "restore signs", problem.exact
+    if network is None or network.depth == 0:
+        reason = "There is no product of factors whose signs could be exchanged."
+        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+    patterns = 2**network.depth
+    text = f"Gives the {patterns} sign patterns of the factors their equal probability; v stays as it is."
+    return replace(before, name=name, meaning=text)
+
+
+def _reference_status(comparison: Comparison) -> Status:
+    own = [f.status for f in comparison.findings if f.run == "NUTS" and f.check in ("mixing.rhat", "mixing.ess")]
+    return max(own, key=lambda status: status.severity, default=Status.UNKNOWN)
+
+
+def _recommend(rows: list[Instead], exact: Remedies | None) -> str:
+    """Return the cheapest that is near: by the exact laws where they are known, else by the runs."""
+    if exact is not None:
+        return NOTHING if exact.recommended.name == "none" else exact.recommended.name
+    near = [
+        row.name for row in rows if row.status == Status.PASS and row.ks is not None and row.name != "restore signs"
+    ]
+    return near[0] if near else ""

@@ -1,0 +1,76 @@
+"""The remedies of a run: measured on its own draws, recommended, not applicable where nothing is known."""
+
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from sgdvi import Comparison, Known, compare, zoo
+from sgdvi.diagnostics.findings import Status
+from sgdvi.experiment.instead import NOTHING, instead, recommend
+from sgdvi.experiment.plan import make_plan
+from sgdvi.report import Context, Instead, render_page
+from sgdvi.samplers.references import line_posterior
+
+
+@cache
+def case(name: str, heat: float) -> tuple[Any, Any, Comparison, tuple[Instead, ...]]:
+    """Draws of the law itself at ``heat`` times the default temperature, and independent ones of the posterior."""
+    problem = zoo.load(name, depth=0)
+    net = problem.exact
+    assert net is not None
+    plan = make_plan(problem, temperature=heat * float(make_plan(problem).temperature or 0.0))
+    key = jax.random.key(3)
+    with jax.enable_x64(True):
+        draws = np.asarray(net.law(plan.temperature or 0.0).sample(key, (4, 1000)))
+    truth = line_posterior(net).sample(jax.random.fold_in(key, 1), (4, 1000))
+    known = Known(net, plan.learning_rate, plan.batch_size, num_steps=1000)
+    runs = {"SGD": {"u": draws}, "NUTS": {"u": truth}}
+    found = compare(runs, functionals=problem.functionals, known=known)
+    return problem, plan, found, instead(problem, plan, found)
+
+
+def test_a_run_that_is_too_hot_is_told_to_tune_and_by_how_much() -> None:
+    _, _, found, rows = case("diabetes", 4.0)
+    by_name = {row.name: row for row in rows}
+    before, tuned, weighted = by_name[NOTHING], by_name["tune the temperature"], by_name["reweight"]
+    assert before.ks is not None and tuned.ks is not None and weighted.ks is not None  # noqa: PT018
+    # twice as wide as the posterior: the Kolmogorov distance of two such Gaussians is 0.161
+    assert before.ks == pytest.approx(0.161, abs=0.03)
+    assert tuned.ks < 0.005
+    # the weights are for the draws themselves: within what so many effective draws show
+    assert weighted.ks < float(weighted.ks_null or 0.0) < 0.5 * before.ks
+    assert weighted.status == Status.PASS
+    assert [row.name for row in rows if row.recommended] == ["tune the temperature"]
+    assert by_name["restore signs"].status == Status.NOT_APPLICABLE
+    assert found.verdict.status is Status.FAIL
+    told = recommend(found, rows).verdict
+    assert told.changes[0].startswith("Recommended: tune the temperature (KS 0.1")
+    assert told.changes[1:] == found.verdict.changes
+    page = render_page(found, Context(remedies=rows))
+    assert "What to do instead" in page
+    assert "tune the temperature (recommended)" in page
+    assert Context.from_dict(Context(remedies=rows).to_dict()).remedies == rows
+
+
+def test_a_run_that_is_near_is_left_alone() -> None:
+    _, _, found, rows = case("diabetes", 1.0)
+    assert [row.name for row in rows if row.recommended] == [NOTHING]
+    assert recommend(found, rows) is found
+
+
+def test_without_laws_only_runs_are_measured() -> None:
+    problem, plan, _, _ = case("diabetes", 1.0)
+    rng = np.random.default_rng(0)
+    runs = {name: {"u": rng.normal(0, sd, (4, 500))} for name, sd in (("SGD", 2.0), ("NUTS", 1.0), ("Laplace", 1.0))}
+    found = compare(runs, functionals=problem.functionals)
+    bare = zoo.load("logistic")
+    rows = instead(bare, plan, found)
+    by_name = {row.name: row for row in rows}
+    for name in ("tune the temperature", "reweight", "restore signs"):
+        assert by_name[name].status == Status.NOT_APPLICABLE
+        assert by_name[name].ks is None
+    assert by_name["Laplace"].ks is not None
+    assert [row.name for row in rows if row.recommended] == ["Laplace"]
