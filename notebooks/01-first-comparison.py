@@ -108,6 +108,7 @@ for name, exact in (("its law", law0), ("posterior", posterior0)):
     print(
         f"{name:10} mean {float(exact.mean):.4f}  sd {float(exact.variance) ** 0.5:.4f}"
     )
+    assert abs(draws0.std() / float(exact.variance) ** 0.5 - 1) < 0.1
 
 # %% [markdown]
 # ## Depth 1: it cannot
@@ -190,6 +191,9 @@ comparison = sgdvi.compare(
     key=key,
 )
 print(comparison)
+found = {f.check: str(f.status) for f in comparison.findings if f.run == "SGD"}
+assert {"pass", "fail"} <= set(found.values())
+assert "Only on v" in comparison.verdict.sentence
 
 # %% [markdown]
 # `comparison.to_html("report.html")` writes the same as a page. `sgdvi.run(deep)`, or
@@ -214,3 +218,18 @@ ax.set(xlabel="slope v = u w", ylabel="density", title="SGD at other temperature
 ax.set_ylim(0, 5)
 ax.legend()
 plt.show()
+
+# %% [markdown]
+# ## What was learnt
+#
+# - At depth 0 SGD is a fair posterior once its temperature is tuned: its law and the
+#   posterior have one mean and one width, and its draws follow its law.
+# - At depth 1 it is none in $(u, w)$: its draws lie on $|u| = |w|$, where the posterior
+#   has no mass, and keep the signs that they started with. No learning rate and no
+#   longer run changes that.
+# - On the slope $v$ the same run agrees with the posterior. Say which quantity you
+#   mean before you call SGD a posterior.
+#
+# Next: [how SGD changes as it heats up](02-phases-and-fluctuation-inversion),
+# [how near it can come](04-variational-bayes-and-its-limits), and
+# [what can be corrected](05-correcting-sgd).

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import numpy as np
 import scipy.optimize
 
-from sgdvi._check import InputError, message, require
+from sgdvi._check import InputError, message, positive, require
 from sgdvi.laws import critical_temperature
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.linear import LinearNetwork
@@ -95,6 +96,14 @@ class Tuned:
     def mandt_temperature(self) -> float:
         """Mandt's scalar rule taken at its word, for all (D+1) d parameters: that many times the matching one."""
         return self.matching_temperature * (self.network.depth + 1) * self.network.width
+
+    def divergence(self, temperature: float) -> float:
+        """KL(p_SGD || p_Bayes) on v at another temperature, in nats; inf where SGD has no law."""
+        return self._divergence(positive("temperature", temperature))
+
+    @cached_property
+    def _divergence(self) -> Callable[[float], float]:
+        return _divergence(self.network, line_posterior(self.network))
 
     def learning_rate(self, batch_size: int, replace: bool = True) -> float:
         """Learning rate of the optimizer with this temperature, for a batch size."""

@@ -117,6 +117,9 @@ def test_the_best_temperature_is_a_minimum_and_its_parts_add_up(tuned: Tuned, x6
 
 def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
     programs = _against._cache_size()
+    assert tuned.divergence(tuned.temperature) == tuned.kl
+    assert tuned.divergence(tuned.matching_temperature) == tuned.matching_kl
+    assert tuned.divergence(1e3) == math.inf  # beyond Tc
     assert tune(network("diabetes")).temperature < tuned.temperature  # 442 rows against 12
     split(network("weak-signal"), 0.001)
     assert _against._cache_size() == programs
