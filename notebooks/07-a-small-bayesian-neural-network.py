@@ -252,9 +252,10 @@ assert ratio["SGD"] < 0.95 < ratio["SGLD"]
 
 # %% [markdown]
 # The chains of SGD do not agree on the mean of the average patient: each stays in the
-# basin that it fell into, and is narrower than the posterior there. Pooled, they
-# predict the rows about as well as NUTS, because an ensemble of good fits predicts
-# well. That makes it an ensemble, not a posterior.
+# basin that it fell into, and is narrower than the posterior there. The predictive
+# scores do not mind: intervals cover as they should, and leave-one-out even prefers
+# SGD, with a Pareto k that says not to rely on it. Pooled chains make an ensemble of
+# good fits, not a posterior.
 #
 # ## What was learnt
 #
@@ -264,6 +265,6 @@ assert ratio["SGD"] < 0.95 < ratio["SGLD"]
 #   spread. `resample_orbits` gives SGD that spread back and changes no prediction.
 # - Compare predictions, never single weights. There SGD and SWAG are too narrow (first
 #   panel, and the medians above), SGLD at this rate a little too wide.
-# - Predictive scores are a weak test: they hardly tell the runs apart. R-hat of a
+# - Predictive scores are a weak test of a posterior. R-hat of a
 #   prediction over chains from different starts is a strong one, and costs nothing.
 # - Where the spread matters, use NUTS; at this size it takes seconds.
