@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 
 from sgdvi.testing._integrals import CLOSE
-from sgdvi.testing._subject import Skip, Subject
+from sgdvi.testing._record import Skip
+from sgdvi.testing._subject import Subject
 
 # Relative step of differences along a parameter: a density may hold differences of nearly equal parameters.
 _STEP = 1e-5

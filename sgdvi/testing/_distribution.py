@@ -8,8 +8,8 @@ from numpyro.distributions import Distribution
 
 from sgdvi._check import positive, require, whole
 from sgdvi.testing import _consistency, _structure
-from sgdvi.testing._record import Check, ContractError, Report
-from sgdvi.testing._subject import Skip, Subject
+from sgdvi.testing._record import ContractError, Report, names_to_skip, run_checks
+from sgdvi.testing._subject import Subject
 
 CHECKS: dict[str, Callable[[Subject], Iterable[str]]] = {
     "pytree": _structure.pytree,
@@ -94,27 +94,10 @@ def check_distribution(
     )
     level = positive("level", level)
     num_draws = whole("num_draws", num_draws, least=1000)
-    unwanted = {skip} if isinstance(skip, str) else set(skip)
-    unknown = sorted(unwanted - set(CHECKS))
-    require(not unknown, f"skip must name checks of {', '.join(CHECKS)}", unknown)
-    found: list[Check] = []
+    unwanted = names_to_skip(skip, CHECKS)
     with jax.enable_x64(True):
         subject = Subject(distribution, jax.random.key(0) if key is None else key, num_draws, level)
-        for name, function in CHECKS.items():
-            if name in unwanted:
-                found.append(Check(name, "skipped", "as asked"))
-                continue
-            failures, reason = [], ""
-            try:
-                for failure in function(subject):
-                    failures.append(failure)
-            except Skip as skipped:
-                reason = str(skipped)
-            except Exception as error:  # whatever a user's method raises is a finding, not a crash
-                failures.append(f"raised {type(error).__name__}: {error}")
-            found += [Check(name, "failed", text) for text in failures] or [
-                Check(name, "skipped" if reason else "passed", reason)
-            ]
+        found = run_checks(CHECKS, subject, unwanted)
     report = Report(type(distribution).__name__, tuple(found))
     if report.failed:
         raise ContractError(report)

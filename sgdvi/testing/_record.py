@@ -1,7 +1,10 @@
 """What a contract check has found."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from sgdvi._check import require
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Report:
     """Name of what was checked."""
     checks: tuple[Check, ...]
     """The checks; one that failed in several ways is there several times."""
+    kind: str = "distribution"
+    """What the subject is: "distribution" or "sampler"."""
 
     @property
     def passed(self) -> tuple[Check, ...]:
@@ -45,6 +50,39 @@ class Report:
         return "\n".join([f"{self.subject}:", *(f"- {line}" for line in lines)])
 
 
+class Skip(Exception):
+    """A check does not apply; the message says why."""
+
+
+def run_checks(functions: Mapping[str, Callable[[Any], Iterable[str]]], subject: Any, skip: set[str]) -> list[Check]:
+    """Run the checks on a subject, each a function that yields what is wrong; leave out those in `skip`."""
+    found: list[Check] = []
+    for name, function in functions.items():
+        if name in skip:
+            found.append(Check(name, "skipped", "as asked"))
+            continue
+        failures, reason = [], ""
+        try:
+            for failure in function(subject):
+                failures.append(failure)
+        except Skip as skipped:
+            reason = str(skipped)
+        except Exception as error:  # whatever a user's method raises is a finding, not a crash
+            failures.append(f"raised {type(error).__name__}: {error}")
+        found += [Check(name, "failed", text) for text in failures] or [
+            Check(name, "skipped" if reason else "passed", reason)
+        ]
+    return found
+
+
+def names_to_skip(skip: Iterable[str], known: Iterable[str]) -> set[str]:
+    """Return the names of checks to leave out, which must be known ones."""
+    unwanted = {skip} if isinstance(skip, str) else set(skip)
+    unknown = sorted(unwanted - set(known))
+    require(not unknown, f"skip must name checks of {', '.join(known)}", unknown)
+    return unwanted
+
+
 class ContractError(AssertionError):
     """A subject breaks its contract; ``report`` holds every check, the message every failure."""
 
@@ -52,5 +90,5 @@ class ContractError(AssertionError):
         self.report = report
         count = len({check.name for check in report.failed})
         lines = [f"- {check.name}: {check.message}" for check in report.failed]
-        what = f"{report.subject} breaks the contract of a distribution in {count} check{'s' * (count > 1)}:"
+        what = f"{report.subject} breaks the contract of a {report.kind} in {count} check{'s' * (count > 1)}:"
         super().__init__("\n".join([what, *lines]))

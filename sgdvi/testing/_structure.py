@@ -13,7 +13,8 @@ from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import lazy_property
 
 from sgdvi.testing._integrals import CLOSE
-from sgdvi.testing._subject import Skip, Subject, cast
+from sgdvi.testing._record import Skip
+from sgdvi.testing._subject import Subject, cast
 
 _SAME = 1e-9
 

@@ -12,14 +12,11 @@ from jax import Array
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi.testing._integrals import Integrals
+from sgdvi.testing._record import Skip
 
 _ROWS = (32, 1024)
 # Levels of the draws where point by point checks are made: the bulk, and a little of both tails.
 LEVELS = np.concatenate([[0.0005, 0.005], np.linspace(0.02, 0.98, 25), [0.995, 0.9995]])
-
-
-class Skip(Exception):
-    """A check does not apply; the message says why."""
 
 
 class Subject:
