@@ -93,7 +93,7 @@ def sweep(
     >>> import sgdvi
     >>> found = sgdvi.sweep("small-n", depth=0, learning_rates=[0.1, 0.4], batch_sizes=[1, 8])
     >>> found.nearest.batch_size, found.cell(0.1, 1).outcome
-    (8, <Outcome.LAW: 'law'>)
+    (1, <Outcome.LAW: 'law'>)
     """
     given = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
     with jax.enable_x64(True):
