@@ -14,6 +14,7 @@ from sgdvi._batches import Batching
 from sgdvi.cli import main
 from sgdvi.laws import discrete_threshold
 from sgdvi.plots import plot_sweep, save_figure
+from sgdvi.samplers.references import line_posterior
 from sgdvi.sweeping import Outcome
 from sgdvi.sweeping.steps import overflowed
 from sgdvi.variational import tune
@@ -53,6 +54,10 @@ def test_collapse_is_where_the_exact_threshold_of_the_steps_says() -> None:
         for cell in (cell for cell in made().cells if cell.batch_size == size):
             attracts = threshold.attracts(net.flow_learning_rate(cell.learning_rate))
             assert (cell.outcome is Outcome.COLLAPSES) == attracts
+            if attracts:
+                # W1 to the point mass at 0, in standard deviations of the posterior
+                posterior = line_posterior(net)
+                assert cell.w1 == pytest.approx(posterior.mean / posterior.variance**0.5, rel=1e-3)
     assert {cell.outcome for cell in made().cells} == {Outcome.LAW, Outcome.COLLAPSES}
 
 
