@@ -195,7 +195,9 @@ class KernelRuns(Runs):
         """See `Runs`."""
         kernel, (args, kwargs) = self.make(), self._arguments
         keys = jax.random.split(self.plan.key, 2)
-        states = kernel.init(keys, self.plan.num_warmup, None, args, kwargs)
+        # a kernel that starts a batch of chains keeps what they have in common without an axis
+        each = [kernel.init(key, self.plan.num_warmup, None, args, kwargs) for key in keys]
+        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
         return lambda _, state: kernel.sample(state, args, kwargs), keys, states
 
 

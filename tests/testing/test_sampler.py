@@ -5,8 +5,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 import scipy.stats
+from numpyro.infer import NUTS
 
 import sgdvi
 from sgdvi.testing import SAMPLER_CHECKS, ContractError, check_sampler
@@ -90,3 +93,18 @@ def test_bad_options() -> None:
     ):
         with pytest.raises(sgdvi.InputError, match=text):
             check_sampler(**{"sampler": langevin, "data": ROWS, **changes})
+
+
+@pytest.mark.slow
+def test_a_kernel_of_numpyro_passes() -> None:
+    def model(y: Any) -> None:
+        mean = numpyro.sample("mean", dist.Normal(0, 1))
+        with numpyro.plate("data", len(y)):
+            numpyro.sample("y", dist.Normal(mean, 1), obs=y)
+
+    y = np.array([0.3, 1.2, -0.4])
+    law = scipy.stats.norm(y.sum() / 4, 0.5)
+    settings: dict[str, Any] = {"num_warmup": 100, "num_steps": 300, "num_chains": 8, "reference": {"mean": law}}
+    report = check_sampler(lambda: NUTS(model), (y,), skip={"keys", "thinning"}, **settings)
+    skipped = {check.name: check.message for check in report.skipped}
+    assert skipped == {"keys": "as asked", "thinning": "as asked", "overflow": "numpyro keeps no status of chains"}
