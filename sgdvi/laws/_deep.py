@@ -15,7 +15,7 @@ from jax import Array
 from sgdvi.laws._density import TAIL, Parameters, singularity
 from sgdvi.laws._logarithm import log_near_one
 from sgdvi.laws._noise import Noise
-from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw_at
+from sgdvi.laws._panels import ABSCISSAE, TO_INTEGRAL, Shape, apply, clenshaw_at, first_of_largest
 from sgdvi.moments import difference_of_products
 
 # Panels on one side of r: |z| < 2^-17, one for each octave up to 1, then of one length.
@@ -270,7 +270,7 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     steps = jnp.diff(grid)
     level = jnp.concatenate([np.zeros(1), jnp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
     top = (slopes[:-1] > 0) & (slopes[1:] <= 0)
-    best = jax.lax.argmax(jnp.where(top, jnp.maximum(level[:-1], level[1:]), -jnp.inf), 0, jnp.int32)
+    best = first_of_largest(jnp.where(top, jnp.maximum(level[:-1], level[1:]), -jnp.inf))
     peak = _root(lambda z: _slope(noise, drift, at_center, z), grid[best], grid[best + 1])
     peak = jnp.where(jnp.any(top), peak, jnp.nan)
     # With decay the density rises again towards 0, behind a barrier.

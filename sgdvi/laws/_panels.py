@@ -119,6 +119,15 @@ def clenshaw_at(table: Array, index: Array, s: Array) -> Array:
     return s * high - higher + rows(table[:, 0], index)
 
 
+def first_of_largest(values: Array) -> Array:
+    """Return the place of the largest value, the first of equals; values of shape (n,).
+
+    `argmax` of numbers starts from one whose precision JAX takes from the caller, 32 bits as a rule: of booleans it
+    has no such start.
+    """
+    return jax.lax.argmax(values == jnp.max(values), 0, jnp.int32)
+
+
 def apply(matrix: np.ndarray, values: Array) -> Array:
     """Apply a matrix to values at the nodes, shape (K, NODES)."""
     # Not a dot product: its transpose would ask for float64 where the caller's JAX, outside our context, has none.

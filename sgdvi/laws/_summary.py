@@ -9,7 +9,7 @@ from jax import Array
 
 from sgdvi.laws._deep import Deep
 from sgdvi.laws._density import Density, Parameters, exponential_mass
-from sgdvi.laws._panels import Shape
+from sgdvi.laws._panels import Shape, first_of_largest
 from sgdvi.laws._table import Quadrature, integrate, node_masses
 
 # Far tails are integrated outward in units of the local decay length: the pieces' ends, and nodes on [0, 1].
@@ -166,7 +166,7 @@ def _tilt(density: Any, order: Array) -> Tilted:
     bulk = width * jnp.sinh(np.linspace(-1.0, 1.0, 257) * jnp.arcsinh(60.0 / width))
     grid = jnp.concatenate([even, jnp.clip(bulk, shape.lower, shape.upper)])
     level = _tilted(density, order, grid)
-    best = jax.lax.argmax(jnp.where(jnp.isnan(level), -jnp.inf, level), 0, jnp.int32)
+    best = first_of_largest(jnp.where(jnp.isnan(level), -jnp.inf, level))
     shift, top = jax.lax.stop_gradient((grid[best], level[best]))
     return Tilted(density, order, shift, top)
 

@@ -497,6 +497,12 @@ def test_bad_parameters(changes, words):
         SGDStationary(**arguments)
 
 
+def test_deep_laws_are_traced_under_the_callers_32_bits():
+    m = Moments.linear(1.0, 1.0)
+    traced = jax.jit(lambda t: SGDStationary(m, t, depth=2).log_prob(0.5))(jnp.float32(0.1))
+    assert float(traced) == pytest.approx(float(SGDStationary(m, 0.1, depth=2).log_prob(0.5)), rel=1e-6)
+
+
 def test_no_law_is_nan_when_traced():
     m = Moments.linear(1.0, 1.0)
     assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).log_prob(0.5))(1.0))
