@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._check import require
-from sgdvi.laws import _scalar
+from sgdvi.laws import _lookup, _scalar
 from sgdvi.laws._arrays import filled_up, flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
 from sgdvi.laws._density import Parameters
 from sgdvi.laws._summary import Numbers
@@ -22,9 +22,8 @@ from sgdvi.moments import Moments
 
 # Concrete values are handed over up to this many at a time.
 _PIECE = 65536
-# From this many on log densities are read off a table, whose making costs as much as some ten thousand of them.
+# From this many on log densities are read off a table.
 _MANY = 65536
-_LEAST_NOISE = 1e-9
 Built = tuple[Parameters, _scalar.AnyDensity, Quadrature]
 
 
@@ -92,7 +91,7 @@ class AbstractLaw(Distribution):
         del intermediates
         if self._validate_args:
             self._validate_sample(value)
-        if np.size(value) >= _MANY and not is_traced(*self._leaves) and self._may_be_looked_up:
+        if self._may_be_looked_up(value):
             return self._log_prob_of_many(value)
         return self._on_values(lambda built, v: _scalar.log_prob(built[1], built[2].log_norm, self.sign * v), value)
 
@@ -285,20 +284,16 @@ class AbstractLaw(Distribution):
                 self.__dict__[name] = kept
         return kept
 
-    @property
-    def _may_be_looked_up(self) -> bool:
-        # One law, of noise that does not all but vanish: there the table has been compared with the density.
-        data = self.moments
-        noisy = data.delta > _LEAST_NOISE * np.asarray(data.alpha1) * np.asarray(data.alpha3)
-        return int(np.prod(self._law_shape)) == 1 and bool(np.all(noisy))
+    def _may_be_looked_up(self, value: Any) -> bool:
+        count = np.size(value)
+        return count >= max(_MANY, _lookup.WORTH * int(np.prod(self._law_shape)))
 
     def _log_prob_of_many(self, value: Any) -> Any:
         with jax.enable_x64(True):
             _, density, quadrature = self._built()
             table = self._kept("_lookup", lambda: _scalar.look_up(density, quadrature.log_norm))
             v = value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
-            result = _scalar.log_prob_of_many(density, quadrature.log_norm, table, v, self.sign)
-            result = result.reshape(np.broadcast_shapes(v.shape, self._law_shape))
+            result = _scalar.log_prob_of_many(density, quadrature.log_norm, table, v, self._law_shape, self.sign)
         return give_back(result, value, self._leaves)
 
     def _quantile(self, density: _scalar.AnyDensity, q: Array) -> tuple[Array, Array]:

@@ -67,7 +67,8 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     bulk = clip(width * _sinh_grid(60.0 / width, 256))
     grid = jnp.sort(jnp.concatenate([even, singular, bulk]))
 
-    level = log_density(grid)
+    # Computed once: the compiler would copy it into each of the loops that use it.
+    level = jax.lax.optimization_barrier(log_density(grid))
     level = level - jnp.max(level)
     # Seen from a narrow bulk a deviation is many widths, on either side.
     reach = level + shape.growth * jnp.log(jnp.hypot(1.0, jnp.expm1(grid) / width))

@@ -10,9 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 
 from sgdvi.laws import _lookup, _summary, _table
+from sgdvi.laws._arrays import flatten_batch, restore_batch
 from sgdvi.laws._deep import Deep
 from sgdvi.laws._density import Line, Parameters, Ray
 from sgdvi.laws._lookup import Lookup
@@ -22,6 +25,7 @@ from sgdvi.laws._table import Quadrature, Table
 AnyDensity = Line | Ray | Deep
 # Larger batches are computed in pieces, so that nodes and series of all laws need not be in memory at once.
 _PIECE = 512
+_VALUES = 65536
 # A mass below this is read off the density itself, where the table's has lost relative accuracy.
 _RARE = 1e-11
 
@@ -57,33 +61,41 @@ def log_prob(density: AnyDensity, log_norm: Array, v: Array) -> Array:
 
 @jax.jit
 def look_up(density: AnyDensity, log_norm: Array) -> Lookup:
-    """Table of the log density of one law."""
-    return _lookup.build(*jax.tree.map(lambda leaf: leaf[0], (density, log_norm)))
+    """Tables of the log densities of B laws; their derivatives are not asked for."""
+    return _each(_lookup.build, *jax.lax.stop_gradient((density, log_norm)))
 
 
-@partial(jax.jit, static_argnames="sign")
-def log_prob_of_many(density: AnyDensity, log_norm: Array, table: Lookup, v: Array, sign: int) -> Array:
-    """`log_prob` of one law at very many values of any shape, read off its table; differentiable in them alone."""
-    return _looked_up(sign * v.astype(jnp.float64).reshape(-1), density, log_norm, table).reshape(v.shape)
+@partial(jax.jit, static_argnames=("shape", "sign"))
+def log_prob_of_many(
+    density: AnyDensity, log_norm: Array, table: Lookup, v: Array, shape: tuple[int, ...], sign: int
+) -> Array:
+    """`log_prob` of laws of a batch shape at very many values that broadcast against it, read off their tables."""
+    flat, whole = flatten_batch(sign * v.astype(jnp.float64), shape)
+    return restore_batch(_looked_up(density, log_norm, flat, table), whole)
 
 
 @jax.custom_jvp
-def _looked_up(v: Array, density: AnyDensity, log_norm: Array, table: Lookup) -> Array:
-    inside, value = _inside(density, v), _lookup.evaluate(table, v)
+def _looked_up(density: AnyDensity, log_norm: Array, v: Array, table: Lookup) -> Array:
+    value, inside = _each(_lookup.evaluate, table, v)
+    # What the table does not hold is rare: far from the bulk, or all but at a value that has no noise.
+    missing = jnp.isnan(jnp.sum(jnp.where(jnp.isnan(log_norm)[:, None], 0.0, value)))
     value = jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
-    # What the table does not hold is rare: beyond 14 decades from the bulk, or where the density itself is 0.
-    return jax.lax.cond(
-        jnp.all(jnp.isfinite(value) | ~inside),
-        lambda: value,
-        lambda: log_prob(density, log_norm, v[None])[0],
-    )
+    # A loop of one step or none: under vmap a branch would be taken by all as soon as it may be by one.
+    return jax.lax.while_loop(
+        lambda state: state[0],
+        lambda _: (jnp.zeros((), bool), _in_pieces(partial(log_prob, density, log_norm), v)),
+        (missing, value),
+    )[1]
 
 
-@_looked_up.defjvp
+@partial(_looked_up.defjvp, symbolic_zeros=True)
 def _looked_up_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    v, density, *_ = primals
-    slope = score(density, v[None])[0]
-    return _looked_up(*primals), jnp.where(jnp.isnan(slope), 0.0, slope) * tangents[0]
+    (*arguments, _), (*changes, _) = primals, tangents
+    if all(_is_zero(change) for change in jax.tree.leaves(changes[:2], is_leaf=_is_zero)):
+        slope = score(primals[0], primals[2])
+        return _looked_up(*primals), jnp.where(jnp.isnan(slope), 0.0, slope) * tangents[2]
+    # The parameters' derivatives are those of the density itself; they take its value along.
+    return jax.jvp(log_prob, arguments, jax.tree.map(_filled_in, changes, is_leaf=_is_zero))
 
 
 @jax.jit
@@ -189,6 +201,24 @@ def _each(function: Callable[..., Any], *trees: Any) -> Any:
     if count <= _PIECE:
         return jax.vmap(function)(*trees)
     return jax.lax.map(lambda row: function(*row), trees, batch_size=_PIECE)
+
+
+def _is_zero(change: Any) -> bool:
+    return isinstance(change, SymbolicZero)
+
+
+def _filled_in(change: Any) -> Any:
+    return np.zeros(change.shape, change.dtype) if _is_zero(change) else change
+
+
+def _in_pieces(function: Callable[[Array], Array], v: Array) -> Array:
+    """Apply a function to values (B, M) piece by piece: the memory for all of them at once would take longer."""
+    laws, count = v.shape
+    size = max(_VALUES // laws, 1)
+    pieces = -(-count // size)
+    rows = jnp.pad(v, ((0, 0), (0, pieces * size - count)), mode="edge").reshape(laws, pieces, size)
+    result = jax.lax.map(function, jnp.swapaxes(rows, 0, 1))
+    return jnp.swapaxes(result, 0, 1).reshape(laws, -1)[:, :count]
 
 
 def _inside(density: AnyDensity, v: Array) -> Array:

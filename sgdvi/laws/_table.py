@@ -71,7 +71,9 @@ def integrate(density: Integrand) -> Quadrature:
     ends = jnp.stack([edges[0], edges[-1]])
     nodes, half = panel_nodes(edges)
     # Nodes and ends in one go: a density takes long to compile.
-    levels = density.log_density(jnp.concatenate([nodes.reshape(-1), ends]))
+    # Computed once: the compiler would copy them into each of the loops that use them.
+    places = jax.lax.optimization_barrier(jnp.concatenate([nodes.reshape(-1), ends]))
+    levels = jax.lax.optimization_barrier(density.log_density(places))
     level, end_levels, slopes = levels[:-2].reshape(nodes.shape), levels[-2:], density.slope(ends)
     left = density.left_mass(ends[0], end_levels[0], slopes[0])
     right = exponential_mass(end_levels[1], -slopes[1])
