@@ -60,10 +60,11 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
     chance to be one. The last line printed is the path of the report.
     """
     from sgdvi.cli._cache import compilation_cache
+    from sgdvi.cli._interrupt import no_lost_interrupt
 
     quiet = options.pop("quiet")
     say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
-    with compilation_cache(options.pop("cache"), say):
+    with compilation_cache(options.pop("cache"), say), no_lost_interrupt() as stop_if_interrupted:
         from sgdvi.diagnostics.findings import Status
         from sgdvi.experiment import REFERENCES, Interrupted, check_folder, run, save_draws
         from sgdvi.zoo import load
@@ -77,6 +78,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
         heading = [f"sgdvi compare {problem.name}: {len(problem.data[0])} rows"]
 
         def announce(name: str, text: str) -> None:
+            stop_if_interrupted()
             if heading:
                 say(heading.pop())
             say(f"  {name}: {text}")
@@ -102,6 +104,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
             )
         except Interrupted as error:
             raise click.Abort(_keep(error.runs, folder, overwrite, save_draws)) from error
+        stop_if_interrupted()
         page = result.save(folder, overwrite=overwrite)
     if not quiet:
         click.echo(f"\n{result}\n")

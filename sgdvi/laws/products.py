@@ -92,7 +92,7 @@ def slow_part(num_factors: int, width: int, y: ArrayLike) -> Array:
     """Log density plus `steep_part`, at y = log v for factors of scale 1: it changes like y at most. For JAX."""
     table = _table(num_factors, width)
     with jax.ensure_compile_time_eval():
-        values, slopes = jnp.asarray(table.values), jnp.asarray(table.slopes)
+        values, slopes, residues = (jnp.asarray(part) for part in (table.values, table.slopes, table.residues))
     y = jnp.asarray(y)
     inside = jnp.clip((y - table.low) / _STEP, 0.0, len(table.values) - 1.0)
     at = jnp.clip(jnp.floor(inside), 0, len(table.values) - 2).astype(int)
@@ -103,7 +103,7 @@ def slow_part(num_factors: int, width: int, y: ArrayLike) -> Array:
     # For -inf, and for gradients, every branch must be finite.
     below = y < table.low
     far = jnp.where(below, jnp.maximum(y, -1e6), -1.0)
-    near_zero = jnp.log(jnp.polyval(jnp.asarray(table.residues), far)) + steep_part(num_factors, far)
+    near_zero = jnp.log(jnp.polyval(residues, far)) + steep_part(num_factors, far)
     beyond = jnp.maximum(y - table.high, 0.0) * (1 / num_factors - 1)
     return jnp.where(below, jnp.where(jnp.isneginf(y), table.at_zero, near_zero), middle + beyond)
 

@@ -1,5 +1,6 @@
 """The command line: exit statuses, one-line messages, what is printed and what is left on disk."""
 
+import gc
 import os
 import re
 import signal
@@ -235,6 +236,26 @@ def test_an_interruption_keeps_what_ran_and_is_status_130(monkeypatch, capsys, t
     monkeypatch.setattr(experiment, "run", lambda *a, **k: (_ for _ in ()).throw(experiment.Interrupted({})))
     assert main(["compare", "small-n", "--out", "there"]) == 130
     assert "nothing was written" in capsys.readouterr().err
+
+
+def test_an_interruption_inside_the_garbage_collector_is_not_lost(monkeypatch, capsys):
+    def run(*args, on_stage, **kwargs):
+        collect = gc.callbacks
+        collect.append(interrupted := lambda *args: signal.default_int_handler(signal.SIGINT, None))
+        try:
+            gc.collect()
+        finally:
+            collect.remove(interrupted)
+        try:
+            on_stage("NUTS", "the next stage")
+        except KeyboardInterrupt as error:
+            raise experiment.Interrupted({}) from error
+
+    monkeypatch.setattr(experiment, "run", run)
+    assert main(["compare", "small-n"]) == 130
+    err = capsys.readouterr().err
+    assert "interrupted" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.slow

@@ -69,3 +69,13 @@ def test_gradients_are_those_of_differences(x64: None) -> None:
 def test_deep_and_wide_has_no_density() -> None:
     with pytest.raises(InputError, match="two factors or fewer, or for one unit; got 3 factors, width 2"):
         NormalProduct(3, width=2)
+
+
+def test_a_program_of_the_other_precision_leaves_it_as_it_is() -> None:
+    """JAX 0.12 keeps the precision of a NumPy constant in all programs as long as one that holds it lives."""
+    law, at = NormalProduct(3, 0.8), jnp.array([1e-12, 0.5])
+    before = law.log_prob(at)
+    with jax.enable_x64(True):
+        program = jax.jit(law.log_prob)
+        program(jnp.array([1e-12, 0.5]))
+    np.testing.assert_array_equal(law.log_prob(at), before)
