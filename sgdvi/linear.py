@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -137,24 +137,25 @@ class LinearNetwork:
 
     @property
     def model(self) -> Callable[..., None]:
-        """NumPyro model of (x, y)."""
-        scale, shape = float(self.prior_sd), () if self.width == 1 else (self.width,)
-        sites, noise_sd = self.sites, float(self.noise_sd)
-        prior: dist.Distribution
-        if np.isfinite(scale):
-            prior = dist.Normal(0.0, scale).expand(shape).to_event(len(shape))
-        else:
-            prior = dist.ImproperUniform(dist.constraints.real_vector if shape else dist.constraints.real, (), shape)
+        """NumPyro model of (x, y); it can be pickled."""
+        shape = () if self.width == 1 else (self.width,)
+        return partial(_network, self.sites, shape, float(self.prior_sd), float(self.noise_sd))
 
-        def linear_network(x: Any, y: Any = None) -> None:
-            product: Any = 1.0
-            for site in sites:
-                product = product * numpyro.sample(site, prior)
-            v = jnp.sum(product)
-            with numpyro.plate("data", len(x)):
-                numpyro.sample("y", dist.Normal(v * x, noise_sd), obs=y)
 
-        return linear_network
+def _network(
+    sites: tuple[str, ...], shape: tuple[int, ...], prior_sd: float, noise_sd: float, x: Any, y: Any = None
+) -> None:
+    prior: dist.Distribution
+    if np.isfinite(prior_sd):
+        prior = dist.Normal(0.0, prior_sd).expand(shape).to_event(len(shape))
+    else:
+        prior = dist.ImproperUniform(dist.constraints.real_vector if shape else dist.constraints.real, (), shape)
+    product: Any = 1.0
+    for site in sites:
+        product = product * numpyro.sample(site, prior)
+    v = jnp.sum(product)
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(v * x, noise_sd), obs=y)
 
 
 def linear_problem(

@@ -15,6 +15,8 @@ from sgdvi._check import require
 AXIS = "chain"
 # Rows, row numbers and state of a group stay in the cache of a core; 64 to 256 are equally quick, 1024 a third of it.
 _GROUP = 128
+# Parameters of so many bytes fill the cache alone.
+_ALONE_BYTES = 128 << 10
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,19 @@ class Plan:
         Chains that are wanted. Each device has the same number: the last chain is repeated to fill up.
     groups, group_size
         On each device, groups of chains that are run one after the other.
+    alone
+        Whether every chain is run without an axis of chains, in a group of its own.
     """
 
     mesh: Mesh
     num_chains: int
     groups: int
     group_size: int
+    alone: bool = False
 
     @classmethod
-    def make(cls, num_chains: int, devices: Sequence[jax.Device] | None = None) -> "Plan":
-        """Deal chains to devices; by default to all, or to the default device where one is set.
+    def make(cls, num_chains: int, devices: Sequence[jax.Device] | None = None, chain_bytes: int = 0) -> "Plan":
+        """Deal chains of so many bytes to devices; by default to all, or to the default device where one is set.
 
         Raises
         ------
@@ -57,8 +62,11 @@ class Plan:
             missing = sorted(set(range(jax.process_count())) - {one.process_index for one in devices})
             require(not missing, "every process must have a device", f"none of process {missing}", "Leave devices out.")
         share = -(-num_chains // len(devices))
-        groups = -(-share // _GROUP) if devices[0].platform == "cpu" else 1
-        return cls(Mesh(np.array(devices), (AXIS,)), num_chains, groups, -(-share // groups))
+        is_cpu = devices[0].platform == "cpu"
+        # it must not depend on the number of chains or devices, or the draws would
+        alone = is_cpu and chain_bytes >= _ALONE_BYTES
+        groups = share if alone else -(-share // _GROUP) if is_cpu else 1
+        return cls(Mesh(np.array(devices), (AXIS,)), num_chains, groups, -(-share // groups), alone)
 
     @property
     def writes(self) -> bool:

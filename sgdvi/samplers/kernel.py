@@ -1,5 +1,6 @@
 """Samplers as kernels of `numpyro.infer.MCMC`; `sgdvi.sample` takes the same objects."""
 
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -93,7 +94,7 @@ class Sampler(MCMCKernel):
         self._model = model
         advice = "Give sgdvi.samplers.Algorithm(init, step)."
         require(isinstance(algorithm, Algorithm), "algorithm must be an Algorithm", repr(algorithm), advice)
-        self.algorithm = algorithm
+        self._algorithm: Algorithm | None = algorithm
         self.batching = Batching.FULL if batch_size is None else Batching.of(batching)
         full = self.batching is Batching.FULL
         self.batch_size = None if full else whole("batch_size", batch_size, least=1)
@@ -103,6 +104,26 @@ class Sampler(MCMCKernel):
     def model(self) -> Source:
         """The NumPyro model, or the loss."""
         return self._model
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What a chain does.
+
+        Raises
+        ------
+        InputError
+            If the sampler comes from a pickle that could not hold it.
+        """
+        rule, advice = "a sampler must have its algorithm to run", "Make the sampler anew."
+        if self._algorithm is None:
+            raise InputError(message(rule, "one from a pickle, which holds no functions made by functions", advice))
+        return self._algorithm
+
+    def __getstate__(self) -> dict[str, Any]:
+        # optax's optimizers are functions made by functions: without this no MCMC with its draws could be pickled.
+        # The model must be kept, or `Predictive` and ArviZ have none.
+        kept = {name: value if name == "_model" or _pickles(value) else None for name, value in vars(self).items()}
+        return kept | {"_target": None}
 
     @property
     def sample_field(self) -> str:
@@ -314,3 +335,11 @@ class SGD(Sampler):
             "noise_note": self.noise_note,
             "injected_noise": self.injected_noise,
         }
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever it is, and it is of many types
+        return False
+    return True

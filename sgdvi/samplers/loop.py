@@ -118,6 +118,11 @@ def mark_overflow(state: Any, overflow: jax.Array, step: jax.Array) -> tuple[Any
     return state._replace(z=jax.tree.map(lambda leaf: jnp.where(overflow < 0, leaf, jnp.nan), state.z)), overflow
 
 
+def _surely_finite(z: Params) -> jax.Array:
+    """Whether all parameters are finite: never true if one is not, seldom false if all are; one quick pass."""
+    return jnp.isfinite(jnp.sum(jnp.array([jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(z)])))
+
+
 def status_of(overflow: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return status and step of all chains: overflowed and collapsed chains have the step at which it happened."""
     status = np.full(len(overflow), ChainStatus.OK.value, dtype="<U10")
@@ -174,7 +179,7 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
             return jnp.moveaxis(leaf, 0, 1).reshape(leaf.shape[1], -1, *leaf.shape[3:])
 
         grouped = jax.tree.map(cut, (chains, seeds, fed))
-        chains, drawn = lax.map(lambda group: _advance_group(group[0], group[1], group[2], rows, span, work), grouped)
+        chains, drawn = lax.map(lambda group: _advance_group(*group, rows, span, work, plan), grouped)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chains), jax.tree.map(join, drawn)
 
     own, alike = PartitionSpec(AXIS), PartitionSpec()
@@ -184,18 +189,29 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
     return spread(chains, seeds, fed, rows, span)
 
 
-def _advance_group(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span, work: Work) -> Any:
-    """See `advance`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays."""
+def _advance_group(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span, work: Work, plan: Plan) -> Any:
+    """See `advance`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays.
+
+    A chain that is alone has so many parameters that passing over them costs: what few steps need, others do without,
+    and no axis of chains makes XLA transpose them.
+    """
     outputs, target, block = work.outputs, work.outputs.target, work.block
     keys = jax.vmap(noise_seed)(seeds)
     whole = work.batching.takes_all(target.num_data, work.batch_size)
+
+    def each(fn: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
+        return _without_axis(fn, in_axes) if plan.alone else jax.vmap(fn, in_axes=in_axes)
 
     def step_of(state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
         batch = Batch(target, drawn if fed else rows if whole else take(rows, drawn))
         return work.algorithm.step(jax.random.fold_in(key, t), state, batch)
 
     def move(state: Any, overflow: jax.Array, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
-        return mark_overflow(step_of(state, drawn, key, t)[0], overflow, t + 1)
+        state, _ = step_of(state, drawn, key, t)
+        if not plan.alone:
+            return mark_overflow(state, overflow, t + 1)
+        needed = ~_surely_finite(state.z) | (overflow >= 0)
+        return _where_needed(needed, lambda state, overflow: mark_overflow(state, overflow, t + 1), state, overflow)
 
     def say(state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> dict[str, jax.Array]:
         info = step_of(state, drawn, key, t)[1]
@@ -213,17 +229,23 @@ def _advance_group(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span
         def step(t: jax.Array, carry: Any) -> Any:
             (state, overflow), (z, stats) = carry
             drawn = tuple(leaf[:, t - span.start] for leaf in fed) if fed else indices[t - origin]
-            given = state, drawn, keys
             # what is said of a step is computed for the draws alone: it costs as much as half a step
-            said = lax.cond(
-                (t + 1 - span.warmup) % span.thinning == 0,
-                lambda: jax.vmap(say, in_axes=(0, 0, 0, None))(*given, t),
-                lambda: {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats},
-            )
-            state, overflow = jax.vmap(move, in_axes=(0, 0, 0, 0, None))(state, overflow, *given[1:], t)
+            drawing = (t + 1 - span.warmup) % span.thinning == 0
+            saying = each(say, (0, 0, 0, None))
+            said = {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats}
+            if plan.alone:
+                state, said = _where_needed(drawing, lambda s, _: (s, saying(s, drawn, keys, t)), state, said)
+            else:
+                said = lax.cond(drawing, lambda: saying(state, drawn, keys, t), lambda: said)
+            state, overflow = each(move, (0, 0, 0, 0, None))(state, overflow, drawn, keys, t)
             place = jnp.clip((t - span.warmup) // span.thinning - span.first, 0, work.capacity - 1)
             put = partial(jax.tree.map, lambda buffer, value: buffer.at[place].set(value))
-            return (state, overflow), (put(z, state.z), put(stats, said))
+            if plan.alone:
+                z, new = _where_needed(drawing, lambda z, new: (put(z, new), new), z, state.z)
+                state = state._replace(z=new)
+            else:
+                z = put(z, state.z)
+            return (state, overflow), (z, put(stats, said))
 
         steps = jnp.maximum(span.start, origin), jnp.minimum(span.stop, origin + block)
         (state, overflow), buffers = lax.fori_loop(*steps, step, ((chains.state, chains.overflow), buffers))
@@ -234,6 +256,25 @@ def _advance_group(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span
     blocks = span.start // block, (span.stop + block - 1) // block
     chains, (z, said) = lax.fori_loop(*blocks, many, (chains, buffers))
     return chains, (jax.vmap(jax.vmap(lambda z: outputs(z, rows)))(z), said)
+
+
+def _without_axis(fn: Callable[..., Any], in_axes: Any) -> Callable[..., Any]:
+    """Return what `jax.vmap` would for an axis of one chain, without it."""
+
+    def of_one(*arguments: Any) -> Any:
+        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(arguments)
+        own = [
+            one if axis is None else jax.tree.map(lambda leaf: leaf[0], one)
+            for one, axis in zip(arguments, axes, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], fn(*own))
+
+    return of_one
+
+
+def _where_needed(needed: jax.Array, fn: Callable[..., Any], *values: Any) -> Any:
+    """Return fn(*values), of the types of the values, or the values: a loop of one turn or none copies nothing."""
+    return lax.fori_loop(0, needed.astype(jnp.int32), lambda _, values: fn(*values), values)
 
 
 def _look(chains: Chains, step: jax.Array) -> Chains:

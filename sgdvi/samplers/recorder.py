@@ -12,6 +12,14 @@ from sgdvi.samplers.facts import RunFacts
 from sgdvi.samplers.loop import Chains, status_of
 
 BUFFER_BYTES = 16 << 20
+# Capacities are powers of two, from this size on: runs that differ in their number of draws mostly share a program.
+_LEAST_BYTES = 64 << 10
+
+
+def capacity_for(draws: int, draw_bytes: int) -> int:
+    """Return how many draws the loop has place for in a run of so many draws, of so many bytes."""
+    wanted = max(1, min(draws, BUFFER_BYTES // draw_bytes), _LEAST_BYTES // draw_bytes)
+    return 1 << (wanted - 1).bit_length()
 
 
 def stored_type(kind: np.dtype) -> np.dtype:
@@ -51,7 +59,7 @@ class MemoryRecorder:
     def __init__(self, facts: RunFacts, state: Chains) -> None:
         self._facts, self._clock = facts, time.perf_counter()
         self.state, self.done = state, 0
-        self.capacity = max(1, min(facts.num_draws, BUFFER_BYTES // facts.draw_bytes))
+        self.capacity = capacity_for(facts.num_draws, facts.draw_bytes)
         shape = facts.num_chains, facts.num_draws
         self._kept = {name: np.empty((*shape, *one.shape), one.dtype) for name, one in facts.shapes.items()}
         self._stats = {name: np.empty(shape, stored_type(kind)) for name, kind in facts.outputs.stats}

@@ -133,7 +133,6 @@ def sample(
     require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 
-    plan = Plan.make(chains, devices)
     arguments = as_arguments(sampler.model, data)
     held = find_held(arguments, sampler.batch_size)
     arguments = held.trial if held else arguments
@@ -143,6 +142,7 @@ def sample(
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(chains))
     starts = make_starts(target, rows, keys, init)
     one = jax.tree.map(lambda leaf: leaf[0], starts.z)
+    plan = Plan.make(chains, devices, sum(leaf.nbytes for leaf in jax.tree.leaves(one)))
     sampler.check(target, one, rows)
     chosen = target.outputs if keep is None else tuple(keep)
     unknown = [name for name in chosen if name not in target.outputs]

@@ -101,7 +101,7 @@ class StoreRecorder:
         self.done, _, self._spent = store.progress
         self._shown: np.ndarray | None = None
         self._clock = self._committed = time.perf_counter()
-        self.capacity = max(1, min(facts.num_draws, store.chunk))
+        self.capacity = recorder.capacity_for(min(facts.num_draws, store.chunk), facts.draw_bytes)
         kept = {f"posterior/{name}": (one.shape, one.dtype) for name, one in facts.shapes.items()}
         self._buffers: dict[str, np.ndarray] = {}
         said = {f"sample_stats/{name}": ((), recorder.stored_type(kind)) for name, kind in facts.outputs.stats}

@@ -17,6 +17,7 @@ import optax
 import pytest
 
 import sgdvi
+from sgdvi.samplers import devices
 from sgdvi.samplers.devices import Plan
 
 RNG = np.random.default_rng(2)
@@ -77,10 +78,20 @@ def test_chains_in_several_groups() -> None:
     assert len(np.unique(many["second"][:, -1, 0])) == 150
 
 
+@pytest.mark.slow
+def test_chains_that_are_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    together = arrays(sample())
+    monkeypatch.setattr(devices, "_ALONE_BYTES", 0)
+    many, few = arrays(sample()), arrays(sample(num_chains=2))
+    for name in many:
+        np.testing.assert_allclose(many[name], together[name], rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(few[name], many[name][:2])
+
+
 def test_bad_devices() -> None:
-    for devices in ([], 2, ["cpu"]):
+    for bad in ([], 2, ["cpu"]):
         with pytest.raises(sgdvi.InputError, match="devices must be a sequence of JAX devices"):
-            sample(devices=devices)
+            sample(devices=bad)
 
 
 def test_the_default_device_is_respected() -> None:

@@ -1,6 +1,7 @@
 """SGD inside numpyro.infer.MCMC: every chain method, extra fields, thinning, continuation."""
 
 import os
+import pickle
 import subprocess
 import sys
 from typing import Any
@@ -93,6 +94,19 @@ def test_what_numpyro_and_arviz_do_with_a_run(kernel: sgdvi.SGD) -> None:
     predicted = Predictive(MODEL, run.get_samples())(jax.random.key(1), X)["y"]
     assert predicted.shape == (60, len(X))
     assert bool(jnp.isfinite(predicted).all())
+
+
+def test_a_finished_run_is_pickled(kernel: sgdvi.SGD) -> None:
+    run = mcmc(kernel, num_samples=30, num_chains=2, chain_method="vectorized")
+    run.run(jax.random.key(0), X, Y)
+    again = pickle.loads(pickle.dumps(run))
+    np.testing.assert_array_equal(again.get_samples()["u"], run.get_samples()["u"])
+    np.testing.assert_array_equal(again.last_state.step, [35, 35])
+    assert az.from_numpyro(again, log_likelihood=True)["log_likelihood"]["y"].shape == (2, 30, len(X))
+    assert again.sampler.batch_size == 2
+    with pytest.raises(sgdvi.InputError, match="must have its algorithm to run; got one from a pickle"):
+        again.run(jax.random.key(0), X, Y)
+    kernel.sample(jax.tree.map(lambda leaf: leaf[0], run.last_state), (X, Y), {})  # the one here goes on
 
 
 def test_chains_go_on_after_a_warmup(kernel: sgdvi.SGD) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import sgdvi
 from sgdvi._batches import Batching
-from sgdvi.samplers import recorder, run
+from sgdvi.samplers import devices, recorder, run
 from sgdvi.samplers.sgd import batch_indices, chain_seed
 
 N = 30
@@ -193,7 +193,9 @@ def test_new_rows_with_the_same_kernel(kernel: sgdvi.SGD) -> None:
     np.testing.assert_array_equal(values(sample(kernel)), first)
 
 
-def test_overflow_is_recorded_and_not_hidden() -> None:
+@pytest.mark.parametrize("alone", [False, True], ids=["together", "alone"])
+def test_overflow_is_recorded_and_not_hidden(monkeypatch: pytest.MonkeyPatch, alone: bool) -> None:
+    monkeypatch.setattr(devices, "_ALONE_BYTES", 0 if alone else 1 << 30)
     kernel = sgdvi.SGD(MODEL, learning_rate=0.2, batch_size=2)
     starts = {"far": {"u": 60.0, "w": 60.0}, "near": {"u": 0.5, "w": 0.5}}
     tree = sample(kernel, init=starts, num_chains=4)
@@ -207,6 +209,12 @@ def test_overflow_is_recorded_and_not_hidden() -> None:
         np.testing.assert_array_equal(finite, np.arange(1, 61) < step)
         assert np.isnan(values(tree)[chain, step - 1 :]).all()
     assert np.isfinite(values(tree)[1::2]).all()
+    # draws and what is said of their steps are those of all iterates, at any thinning
+    thinned = sample(kernel, init=starts, num_chains=4, thinning=7, num_warmup=1, num_steps=59)
+    np.testing.assert_array_equal(values(thinned), values(tree)[:, 7:57:7])
+    np.testing.assert_array_equal(thinned["sample_stats"]["loss"], tree["sample_stats"]["loss"][:, 7:57:7])
+    assert np.isfinite(tree["sample_stats"]["loss"].values[1::2]).all()
+    assert len(np.unique(tree["sample_stats"]["loss"].values[1])) == 60
 
 
 def test_collapse_is_recorded() -> None:
