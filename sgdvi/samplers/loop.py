@@ -179,7 +179,7 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
             return jnp.moveaxis(leaf, 0, 1).reshape(leaf.shape[1], -1, *leaf.shape[3:])
 
         grouped = jax.tree.map(cut, (chains, seeds, fed))
-        chains, drawn = lax.map(lambda group: _advance_group(*group, rows, span, work, plan), grouped)
+        chains, drawn = lax.map(lambda group: _advance_group(group, rows, span, work, plan), grouped)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), chains), jax.tree.map(join, drawn)
 
     own, alike = PartitionSpec(AXIS), PartitionSpec()
@@ -189,12 +189,13 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
     return spread(chains, seeds, fed, rows, span)
 
 
-def _advance_group(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span, work: Work, plan: Plan) -> Any:
+def _advance_group(group: tuple[Chains, jax.Array, Rows], rows: Rows, span: Span, work: Work, plan: Plan) -> Any:
     """See `advance`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays.
 
     A chain that is alone has so many parameters that passing over them costs: what few steps need, others do without,
     and no axis of chains makes XLA transpose them.
     """
+    chains, seeds, fed = group
     outputs, target, block = work.outputs, work.outputs.target, work.block
     keys = jax.vmap(noise_seed)(seeds)
     whole = work.batching.takes_all(target.num_data, work.batch_size)
