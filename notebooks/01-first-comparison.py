@@ -32,9 +32,11 @@ import numpy as np
 import optax
 
 import sgdvi
+from sgdvi.plots import COLORS, set_style
 from sgdvi.samplers.references import line_posterior, nuts
 
 jax.config.update("jax_enable_x64", True)
+set_style()
 key = jax.random.key(0)
 
 flat = sgdvi.zoo.load("diabetes", depth=0)
@@ -79,8 +81,14 @@ print(f"temperature {temperature0:.4g}, learning rate {rate0:.4g}")
 v = np.linspace(0.4, 0.8, 400)
 law0 = flat.exact.law(temperature0)
 fig, ax = plt.subplots(figsize=(6, 3))
-ax.plot(v, np.exp(law0.log_prob(v)), color="black", label="exact law of SGD")
-ax.plot(v, np.exp(posterior0.log_prob(v)), "--", color="#D55E00", label="posterior")
+ax.plot(v, np.exp(law0.log_prob(v)), color=COLORS["exact law"], label="law of SGD")
+ax.plot(
+    v,
+    np.exp(posterior0.log_prob(v)),
+    "--",
+    color=COLORS["exact posterior"],
+    label="exact posterior",
+)
 ax.set(xlabel="slope v", ylabel="density", title="Depth 0: the two agree")
 ax.legend()
 plt.show()
@@ -142,9 +150,9 @@ reference = nuts(deep, key, num_warmup=500, num_samples=1_000, num_chains=4)
 
 # %%
 fig, ax = plt.subplots(figsize=(5, 5))
-for tree, colour, name in ((reference, "#0072B2", "NUTS"), (run, "#D55E00", "SGD")):
+for name, tree in {"NUTS": reference, "SGD": run}.items():
     u, w = (tree["posterior"][site].values.ravel() for site in ("u", "w"))
-    ax.plot(u[::4], w[::4], ".", ms=3, color=colour, label=name)
+    ax.plot(u[::4], w[::4], ".", ms=3, color=COLORS[name], label=name)
 ax.axline((0, 0), slope=1, lw=0.8, color="black")
 ax.axline((0, 0), slope=-1, lw=0.8, color="black")
 ax.set(xlabel="u", ylabel="w", title="SGD ends on the balanced lines", aspect="equal")
@@ -165,10 +173,14 @@ draws = (run["posterior"]["u"] * run["posterior"]["w"]).values.ravel()
 
 v = np.linspace(0.4, 0.8, 400)
 fig, ax = plt.subplots(figsize=(6, 3))
-ax.hist(draws, bins=60, density=True, color="#D55E00", alpha=0.4, label="SGD")
-ax.plot(v, np.exp(law.log_prob(v)), color="black", label="exact law of SGD")
+ax.hist(draws, bins=60, density=True, color=COLORS["SGD"], alpha=0.4, label="SGD")
+ax.plot(v, np.exp(law.log_prob(v)), color=COLORS["exact law"], label="law of SGD")
 ax.plot(
-    v, np.exp(posterior.log_prob(v)), "--", color="#0072B2", label="exact posterior"
+    v,
+    np.exp(posterior.log_prob(v)),
+    "--",
+    color=COLORS["exact posterior"],
+    label="exact posterior",
 )
 ax.set(xlabel="slope v = u w", ylabel="density", title="Depth 1, on the line")
 ax.legend()
@@ -211,9 +223,17 @@ assert "Only on v" in comparison.verdict.sentence
 # %%
 v = np.linspace(0.01, 1.2, 500)
 fig, ax = plt.subplots(figsize=(6, 3))
-for share in (0.5, 0.2, 0.05):
-    ax.plot(v, np.exp(deep.exact.law(share * tc).log_prob(v)), label=f"{share:g} Tc")
-ax.plot(v, np.exp(posterior.log_prob(v)), "--", color="black", label="exact posterior")
+for share, alpha in ((0.5, 0.35), (0.2, 0.65), (0.05, 1.0)):
+    density = np.exp(deep.exact.law(share * tc).log_prob(v))
+    pen = {"color": COLORS["exact law"], "alpha": alpha, "label": f"SGD, {share:g} Tc"}
+    ax.plot(v, density, **pen)
+ax.plot(
+    v,
+    np.exp(posterior.log_prob(v)),
+    "--",
+    color=COLORS["exact posterior"],
+    label="exact posterior",
+)
 ax.set(xlabel="slope v = u w", ylabel="density", title="SGD at other temperatures")
 ax.set_ylim(0, 5)
 ax.legend()

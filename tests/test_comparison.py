@@ -293,6 +293,8 @@ def test_batches_without_replacement_have_their_own_exponent_where_they_can_be_l
 def test_the_verdict_names_everything(exact: Comparison) -> None:
     assert exact.verdict.status is Status.FAIL
     assert exact.verdict.sentence.startswith("No: on v, SGD is not the posterior (W1 = ")
+    line = "its draws lie on |u| = |w| and on one sign only (v > 0, no chain changes the sign of u), a set"
+    assert line in exact.verdict.sentence
     text = " ".join([exact.verdict.sentence, *exact.verdict.reasons])
     for words in (
         "|u| = |w|",
@@ -366,6 +368,7 @@ def test_missing_mass_and_one_orbit(rng: np.random.Generator) -> None:
     assert found["sign.functional"].value == pytest.approx(missing)
     assert found["kl.functional"].details["reverse"] == math.inf
     assert "leaves out" in result.verdict.sentence
+    assert "on one sign only (no chain changes the sign of u)" in result.verdict.sentence  # that of v is said apart
 
 
 def test_flat_prior_has_no_posterior(rng: np.random.Generator) -> None:

@@ -1,6 +1,7 @@
 """What the pages promise is there: links, commands, versions, and every public name on an API page."""
 
 import doctest
+import importlib
 import re
 import sys
 import tomllib
@@ -39,11 +40,26 @@ def test_every_public_name_has_its_place_in_the_api_pages(name: str) -> None:
     assert re.search(rf"^\.\. auto\w+:: (sgdvi\.)?{name}$", text, re.MULTILINE), f"no API page shows sgdvi.{name}"
 
 
-def test_examples_in_docstrings() -> None:
-    modules = {sys.modules[getattr(sgdvi, name).__module__] for name in sgdvi._CONTENTS}
-    results = [doctest.testmod(module) for module in modules]
+# Examples that compile for more than two seconds each: several laws, a run, a search
+SLOW = ("sgdvi.laws.identities", "sgdvi.laws.spread", "sgdvi.noise_balance.call", "sgdvi.quotient.model")
+SLOW += ("sgdvi.loss", "sgdvi.sweeping", "sgdvi.variational.tuning")
+
+
+def run_examples(names: set[str]) -> None:
+    results = [doctest.testmod(sys.modules[name]) for name in names]
     assert sum(result.attempted for result in results) > 0
     assert not any(result.failed for result in results)
+
+
+def test_examples_in_docstrings() -> None:
+    run_examples({getattr(sgdvi, name).__module__ for name in sgdvi._CONTENTS} - set(SLOW))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_longer_examples_in_docstrings(name: str) -> None:
+    importlib.import_module(name)
+    run_examples({name})
 
 
 @pytest.mark.slow

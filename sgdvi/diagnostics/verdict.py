@@ -217,12 +217,29 @@ def _in_parameters(found: dict[str, Finding], facts: Facts) -> str:
     if not any(_status(found, check) is Status.FAIL for check in _IN_PARAMETERS):
         return ""
     names = f"({', '.join(facts.factors)})" if facts.factors else "parameter space"
+    one_sign = _one_sign(found, facts)
     if _status(found, "support.balance") is Status.FAIL:
         line = " = ".join(f"|{name}|" for name in facts.factors)
-        return f"in {names} its draws lie on {line}, a set to which the posterior gives probability 0 (KL = infinity)"
+        where = f"in {names} its draws lie on {line}{one_sign}"
+        return f"{where}, a set to which the posterior gives probability 0 (KL = infinity)"
     if _status(found, "kl.parameters") is Status.FAIL:
-        return f"in {names} its law has a support of lower dimension than the posterior's (KL = infinity)"
+        return f"in {names} its law has a support of lower dimension than the posterior's (KL = infinity){one_sign}"
     return f"in {names} it covers only one of the sign patterns that are equally probable"
+
+
+def _one_sign(found: dict[str, Finding], facts: Facts) -> str:
+    """Say that the chains are locked to one sign, as a part of a sentence; "" where they are not."""
+    parts = []
+    sign, factors = found.get("sign.functional"), found.get("sign.factors")
+    # posterior mass that is missed at the other sign has a clause of its own
+    if sign is not None and sign.status is Status.PASS and sign.details.get("covered_side"):
+        parts.append(f"{sign.functional} {'>' if sign.details['covered_side'] == 1 else '<'} 0")
+    if factors is not None and factors.status is not Status.PASS:
+        locked, signs = factors.details.get("locked"), factors.details.get("signs")
+        name = facts.factors[0] if facts.factors else "its factors"
+        if signs and locked == signs:
+            parts.append(f"no chain changes the sign of {name}")
+    return f" and on one sign only ({', '.join(parts)})" if parts else ""
 
 
 def _missed(found: dict[str, Finding], name: str) -> str:

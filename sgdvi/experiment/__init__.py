@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from sgdvi.experiment.environment import environment
 from sgdvi.experiment.instead import instead, recommend
 from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
-from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, named_reference, stages, stream
+from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, named_reference, remedy_stages, stages, stream
 from sgdvi.problem import Problem
 from sgdvi.report import Card, Context, Instead, Setting, Stage
 from sgdvi.report._format import number
@@ -80,8 +81,8 @@ def run(
         Draws of other tools for the same model, NetCDF files or Zarr stores as ArviZ writes them: paths, or name ->
         path.
     remedies
-        Whether to measure what to do instead (Laplace is run too): a section of the report, and a recommendation in the
-        verdict.
+        Whether to measure what to do instead (Laplace is run too, and where the model has a rescaling symmetry NUTS on
+        the quotient and SGD with gauge noise): a section of the report, and a recommendation in the verdict.
     progress
         Whether SGD shows a progress bar.
     on_stage
@@ -124,7 +125,9 @@ def run(
         runs: dict[str, Any] = {}
         took: list[Stage] = []
         try:
-            for name, text, action in stages(problem, plan, references, key, progress):
+            measured = remedies and not problem.no_posterior
+            extra = remedy_stages(problem, plan, key) if measured else ()
+            for name, text, action in chain(stages(problem, plan, references, key, progress), extra):
                 tell(name, text)
                 took.append(_timed(name, action, runs))
             runs |= others
@@ -139,9 +142,9 @@ def run(
                 no_posterior=problem.no_posterior,
             )
             rows: tuple[Instead, ...] = ()
-            if remedies and not problem.no_posterior:
+            if measured:
                 tell("remedies", "what to do instead")
-                rows = instead(problem, plan, comparison)
+                rows = instead(problem, plan, comparison, {stage.name: stage.skipped for stage in took})
                 comparison = recommend(comparison, rows)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error

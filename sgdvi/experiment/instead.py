@@ -1,5 +1,6 @@
 """What to do instead of SGD as it runs: every remedy with the distance to the posterior that it leaves."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from sgdvi._check import InputError
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.words import number, percent
+from sgdvi.experiment.orbits import GAUGE, QUOTIENT
 from sgdvi.experiment.plan import Plan
 from sgdvi.laws.products import known
 from sgdvi.problem import Problem
@@ -18,6 +20,13 @@ from sgdvi.report import Instead
 from sgdvi.samplers.references import line_posterior
 
 NOTHING = "SGD as it runs"
+# Remedies that are runs of the comparison, by what they cost.
+_BY_RUNS = {
+    GAUGE: "SGD with moves along the orbits of the symmetries: no sign is locked, and on each orbit it has the "
+    "posterior's law; its law across the orbits is another than SGD's.",
+    "Laplace": "A Gaussian at the mode: one optimisation, no chain.",
+    QUOTIENT: "Draws of the posterior by NUTS on what the symmetries leave alone, orbits refilled by the prior's law.",
+}
 # Draws that weights are made for: more of them are correlated.
 _WEIGHTED = 4_000
 
@@ -32,18 +41,22 @@ def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
     return remedies(network, plan.temperature)
 
 
-def instead(problem: Problem, plan: Plan, comparison: Comparison) -> tuple[Instead, ...]:
+def instead(
+    problem: Problem, plan: Plan, comparison: Comparison, skipped: Mapping[str, str] | None = None
+) -> tuple[Instead, ...]:
     """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
 
     Distances of runs are those of the comparison, with their null levels; tuning is measured between exact laws;
-    weights are made for the draws of SGD themselves.
+    weights are made for the draws of SGD themselves. ``skipped`` says why runs did not take place: name -> reason.
     """
     exact = exact_remedies(problem, plan)
     rows = [_run(comparison, "SGD", NOTHING, "The draws of SGD, unchanged.")]
     rows += [_tune(exact), _weights(problem, plan, comparison, exact), _signs(problem, rows[0])]
-    laplace = "A Gaussian at the mode: one optimisation, no chain."
-    if "Laplace" in comparison.runs:
-        rows.append(_run(comparison, "Laplace", "Laplace", laplace))
+    for name, text in _BY_RUNS.items():
+        if name in comparison.runs:
+            rows.append(_run(comparison, name, name, text))
+        elif (skipped or {}).get(name):
+            rows.append(Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), (skipped or {})[name]))
     if "NUTS" in comparison.runs:
         text = "Draws of the posterior itself, with all signs, for gradients of all rows."
         rows.append(Instead("NUTS", 0.0, 0.0, None, None, str(_reference_status(comparison)), text))

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import jax
 
 from sgdvi._batches import Batching
 from sgdvi._check import InputError, message
+from sgdvi.experiment.orbits import GAUGE, QUOTIENT, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import Plan
 from sgdvi.laws.products import known
 from sgdvi.problem import Problem
@@ -42,6 +44,9 @@ _STREAMS = {
     "IAF VI": 8,
     "BNAF VI": 9,
     "Pathfinder": 10,
+    QUOTIENT: 11,
+    GAUGE: 12,
+    "symmetries": 13,
 }
 
 Stage = tuple[str, str, Callable[[], Any]]
@@ -67,6 +72,19 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
     if "Pathfinder" in references:
         found = "a Gaussian along the way to the mode"
         yield "Pathfinder", found, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
+
+
+def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Stage]:
+    """Yield the runs that are made for the remedies alone; without a rescaling symmetry each says so."""
+
+    @cache
+    def orbits() -> Any:
+        return find_orbits(problem, stream(key, "symmetries"))
+
+    text = "the posterior on the quotient by the symmetries, orbits refilled"
+    yield QUOTIENT, text, lambda: on_quotient(problem, orbits(), stream(key, QUOTIENT))
+    text = "SGD with noise along the orbits of the symmetries"
+    yield GAUGE, text, lambda: with_noise(problem, orbits(), plan, stream(key, GAUGE))
 
 
 def named_reference(name: str) -> str:

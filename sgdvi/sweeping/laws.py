@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from functools import cache
 
-import jax
 import numpy as np
 
 from sgdvi._batches import Batching
@@ -19,7 +18,8 @@ from sgdvi.remedies.between import LEVELS, FromPosterior
 from sgdvi.samplers.references.exact import LinePosterior
 from sgdvi.sweeping.cells import Cell, Outcome
 from sgdvi.sweeping.steps import overflowed
-from sgdvi.variational.objective import divergence_from, law_of, side
+from sgdvi.variational.objective import law_of, side
+from sgdvi.variational.tuning import divergence_at
 
 
 class Laws:
@@ -44,7 +44,7 @@ class Laws:
         self.gap = FromPosterior(posterior)
         self.null = self.gap.null(null_draws)
         self.limits = Thresholds()
-        self._divergence = jax.jit(divergence_from(network, posterior))
+        self._divergence = divergence_at(network, posterior)
         self._by_flow = cache(self._flow)
 
     def cells(self, learning_rates: Sequence[float], batch_sizes: Sequence[int]) -> list[Cell]:
@@ -98,10 +98,8 @@ class Laws:
         return float(critical_temperature(network.moments, network.depth, network.law_decay, sign=side(network)))
 
     def _flow(self, heat: float) -> tuple[float, float, float]:
-        with jax.enable_x64(True):
-            kl = float(self._divergence(heat))
         ks, w1 = self.gap.away(as_line_law(law_of(self.network, heat)).icdf(LEVELS))
-        return ks, w1, kl
+        return ks, w1, self._divergence(heat)
 
     def _by_steps(self, rate: float, size: int) -> tuple[Outcome, float, float]:
         """Above Tc of the flow, where the discrete steps do not collapse: their own law at depth 1."""

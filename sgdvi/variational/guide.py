@@ -15,7 +15,7 @@ from sgdvi.laws import SGDStationary
 from sgdvi.laws.products import NormalProduct
 from sgdvi.linear import LinearNetwork
 from sgdvi.variational.objective import divergence, law_of, matching_temperature, side
-from sgdvi.variational.tuning import highest_temperature
+from sgdvi.variational.tuning import DECAY_RULE, highest_temperature
 
 
 def reduced_model(network: LinearNetwork, site: str = "v") -> Callable[..., None]:
@@ -90,8 +90,7 @@ class SGDGuide:
         tune_weight_decay: bool = False,
         temperature: float | None = None,
     ) -> None:
-        rule = "the weight decay can be tuned at depth 0 and 1: deeper, any decay leaves no law"
-        require(network.depth < 2 or not tune_weight_decay, rule, f"depth {network.depth}", "Leave it fixed.")
+        require(network.depth < 2 or not tune_weight_decay, DECAY_RULE, f"depth {network.depth}", "Leave it fixed.")
         self.model, self.network, self.site, self.prefix = model, network, site, prefix
         self.tune_weight_decay = tune_weight_decay
         highest = highest_temperature(network)

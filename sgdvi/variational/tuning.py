@@ -1,4 +1,4 @@
-"""The temperature at which SGD is nearest to the posterior on v, and the causes of what is left."""
+"""The temperature and weight decay at which SGD is nearest to the posterior on v, and the causes of what is left."""
 
 import math
 from collections.abc import Callable
@@ -18,6 +18,9 @@ from sgdvi.variational.objective import against_posterior, law_of, log_evidence,
 
 # The divergence changes over about a power of ten in T: eight points in it find every valley.
 _PER_DECADE, _DECADES = 8, 6
+# Weight decays that are tried before the search is refined between two of them, besides none.
+_DECAYS = 10
+DECAY_RULE = "the weight decay can be tuned at depth 0 and 1: deeper, any decay leaves no law"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class Tuned:
         The network.
     temperature
         The temperature T with the least KL(p_SGD || p_Bayes) on v.
+    weight_decay
+        Weight decay gamma of SGD: what the prior amounts to (0 at depth 2 and above), or the best one where it was
+        tuned as well.
     kl
         That divergence, in nats: no learning rate and no batch size removes it.
     parts
@@ -81,6 +87,7 @@ class Tuned:
 
     network: LinearNetwork
     temperature: float
+    weight_decay: float
     kl: float
     parts: DivergenceParts
     log_evidence: float
@@ -98,47 +105,62 @@ class Tuned:
         return self.matching_temperature * (self.network.depth + 1) * self.network.width
 
     def divergence(self, temperature: float) -> float:
-        """KL(p_SGD || p_Bayes) on v at another temperature, in nats; inf where SGD has no law."""
-        return self._divergence(positive("temperature", temperature))
+        """KL(p_SGD || p_Bayes) on v at another temperature and this decay, in nats; inf where SGD has no law."""
+        return self._divergence(positive("temperature", temperature), self.weight_decay)
 
     @cached_property
-    def _divergence(self) -> Callable[[float], float]:
-        return _divergence(self.network, line_posterior(self.network))
+    def _divergence(self) -> Callable[..., float]:
+        return divergence_at(self.network, line_posterior(self.network))
 
     def learning_rate(self, batch_size: int, replace: bool = True) -> float:
         """Learning rate of the optimizer with this temperature, for a batch size."""
         return self.network.learning_rate(self.temperature, batch_size, replace)
 
 
-def tune(network: LinearNetwork) -> Tuned:
-    """Find the temperature at which the law of SGD is nearest to the posterior on v.
+def tune(network: LinearNetwork, *, weight_decay: bool = False) -> Tuned:
+    """Find the temperature, and the weight decay, at which the law of SGD is nearest to the posterior on v.
 
     Parameters
     ----------
     network
         Network with its data and priors: depth 0 or 1 with any width, or deeper with width 1.
+    weight_decay
+        Whether the decay that SGD uses is free, at 0 or more: depths 0 and 1 only, as deeper any decay leaves no law.
+        The posterior keeps its prior. To run SGD with another decay gamma than the prior's, give its model the prior
+        sd ``noise_sd / sqrt(N gamma)``.
 
     Returns
     -------
     Tuned
-        The temperature, the KL that is left, and its causes.
+        The temperature, the decay, the KL that is left, and its causes.
 
     Raises
     ------
     InputError
-        Where SGD has no law at any temperature, or the posterior is improper or not known.
+        Where SGD has no law at any temperature, the posterior is improper or not known, or the decay cannot be tuned.
 
     Notes
     -----
-    The temperature is that of `sgdvi.optimal_temperature`.
+    The temperature, with the decay of the prior, is that of `sgdvi.optimal_temperature`.
+
+    Examples
+    --------
+    >>> import sgdvi
+    >>> network = sgdvi.zoo.load("small-n", depth=0).exact
+    >>> fixed, free = sgdvi.variational.tune(network), sgdvi.variational.tune(network, weight_decay=True)
+    >>> free.kl <= fixed.kl
+    True
     """
+    require(network.depth < 2 or not weight_decay, DECAY_RULE, f"depth {network.depth}", "Leave it fixed.")
     posterior, first = line_posterior(network), matching_temperature(network)
-    value = _divergence(network, posterior)
-    temperature = _search(network, value)
+    value = divergence_at(network, posterior)
+    temperature, decay = _search(network, value), network.law_decay
     matching = value(first) if first < highest_temperature(network) else math.inf
-    kl = value(temperature)
-    parts = _split(network, temperature, posterior)
-    return Tuned(network, temperature, kl, parts, log_evidence(network, posterior), first, matching)
+    if weight_decay:
+        temperature, decay = _search_both(network, value, temperature)
+    kl = value(temperature, decay)
+    parts = _split(network, temperature, posterior, decay)
+    return Tuned(network, temperature, decay, kl, parts, log_evidence(network, posterior), first, matching)
 
 
 def least_divergence(network: LinearNetwork) -> float:
@@ -149,7 +171,7 @@ def least_divergence(network: LinearNetwork) -> float:
     InputError
         Where there is no exact posterior, and where no temperature has a finite divergence.
     """
-    return _search(network, _divergence(network, line_posterior(network)))
+    return _search(network, divergence_at(network, line_posterior(network)))
 
 
 def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
@@ -175,23 +197,53 @@ def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
     return math.exp(found.x)
 
 
-def _divergence(network: LinearNetwork, posterior: LinePosterior) -> Callable[[float], float]:
-    """The divergence as a function of the temperature; inf where there is no law."""
+def _search_both(network: LinearNetwork, value: Callable[..., float], start: float) -> tuple[float, float]:
+    """Return the best temperature and decay, from the best temperature at the decay of the prior.
 
-    def value(temperature: float) -> float:
+    The best temperature moves little with the decay, so for each decay it is sought within a factor of 10 of `start`.
+    """
+
+    def at(decay: float) -> tuple[float, float]:
+        top = min(math.log(10 * start), math.log(highest_temperature(network, decay)))
+        found = scipy.optimize.minimize_scalar(
+            lambda point: value(math.exp(point), decay),
+            bounds=(math.log(start / 10), top),
+            method="bounded",
+            options={"xatol": 1e-6},
+        )
+        return float(found.fun), math.exp(found.x)
+
+    # At depth 1 a decay of |beta2| or more leaves no law; at depth 0 one of beta1 d halves the slope.
+    moments = network.moments
+    most = abs(float(moments.beta2)) if network.depth == 1 else float(moments.beta1) * network.width
+    tried = np.array([0.0, *most * np.geomspace(1e-3, 0.8, _DECAYS)])
+    best = int(np.argmin([at(decay)[0] for decay in tried]))
+    between = (tried[max(best - 1, 0)], tried[min(best + 1, _DECAYS)])
+    found = scipy.optimize.minimize_scalar(
+        lambda decay: at(decay)[0], bounds=between, method="bounded", options={"xatol": 1e-5 * most}
+    )
+    # the search between bounds never reaches them: no decay at all, and the prior's, are tried as they are
+    decay = min((float(found.x), 0.0, network.law_decay), key=lambda one: at(one)[0])
+    return at(decay)[1], decay
+
+
+def divergence_at(network: LinearNetwork, posterior: LinePosterior) -> Callable[..., float]:
+    """The divergence as a function of temperature and decay (None: that of the prior); inf where there is no law."""
+
+    def value(temperature: float, weight_decay: float | None = None) -> float:
         with jax.enable_x64(True):
-            kl = float(against_posterior(network, posterior, temperature).kl)
+            kl = float(against_posterior(network, posterior, temperature, weight_decay).kl)
         return kl if math.isfinite(kl) else math.inf
 
     return value
 
 
-def highest_temperature(network: LinearNetwork) -> float:
+def highest_temperature(network: LinearNetwork, weight_decay: float | None = None) -> float:
     """The temperature below which SGD's law exists and KL is finite: Tc at depth 1, that of the variance at depth 0."""
+    decay = network.law_decay if weight_decay is None else weight_decay
     if network.depth == 0:
-        return infinite_from(network.moments, network.width, network.law_decay)
-    sign = side(network)
-    return float(critical_temperature(network.moments, network.depth, network.law_decay, sign=sign))
+        return infinite_from(network.moments, network.width, decay)
+    return float(critical_temperature(network.moments, network.depth, decay, sign=side(network)))
 
 
 def split(network: LinearNetwork, temperature: float) -> DivergenceParts:
@@ -200,9 +252,11 @@ def split(network: LinearNetwork, temperature: float) -> DivergenceParts:
     return _split(network, temperature, line_posterior(network))
 
 
-def _split(network: LinearNetwork, temperature: float, posterior: LinePosterior) -> DivergenceParts:
+def _split(
+    network: LinearNetwork, temperature: float, posterior: LinePosterior, weight_decay: float | None = None
+) -> DivergenceParts:
     with jax.enable_x64(True):
-        found = against_posterior(network, posterior, temperature)
+        found = against_posterior(network, posterior, temperature, weight_decay)
         whole, mean, variance, entropy = (float(number) for number in found)
     covered, center, width = 1.0, posterior.mean, posterior.variance
     if isinstance(posterior, ProductPosterior):
@@ -212,5 +266,5 @@ def _split(network: LinearNetwork, temperature: float, posterior: LinePosterior)
     shape = -entropy - whole - math.log(covered)
     normal = -0.5 * math.log(2 * math.pi * width) - 0.5 * ratio - shift
     negentropy = 0.5 * math.log(2 * math.pi * math.e * variance) - entropy
-    missing = max(-math.log(covered), 0.0)  # the masses of the panels add up to 1 only to rounding
+    missing = max(0.0, -math.log(covered))  # the masses of the panels add up to 1 only to rounding
     return DivergenceParts(missing, shift, 0.5 * (ratio - 1 - math.log(ratio)), negentropy + normal - shape)

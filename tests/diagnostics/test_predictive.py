@@ -20,11 +20,11 @@ def rng() -> np.random.Generator:
 
 def test_a_classifier_tells_other_laws_and_only_those(rng: np.random.Generator) -> None:
     pytest.importorskip("sklearn")
-    reference = rng.normal(size=(1000, 2))
+    reference = rng.normal(size=(500, 2))
     for run, status in (
-        (rng.normal(size=(1000, 2)), Status.PASS),
-        (rng.normal(size=(1000, 2)) + 0.5, Status.FAIL),
-        (rng.normal(size=(1000, 1)) * [1, 1], Status.FAIL),  # the line u = w
+        (rng.normal(size=(500, 2)), Status.PASS),
+        (rng.normal(size=(500, 2)) + 0.5, Status.FAIL),
+        (rng.normal(size=(500, 1)) * [1, 1], Status.FAIL),  # the line u = w
         (rng.normal(size=(40, 2)), Status.UNKNOWN),
     ):
         assert c2st.finding("SGD", *c2st.accuracy(run, reference), "NUTS", LIMITS).status is status
@@ -32,7 +32,7 @@ def test_a_classifier_tells_other_laws_and_only_those(rng: np.random.Generator) 
 
 def test_the_classifier_is_made_on_request(rng: np.random.Generator) -> None:
     pytest.importorskip("sklearn")
-    runs = {name: make_tree({"u": rng.normal(size=(4, 300))}, kind=name.lower()) for name in ("SGD", "NUTS")}
+    runs = {name: make_tree({"u": rng.normal(size=(4, 150))}, kind=name.lower()) for name in ("SGD", "NUTS")}
     found = {finding.check: finding for finding in compare(runs, classifier=True).findings if finding.run == "SGD"}
     assert found["distance.c2st"].status is Status.PASS
     assert found["distance.c2st"].details["null_level"] > 0.5

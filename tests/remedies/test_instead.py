@@ -1,15 +1,19 @@
 """The remedies of a run: measured on its own draws, recommended, not applicable where nothing is known."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 
-from sgdvi import Comparison, Known, compare, zoo
+from sgdvi import Comparison, InputError, Known, Problem, compare, zoo
 from sgdvi.diagnostics.findings import Status
 from sgdvi.experiment.instead import NOTHING, instead, recommend
+from sgdvi.experiment.orbits import QUOTIENT, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import make_plan
 from sgdvi.report import Context, Instead, render_page
 from sgdvi.samplers.references import line_posterior
@@ -68,10 +72,54 @@ def test_without_laws_only_runs_are_measured() -> None:
     runs = {name: {"u": rng.normal(0, sd, (4, 500))} for name, sd in (("SGD", 2.0), ("NUTS", 1.0), ("Laplace", 1.0))}
     found = compare(runs, functionals=problem.functionals)
     bare = zoo.load("logistic")
-    rows = instead(bare, plan, found)
+    rows = instead(bare, plan, found, {QUOTIENT: "there is no symmetry", "full-rank VI": "was not asked for"})
     by_name = {row.name: row for row in rows}
     for name in ("tune the temperature", "reweight", "restore signs"):
         assert by_name[name].status == Status.NOT_APPLICABLE
         assert by_name[name].ks is None
     assert by_name["Laplace"].ks is not None
+    assert (by_name[QUOTIENT].status, by_name[QUOTIENT].meaning) == (Status.NOT_APPLICABLE, "there is no symmetry")
+    assert "full-rank VI" not in by_name
     assert [row.name for row in rows if row.recommended] == ["Laplace"]
+
+
+def test_orbits_are_refilled_only_where_the_prior_on_them_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def model(x: Any) -> None:
+        numpyro.sample("u", dist.Normal(0, 1).expand([2]).to_event(1))
+        numpyro.sample("w", dist.Normal(0, 2))
+        numpyro.sample("z", dist.Laplace(0, 1))
+        numpyro.sample("m", dist.Normal(1, 1))
+
+    problem, key = Problem("scaled", model, (np.ones(3),), {}), jax.random.key(0)
+
+    def moving(*labels: str) -> Any:
+        return (SimpleNamespace(groups=[SimpleNamespace(label=label) for label in labels]),)
+
+    for labels, got in ((("u", "w"), "must have one sd.*; got 1, 2"), (("u", "z"), "Laplace"), (("m", "u"), "N.1")):
+        with pytest.raises(InputError, match=got):
+            on_quotient(problem, moving(*labels), key)
+    monkeypatch.setattr("sgdvi.experiment.orbits.model_symmetries", lambda *args, **kwargs: [])
+    with pytest.raises(InputError, match="must have a rescaling symmetry; got none"):
+        find_orbits(problem, key)
+
+
+@pytest.mark.slow
+def test_both_runs_on_the_orbits_have_the_law_that_they_say() -> None:
+    problem, key = zoo.load("small-n"), jax.random.key(0)
+    posterior = line_posterior(problem.exact)
+    with jax.enable_x64(True):
+        orbits = find_orbits(problem, key)
+        drawn = on_quotient(problem, orbits, key)["posterior"].to_dataset()
+        plan = make_plan(problem, num_steps=40_000)
+        noisy = with_noise(problem, orbits, plan, key)["posterior"].to_dataset()
+    v = (drawn.u * drawn.w).values
+    ess = float(numpyro.diagnostics.effective_sample_size(v))
+    assert ess > 300
+    level = posterior.cdf(v.ravel())
+    assert abs(level.mean() - 0.5) < 5 / np.sqrt(12 * ess)
+    assert abs((v < 0).mean() - posterior.negative_mass) < 5 * np.sqrt(posterior.negative_mass / ess)
+    # the plane is filled, not a line: u alone has the law of w, with both signs
+    assert abs((drawn.u > 0).values.mean() - 0.5) < 0.06
+    assert np.median(np.abs(np.log(np.abs(drawn.u / drawn.w)))) > 0.3
+    # noise along the orbits unlocks the sign that SGD never has
+    assert 0.05 < (noisy.u * noisy.w < 0).values.mean() < 0.5

@@ -115,6 +115,22 @@ def test_the_best_temperature_is_a_minimum_and_its_parts_add_up(tuned: Tuned, x6
     assert parts.missing_sign > max(parts.bias, parts.spread, parts.tail)
 
 
+def test_the_decay_is_tuned_as_well(tuned: Tuned) -> None:
+    net = tuned.network
+    assert tuned.weight_decay == pytest.approx(net.weight_decay)
+    both = tune(net, weight_decay=True)
+    # without a decay of its own SGD is less biased towards 0: the posterior is shrunk by its prior, SGD by its noise
+    assert 0 <= both.weight_decay < tuned.weight_decay
+    assert both.kl < tuned.kl - 1e-3
+    assert both.parts.total == pytest.approx(both.kl, abs=1e-9)
+    assert both.divergence(both.temperature) == pytest.approx(both.kl, rel=1e-9)
+    with jax.enable_x64(True):
+        for heat, decay in ((0.8, 0.0), (1.25, 0.0), (1.0, 0.01), (0.8, 0.01), (1.25, 0.03)):
+            assert float(divergence(net, heat * both.temperature, both.weight_decay + decay)) > both.kl
+    with pytest.raises(InputError, match="tuned at depth 0 and 1: deeper, any decay leaves no law; got depth 2"):
+        tune(network("small-n", depth=2), weight_decay=True)
+
+
 def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
     programs = _against._cache_size()
     assert tuned.divergence(tuned.temperature) == tuned.kl

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import jax
 from numpyro.infer import MCMC, NUTS
 
-from sgdvi._check import whole
+from sgdvi._check import require, whole
 from sgdvi._tree import to_jax
 from sgdvi.draws import NUTS_FIELDS, from_numpyro
 from sgdvi.problem import Problem
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sgdvi.draws import DataTree
 
 # Above NumPyro's 0.8: the posterior of a product u w is a curved ridge, on which longer steps diverge.
-_TARGET_ACCEPTANCE = 0.95
+TARGET_ACCEPTANCE = 0.95
 
 
 def nuts(
@@ -25,6 +25,7 @@ def nuts(
     num_warmup: int = 1000,
     num_samples: int = 2000,
     num_chains: int = 4,
+    target_acceptance: float = TARGET_ACCEPTANCE,
 ) -> "DataTree":
     """Draw from the posterior of a problem with NUTS.
 
@@ -38,6 +39,8 @@ def nuts(
         Steps of adaptation, and draws kept, per chain.
     num_chains
         Chains, run side by side on one device.
+    target_acceptance
+        Acceptance that the step size is adapted to, between 0 and 1; higher means shorter steps.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def nuts(
     Raises
     ------
     InputError
-        If the posterior is known to be improper, or a count is not a whole number above zero.
+        If the posterior is known to be improper, a count is not a whole number above zero, or the acceptance is not
+        between 0 and 1.
     """
     require_posterior(problem)
     settings = {
@@ -56,9 +60,11 @@ def nuts(
         "num_samples": whole("num_samples", num_samples, least=4),
         "num_chains": whole("num_chains", num_chains, least=1),
     }
-    kernel = NUTS(problem.model, target_accept_prob=_TARGET_ACCEPTANCE)
+    rule = "target_acceptance must be a number between 0 and 1"
+    require(0 < target_acceptance < 1, rule, target_acceptance)
+    kernel = NUTS(problem.model, target_accept_prob=target_acceptance)
     started = time.perf_counter()
     mcmc = MCMC(kernel, **settings, chain_method="vectorized", progress_bar=False)
     mcmc.run(key, *to_jax(problem.data), extra_fields=NUTS_FIELDS)
-    config = {**settings, "target_acceptance": _TARGET_ACCEPTANCE, "seconds": time.perf_counter() - started}
+    config = {**settings, "target_acceptance": target_acceptance, "seconds": time.perf_counter() - started}
     return from_numpyro(mcmc, kind="nuts", dims=problem.dims, config=config)

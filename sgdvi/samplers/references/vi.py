@@ -79,8 +79,9 @@ def variational(
     -------
     DataTree
         Kind ``"vi"``, one chain marked ``independent``. Its ``config_json`` holds the settings, the evidence lower
-        bound over the run (``elbo``, means of blocks of ``elbo_block`` steps) and ``khat``, the Pareto shape of the
-        importance weights posterior/fit (above 0.7 the fit is poor; inf where it cannot be computed).
+        bound over the run (``elbo``, means of blocks of ``elbo_block`` steps; for ``"laplace"`` the log joint at the
+        point reached, ``log_joint`` and ``log_joint_block``, which bounds nothing) and ``khat``, the Pareto shape of
+        the importance weights posterior/fit (above 0.7 the fit is poor; inf where it cannot be computed).
 
     Raises
     ------
@@ -110,12 +111,13 @@ def variational(
     weights = _log_weights(problem.model, data, guide, params, jax.random.split(key_weights, _WEIGHTS))
     block = math.ceil(steps / _TRACE_POINTS)
     trace = -np.asarray(fit.losses, dtype=np.float64)[: steps // block * block].reshape(-1, block).mean(axis=1)
+    climbed = "log_joint" if family == "laplace" else "elbo"
     config = {
         "family": family,
         "num_steps": steps,
         "num_samples": draws,
-        "elbo": trace.tolist(),
-        "elbo_block": block,
+        climbed: trace.tolist(),
+        f"{climbed}_block": block,
         "khat": pareto_shape(weights),
         "seconds": time.perf_counter() - started,
     }

@@ -1,0 +1,110 @@
+"""The two remedies that know the scaling symmetries of a model: NUTS on the quotient, and noise along the orbits."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+from numpyro import handlers
+
+from sgdvi._check import InputError, message, require
+from sgdvi._tree import to_jax
+from sgdvi.draws import config, make_tree
+from sgdvi.experiment.plan import Plan
+from sgdvi.problem import Problem
+from sgdvi.quotient import model_symmetries, quotient_model
+from sgdvi.remedies import restore_signs
+from sgdvi.samplers import SGD, GaugeNoise, sample
+from sgdvi.samplers.references import nuts
+from sgdvi.symmetry import Symmetry
+from sgdvi.symmetry.quotient import resample_orbits
+
+QUOTIENT, GAUGE = "NUTS on the quotient", "gauge noise"
+# NUTS on the quotient: few draws, as it mixes well there and every gradient is a quadrature, and longer steps than on
+# the ridge of u w, as there is none; shorter ones would all be spent at v = 0, where the density has a peak.
+_NUTS = {"num_warmup": 300, "num_samples": 500, "target_acceptance": 0.8}
+# A step with a move along every orbit costs as much as some ten without; a draw is kept as often.
+_FEWER = 10
+
+
+def find_orbits(problem: Problem, key: Any) -> tuple[Symmetry, ...]:
+    """Return the rescalings of the likelihood of a problem.
+
+    Raises
+    ------
+    InputError
+        If it has none.
+    """
+    found = [one for one in model_symmetries(problem.model, problem.data, key=key) if one.kind == "rescaling"]
+    require(found, "the model must have a rescaling symmetry", "none", "It has no orbits to move along.")
+    return tuple(found)
+
+
+def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any) -> Any:
+    """Return draws of the posterior by NUTS on the quotient, its orbits refilled by the law that the prior has there.
+
+    Raises
+    ------
+    InputError
+        If a symmetry has no quotient that can be sampled, or the priors are not normal about 0 with one sd.
+    """
+    sds = set(_prior_sds(problem, symmetries).values())
+    rule = "the priors of what the symmetries move must have one sd, or their orbits cannot be refilled"
+    require(len(sds) == 1, rule, ", ".join(f"{sd:g}" for sd in sorted(sds)))
+    model = quotient_model(problem.model, symmetries=symmetries)
+    keys = jax.random.split(key, 3)
+    tree = nuts(replace(problem, model=model), keys[0], **_NUTS)
+    own = _sites(problem)
+    draws = {site: np.asarray(tree["posterior"][site].values, np.float64) for site in own}
+    moved = {label: draws[label] for label in symmetries[0].loss.labels}
+    draws |= resample_orbits(symmetries, moved, sds.pop(), key=keys[1])
+    if problem.exact is not None:
+        draws = restore_signs(draws, problem.exact.sites, keys[2])
+    statistics = {str(name): values.values for name, values in tree["sample_stats"].data_vars.items()}
+    return make_tree(draws, kind="nuts", dims=problem.dims, sample_stats=statistics, attrs={"config": config(tree)})
+
+
+def with_noise(problem: Problem, symmetries: tuple[Symmetry, ...], plan: Plan, key: Any) -> Any:
+    """Return draws of SGD at the settings of the plan with noise along the orbits after every step.
+
+    Raises
+    ------
+    InputError
+        If the priors of what the symmetries move are not normal about 0.
+    """
+    sgd = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
+    return sample(
+        GaugeNoise(sgd, symmetries, _prior_sds(problem, symmetries)),
+        problem.data,
+        key=key,
+        num_steps=max(plan.num_steps // _FEWER, 1),
+        num_warmup=plan.num_warmup // _FEWER,
+        num_chains=plan.num_chains,
+        thinning=max(plan.thinning // _FEWER, 1),
+        progress=False,
+        dims=dict(problem.dims),
+    )
+
+
+def _sites(problem: Problem) -> dict[str, Any]:
+    """Latent sites of the model -> law."""
+    trace = handlers.trace(handlers.seed(problem.model, 0)).get_trace(*to_jax(problem.data))
+    return {name: site["fn"] for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
+
+
+def _prior_sds(problem: Problem, symmetries: tuple[Symmetry, ...]) -> Mapping[str, float]:
+    """Site that the symmetries move -> sd of its normal prior."""
+    sites, found = _sites(problem), {}
+    for label in {group.label for symmetry in symmetries for group in symmetry.groups}:
+        law = sites[label]
+        while isinstance(law, dist.Independent | dist.ExpandedDistribution):
+            law = law.base_dist
+        rule = f"the prior of {label!r} must be N(0, sd^2) with one sd, or the law on its orbits is not known"
+        if not isinstance(law, dist.Normal):
+            raise InputError(message(rule, type(law).__name__))
+        sd = np.unique(np.asarray(law.scale, np.float64))
+        require(sd.size == 1 and bool(np.all(np.asarray(law.loc) == 0)), rule, f"N({law.loc}, {law.scale}^2)")
+        found[label] = float(sd[0])
+    return found
