@@ -24,7 +24,7 @@ from sgdvi.symmetry.quotient import resample_orbits
 QUOTIENT, GAUGE = "NUTS on the quotient", "gauge noise"
 # NUTS on the quotient: few draws, as it mixes well there and every gradient is a quadrature, and longer steps than on
 # the ridge of u w, as there is none; shorter ones would all be spent at v = 0, where the density has a peak.
-_NUTS = {"num_warmup": 300, "num_samples": 500, "target_acceptance": 0.8}
+_NUTS: dict[str, Any] = {"num_warmup": 300, "num_samples": 500, "target_acceptance": 0.8}
 # A step with a move along every orbit costs as much as some ten without; a draw is kept as often.
 _FEWER = 10
 

@@ -56,11 +56,12 @@ def test_an_atom_is_infinite() -> None:
 
 
 def test_a_point_away_from_zero_is_infinite_but_no_collapse() -> None:
-    point = as_line_law(SimpleNamespace(zero_mass=0.0, point_mass=np.ones(1)))
+    nowhere = SimpleNamespace(log_prob=lambda v: np.full_like(v, -np.inf), icdf=np.ones_like)
+    point = as_line_law(SimpleNamespace(zero_mass=0.0, point_mass=np.ones(1), **vars(nowhere)))
     assert (point.atom, point.zero) == (1, 0)
     assert not Facts(stationary=point).collapsed
     assert kl_divergence(point, law(stats.norm())) == kl_divergence(law(stats.norm()), point) == math.inf
-    assert Facts(stationary=as_line_law(SimpleNamespace(zero_mass=1.0, point_mass=0.0))).collapsed
+    assert Facts(stationary=as_line_law(SimpleNamespace(zero_mass=1.0, point_mass=0.0, **vars(nowhere)))).collapsed
 
 
 @pytest.mark.parametrize(("value", "status"), [(1e-3, Status.PASS), (0.02, Status.WARN), (0.2, Status.FAIL)])

@@ -18,16 +18,16 @@ def problem() -> Problem:
 
 def test_nuts_draws_from_the_exact_posterior(problem: Problem, key: jax.Array, x64: None) -> None:
     assert problem.exact is not None
-    tree = nuts(problem, key, num_warmup=500, num_samples=1500, num_chains=4)
+    tree = nuts(problem, key, num_warmup=300, num_samples=1000, num_chains=4)
     v = functional(tree, problem.functionals["v"])
-    assert v.shape == (4, 1500)
+    assert v.shape == (4, 1000)
     # thinned: the test assumes independent draws
     assert stats.kstest(v[:, ::5].ravel(), line_posterior(problem.exact).cdf).pvalue > 1e-3
     statistics = set(tree["sample_stats"].data_vars)
     assert {"energy", "diverging", "tree_depth", "reached_max_treedepth", "acceptance_rate"} <= statistics
     assert tree["posterior"]["u"].dtype == np.float64
     assert tree["posterior"].attrs["kind"] == "nuts"
-    assert config(tree)["num_warmup"] == 500
+    assert config(tree)["num_warmup"] == 300
 
 
 def test_variational_is_the_posterior_where_that_is_gaussian(problem: Problem, key: jax.Array) -> None:
@@ -48,18 +48,6 @@ def test_variational_is_the_posterior_where_that_is_gaussian(problem: Problem, k
     assert settings["elbo"][-1] > settings["elbo"][0]
 
 
-def test_full_rank_sees_the_ridge(key: jax.Array) -> None:
-    tree = variational(zoo.load("diabetes"), key, "full-rank", num_steps=1500, num_samples=1000)
-    assert abs(np.corrcoef(tree["posterior"]["u"], tree["posterior"]["w"])[0, 1]) > 0.3
-
-
-def test_same_key_same_draws_with_named_axes(problem: Problem, key: jax.Array) -> None:
-    wide = problem.with_options(width=3)
-    first, second = (variational(wide, key, num_steps=50, num_samples=20) for _ in range(2))
-    np.testing.assert_array_equal(first["posterior"]["u"], second["posterior"]["u"])
-    assert first["posterior"]["u"].dims == ("chain", "draw", "unit")
-
-
 def test_improper_posteriors_are_refused(problem: Problem, key: jax.Array) -> None:
     flat = problem.with_options(prior_sd=np.inf)
     for run in (nuts, variational):
@@ -72,6 +60,8 @@ def test_bad_settings_are_refused(problem: Problem, key: jax.Array) -> None:
         variational(problem, key, family="flow")
     with pytest.raises(InputError, match="num_samples must be a whole number"):
         nuts(problem, key, num_samples=0)
+    with pytest.raises(InputError, match="target_acceptance must be a number between 0 and 1; got 1.0"):
+        nuts(problem, key, target_acceptance=1.0)
     with pytest.raises(InputError, match="num_steps must be a whole number"):
         variational(problem, key, num_steps=0)
 
