@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 from architectures import CASES, decayed
 from matplotlib import pyplot as plt
 
@@ -67,6 +68,16 @@ def plain_run(loss: sgdvi.Loss, data: Any, steps: int, chains: int = 2, optimize
         return jax.tree.map(np.asarray, jax.jit(jax.vmap(chain, (0, None)))(rows, params))
 
 
+@pytest.fixture(scope="module")
+def path(network) -> Any:
+    """Every iterate of 12 chains over 100 steps."""
+    return plain_run(*network, 100, chains=12)
+
+
+def cut(path: Any, chains: int, steps: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[:chains, : steps + 1], path)
+
+
 def test_measured_drift_is_the_predicted_one(result):
     assert len(result.symmetries) == 4
     assert result.measured.charges.shape[:2] == (4, 4)
@@ -106,12 +117,12 @@ def test_points_hold_what_the_per_sample_gradients_say(result, network):
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.05])
-def test_single_steps_are_martingale_increments_about_the_exact_mean(decay, network, symmetries):
+def test_single_steps_are_martingale_increments_about_the_exact_mean(decay, network, symmetries, path):
     """Thinning 1: the mean over all batches of c' - c is eta times the prediction, to rounding."""
     loss = sgdvi.Loss(network[0].function, network[0].params, decay)
     data = network[1]
-    path = plain_run(loss, data, 30)
-    known = symmetries if decay == 0 else None
+    path = plain_run(loss, data, 30) if decay else cut(path, 2, 30)
+    known = None if decay else symmetries
     found = sgdvi.balance(loss, data, trajectory=path, learning_rate=RATE, batch_size=SIZE, symmetries=known)
     assert found.path.lags.tolist() == [1] * 30
     with jax.enable_x64(True):
@@ -147,10 +158,11 @@ def test_the_error_bars_are_those_of_the_differences(network, symmetries):
     assert 0.5 < spread < 1.6
 
 
-@pytest.mark.parametrize(("optimizer", "rate"), [(optax.sgd(RATE), 2 * RATE), (optax.adam(0.01), RATE)])
-def test_another_rate_or_algorithm_is_told(optimizer, rate, network, symmetries):
+@pytest.mark.parametrize(("optimizer", "rate"), [(None, 2 * RATE), (optax.adam(0.01), RATE)])
+def test_another_rate_or_algorithm_is_told(optimizer, rate, network, symmetries, path):
     loss, data = network
-    path = plain_run(loss, data, 100, chains=12, optimizer=optimizer)
+    if optimizer is not None:
+        path = plain_run(loss, data, 100, chains=12, optimizer=optimizer)
     options = {"trajectory": path, "batch_size": SIZE, "points": 101, "symmetries": symmetries}
     finding = by_check(sgdvi.balance(loss, data, learning_rate=rate, **options))["balance.drift"]
     assert finding.status is Status.FAIL
@@ -223,7 +235,8 @@ def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
 )
 def test_directions_that_are_left(name, charges, parameters):
     loss, data = loss_of(name)
-    found = sgdvi.balance(loss, data, learning_rate=1e-3, batch_size=SIZE, num_steps=8, points=8, num_chains=1)
+    still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), loss.params)
+    found = sgdvi.balance(loss, data, trajectory=still)
     assert found.num_charges == charges
     assert found.effective_dimension == parameters - charges
     finding = by_check(found)["balance.directions"]
@@ -237,9 +250,9 @@ def test_directions_that_are_left(name, charges, parameters):
         assert by_check(found)["balance.ratio"].status is Status.NOT_APPLICABLE
 
 
-def test_chains_that_overflow_are_counted_and_left_out(network, symmetries):
+def test_chains_that_overflow_are_counted_and_left_out(network, symmetries, path):
     loss, data = network
-    path = plain_run(loss, data, 40, chains=3)
+    path = dict(cut(path, 3, 40))
     lost = np.array([1.0, np.nan, 1.0])[:, None, None, None]
     path["a"] = np.where(np.arange(41)[:, None, None] < 20, path["a"], lost * path["a"])
     options = {"trajectory": path, "symmetries": symmetries}
@@ -247,8 +260,6 @@ def test_chains_that_overflow_are_counted_and_left_out(network, symmetries):
     assert (found.path.lost, found.path.num_chains) == (1, 2)
     assert "1 more chain overflowed and were left out" in str(found)
     options = {"batch_size": 2, "symmetries": symmetries, "num_steps": 200, "points": 40}
-    with pytest.raises(InputError, match="at least one chain must stay finite"):
-        sgdvi.balance(loss, data, learning_rate=5.0, **options)
     some = sgdvi.balance(loss, data, learning_rate=0.2, num_chains=8, **options)
     assert 0 < some.path.lost < 8
     assert some.path.num_chains == 8 - some.path.lost
@@ -289,12 +300,8 @@ def test_many_symmetries_are_listed_by_their_imbalance(result):
     assert max(map(len, str(many).splitlines())) <= 80
 
 
-def test_findings_enter_the_comparison(network, result):
-    loss, data = network
-    tree = sgdvi.sample(
-        sgdvi.SGD(loss, learning_rate=RATE, batch_size=SIZE), data, key=jax.random.key(0), num_steps=400,
-        num_chains=2, progress=False,
-    )  # fmt: skip
+def test_findings_enter_the_comparison(network, result, path):
+    tree = cut(path, 2, 100)
     options: dict[str, Any] = {"functionals": {"b": lambda ds: ds["b"][..., 0]}}
     both = sgdvi.compare({"SGD": tree}, None, findings=result.findings, **options)
     assert [f.check for f in both.findings][-4:] == [f.check for f in result.findings]
@@ -322,10 +329,11 @@ def test_a_numpyro_model_is_the_loss_that_sgd_descends(key):
         got = symmetry.loss.values([u, w], symmetry.loss.data).mean()
     assert float(got) == pytest.approx(wanted, rel=1e-10)
     assert by_check(found)["balance.drift"].status is Status.PASS
-    tree = sgdvi.sample(
-        sgdvi.SGD(problem.model, learning_rate=0.02, batch_size=2), problem.data, key=key, num_steps=40, progress=False
-    )
-    assert np.isfinite(sgdvi.balance(problem, trajectory=tree).drift.z).all()
+    names = found.symmetries[0].loss.labels
+    draws = xr.Dataset({n: (("chain", "draw"), leaf) for n, leaf in zip(names, found.path.leaves, strict=True)})
+    draws.attrs["config_json"] = json.dumps({"learning_rate": 0.02, "batch_size": 2})
+    tree = xr.DataTree.from_dict({"posterior": draws})
+    assert np.isfinite(sgdvi.balance(problem, trajectory=tree, symmetries=found.symmetries).drift.z).all()
 
 
 def test_decay_inside_the_loss_counts_once(network):

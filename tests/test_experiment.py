@@ -4,6 +4,7 @@ import json
 import math
 from contextlib import contextmanager
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from sgdvi._check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.draws import load, make_tree, save
 from sgdvi.experiment import Interrupted, run
+from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import fingerprint
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
 from sgdvi.experiment.stages import _STREAMS, named_reference
@@ -20,6 +22,12 @@ from sgdvi.samplers.references.exact import line_posterior
 from sgdvi.zoo import load as problem_of
 
 SMALL = {"num_steps": 400, "num_chains": 3, "references": ()}
+
+
+@pytest.fixture(autouse=True)
+def _without_symmetries(monkeypatch):
+    """The runs of single tests do not look for symmetries; that of the fixture `result`, which is older, does."""
+    monkeypatch.setattr(experiment, "findings_of_balance", lambda *args: ())
 
 
 @pytest.mark.parametrize(
@@ -149,8 +157,23 @@ def test_an_unknown_reference_is_refused():
 def result() -> sgdvi.Result:
     told: list[str] = []
     result = run("small-n", on_stage=lambda name, text: told.append(name), command="sgdvi compare small-n", **SMALL)
-    assert told == ["SGD", "exact law", "exact posterior", "checks"]
+    assert told == ["SGD", "exact law", "exact posterior", "balance", "checks"]
     return result
+
+
+def test_the_law_of_balance_is_read_off_the_run_of_sgd(result):
+    found = {finding.check: finding for finding in result.findings if finding.check.startswith("balance.")}
+    assert set(found) == {"balance.directions", "balance.drift", "balance.noise", "balance.ratio"}
+    assert {finding.run for finding in found.values()} == {"SGD"}
+    assert found["balance.directions"].value == 1
+    assert found["balance.drift"].status is Status.PASS
+
+
+def test_a_model_too_large_for_passes_over_its_data_is_referred_to_the_command(result, monkeypatch):
+    monkeypatch.setattr("sgdvi.experiment.balanced._MOST_NUMBERS", 10)
+    (finding,) = findings_of_balance(result.problem, result.runs["SGD"], jax.random.key(0))
+    assert finding.status is Status.UNKNOWN
+    assert "sgdvi balance" in finding.meaning
 
 
 def test_a_saved_result_has_page_record_and_draws(result, tmp_path):

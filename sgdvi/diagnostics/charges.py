@@ -6,6 +6,11 @@ from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 from sgdvi.diagnostics.words import count, number, percent
 
+_TITLES = {
+    "balance.drift": "Drift of the charges, standard errors",
+    "balance.noise": "Noise balance",
+    "balance.ratio": "Norm ratios within their bounds",
+}
 _DRIFT_SOURCE = f"law of balance, {ZIYIN}; 5 standard errors"
 
 
@@ -57,7 +62,7 @@ def drift(run: str, names: list[str], z: np.ndarray, thresholds: Thresholds, not
     note
         Why there is no prediction, or what makes it approximate.
     """
-    title = "Drift of the charges, standard errors"
+    title = _TITLES["balance.drift"]
     known = np.flatnonzero(np.isfinite(z))
     if not known.size:
         reason = note or "Too few draws to tell."
@@ -97,7 +102,7 @@ def noise(run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds)
     thresholds
         Limits.
     """
-    title = "Noise balance"
+    title = _TITLES["balance.noise"]
     total = terms.sum(axis=0)
     known = np.flatnonzero(np.isfinite(total) & (total > 0))
     if not known.size:
@@ -141,7 +146,7 @@ def ratios(run: str, names: list[str], ratio: np.ndarray, bounds: np.ndarray, th
     thresholds
         Limits: noise terms that differ by the share a of their sum move the bounds by (1 + a)/(1 - a).
     """
-    title = "Norm ratios within their bounds"
+    title = _TITLES["balance.ratio"]
     known = np.flatnonzero(np.isfinite(bounds[0]) & np.isfinite(ratio))
     if not known.size:
         reason = "No bounds: no rescaling with exponents 1 and -1 and with gradient noise."
@@ -166,6 +171,16 @@ def ratios(run: str, names: list[str], ratio: np.ndarray, bounds: np.ndarray, th
         source=ZIYIN,
         title=title,
     )
+
+
+def without_symmetry(run: str, reason: str = "The loss has no scaling symmetry, hence no charge.") -> list[Finding]:
+    """Say that drift, noise balance and norm ratios do not apply."""
+    return [_plain(check, run, title, Status.NOT_APPLICABLE, reason) for check, title in _TITLES.items()]
+
+
+def not_measured(run: str, reason: str) -> Finding:
+    """Say why the symmetries of the model are not known."""
+    return _plain("balance.directions", run, "Directions without noise", Status.UNKNOWN, reason)
 
 
 def _plain(check: str, run: str, title: str, status: Status, reason: str) -> Finding:

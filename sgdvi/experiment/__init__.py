@@ -12,6 +12,7 @@ from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError
 from sgdvi.comparison import Known, compare
 from sgdvi.experiment.against import Paths, check_reference, choose_reference, read_against
+from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.instead import instead, recommend
 from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
@@ -132,6 +133,8 @@ def run(
                 took.append(_timed(name, action, runs))
             runs |= others
             took += [Stage(name) for name in others]
+            tell("balance", "symmetries of the model, and how SGD moved along them")
+            balanced = findings_of_balance(problem, runs["SGD"], stream(key, "balance"))
             tell("checks", "verdict and reasons")
             comparison = compare(
                 runs,
@@ -140,6 +143,7 @@ def run(
                 key=stream(key, "checks"),
                 known=_known(problem, plan),
                 no_posterior=problem.no_posterior,
+                findings=balanced,
             )
             rows: tuple[Instead, ...] = ()
             if measured:

@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
 from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
+from sgdvi.experiment.stability import stable_rate
 from sgdvi.laws import phase
 from sgdvi.laws.temperatures import parse_temperature as parse_temperature
 from sgdvi.linear import LinearNetwork
@@ -223,8 +225,11 @@ def _general(
         learning_rate = 2 * local.dimension / (local.num_data * local.noise_trace * share)
         rules["learning rate"] = "2 S dim / (N tr C) at the mode: nearest to the posterior (Mandt et al. 2017)"
         if learning_rate * local.largest_curvature > FASTEST:
-            learning_rate = FASTEST / local.largest_curvature
+            fastest = FASTEST / local.largest_curvature
+            learning_rate = stable_rate(problem, fastest, size, batching, jax.random.key(seed))
             rules["learning rate"] = f"{FASTEST:g} over the largest curvature at the mode: faster steps are not stable"
+            if learning_rate < fastest:
+                rules["learning rate"] += f"; 1/{fastest / learning_rate:g} of that, as short runs at more overflow"
         learning_rate = float(f"{learning_rate:.2g}")
     slowest = learning_rate * local.smallest_curvature
     rules["warmup"] = "ten times the slowest relaxation at the mode"

@@ -47,6 +47,7 @@ _STREAMS = {
     QUOTIENT: 11,
     GAUGE: 12,
     "symmetries": 13,
+    "balance": 14,
 }
 
 Stage = tuple[str, str, Callable[[], Any]]

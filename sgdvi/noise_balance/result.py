@@ -98,6 +98,8 @@ class Balance:
             found.append(charges.drift(run, names, self.drift.z, limits, self._note()))
             found.append(charges.noise(run, kept, self.noise_terms[:, few], limits))
             found.append(charges.ratios(run, kept, self.norm_ratios[few], self.bounds[:, few], limits))
+        else:
+            found += charges.without_symmetry(run)
         return tuple(found)
 
     def table(self) -> list[dict[str, Any]]:

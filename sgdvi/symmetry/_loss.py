@@ -138,7 +138,8 @@ class SampleLoss:
                 require(not bad.size, "loss must be finite at params on every row", where, "Check the data there.")
             together = np.asarray(self.values(self.leaves, self.rows(np.arange(size))))
             few = min(3, size)
-            alone = np.array([self.values(self.leaves, self.rows(np.array([row])))[0] for row in range(few)])
+            # among copies of itself, in a batch of the same size: no second program for batches of one
+            alone = np.array([self.values(self.leaves, self.rows(np.full(size, row)))[0] for row in range(few)])
         apart = np.abs(together[:few] - alone)
         coupled = not bool((apart <= _COUPLED_TOLERANCE * (np.abs(alone) + np.abs(together[:few]))).all())
         averaged = coupled and bool(np.ptp(together) == 0)

@@ -18,7 +18,11 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+# attention is searched below
+SEARCHED = ["matrix-factorisation", "deep-diagonal", pytest.param("relu", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", SEARCHED)
 def test_the_symmetries_of_the_models_are_found_through_their_priors(name: str, key: jax.Array) -> None:
     options, scalings, families, charges, parameters = EXPECTED[name]
     problem = zoo.load(name, **options)
@@ -35,12 +39,13 @@ def test_the_symmetries_of_the_models_are_found_through_their_priors(name: str, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXPECTED)
-def test_balance_agrees_with_its_prediction_on_every_model(name: str, key: jax.Array) -> None:
-    problem = zoo.load(name, **EXPECTED[name][0])
-    found = balance(problem, key=key, learning_rate=0.02, batch_size=16, num_steps=800, points=40)
+def test_balance_agrees_with_its_prediction_on_a_numpyro_network(key: jax.Array) -> None:
+    found = balance(zoo.load("attention"), key=key, learning_rate=0.02, batch_size=16, num_steps=400, points=32)
     assert np.abs(found.drift.z).max() < 5
-    assert found.num_charges == EXPECTED[name][3]
+    _, scalings, families, charges, parameters = EXPECTED["attention"]
+    assert [symmetry.kind for symmetry in found.symmetries] == ["rescaling"] * scalings
+    assert [family.size for family in found.symmetries.families] == families
+    assert (found.num_charges, found.num_parameters) == (charges, parameters)
 
 
 def test_the_digits_are_all_the_threes_and_eights() -> None:
@@ -83,13 +88,10 @@ def test_the_readings_of_the_attention_head_are_its_log_odds() -> None:
 
 @pytest.mark.slow
 def test_the_default_rate_is_stable_and_flat_directions_are_not_waited_for() -> None:
-    from sgdvi.experiment.curvature import curvature
-    from sgdvi.experiment.plan import FASTEST, make_plan
+    from sgdvi.experiment.plan import make_plan
 
-    with jax.enable_x64(True):
-        problem = zoo.load("matrix-factorisation")
-        plan, local = make_plan(problem), curvature(problem, 0)
-    assert local.smallest_curvature < 1e-3 * local.largest_curvature  # the rotations
-    assert plan.learning_rate * local.largest_curvature == pytest.approx(FASTEST, rel=0.05)
-    assert "not stable" in plan.rules["learning rate"]
-    assert plan.num_warmup < 30_000
+    plan = make_plan(zoo.load("matrix-factorisation"))
+    # by the curvature at the mode alone it would be 0.48, at which all chains overflow
+    assert plan.learning_rate < 0.2
+    assert "short runs at more overflow" in plan.rules["learning rate"]
+    assert plan.num_warmup < 100_000  # the curvature along the rotations is next to nothing

@@ -78,10 +78,9 @@ def test_injected_noise_diffuses_along_the_orbit() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "rate", "steps"), [(50, 0.01, 8000), (200, 0.004, 20_000)])
-def test_a_relu_network_balances_its_noise_and_nearly_its_norms(width: int, rate: float, steps: int) -> None:
+def test_a_relu_network_balances_its_noise_and_nearly_its_norms() -> None:
     """20-d-20 on x ~ N(0, I), y = x + noise, from norms that are ten times too large on one side and more."""
-    draw, rows, chains = np.random.default_rng(0), 1000, 2
+    draw, rows, width = np.random.default_rng(0), 1000, 200
     x = draw.normal(size=(rows, 20))
     y = x + draw.normal(size=(rows, 20))
     params = {
@@ -91,9 +90,8 @@ def test_a_relu_network_balances_its_noise_and_nearly_its_norms(width: int, rate
     loss = sgdvi.Loss(lambda p, b: ((jax.nn.relu(b[0] @ p["w"]) @ p["u"] - b[1]) ** 2).sum(-1), params)
     symmetries = find_symmetries(loss, None, (x, y), key=jax.random.key(0))
     assert len(symmetries) == width
-    batch = 4 if width == 50 else 2
     found = sgdvi.balance(
-        loss, (x, y), learning_rate=rate, batch_size=batch, num_steps=steps, num_chains=chains, points=32,
+        loss, (x, y), learning_rate=0.004, batch_size=2, num_steps=20_000, num_chains=2, points=24,
         symmetries=symmetries,
     )  # fmt: skip
     assert np.abs(found.drift.z).max() < 5

@@ -68,7 +68,7 @@ def test_scale_invariances_end_at_norm_one() -> None:
     np.testing.assert_allclose((got["a"] ** 2).sum((-1, -2)) + (got["b"] ** 2).sum(-1), 1, rtol=1e-10)
 
 
-@pytest.mark.parametrize(("v", "sd"), [(0.02, 1.0), (0.8, 1.0), (0.8, 0.3)])
+@pytest.mark.parametrize(("v", "sd"), [(0.02, 1.0), (0.8, 0.3)])
 def test_the_law_on_the_orbit_is_that_of_the_prior(v: float, sd: float, scaling: Any) -> None:
     """Given v = u w the density of t = log(u/w)/2 is exp(-|v| cosh(2t)/tau^2), up to its normaliser."""
     count = 20_000
@@ -102,7 +102,7 @@ def test_groups_of_several_parameters_count_their_volume() -> None:
 @pytest.mark.slow
 def test_what_is_left_different_from_the_posterior_is_the_law_on_v(scaling: Any) -> None:
     """Depth 1: SGD's draws on refilled orbits, weighted by the ratio of the laws on v, are the posterior's."""
-    rows, sigma, tau, chains = len(X), 1.0, 1.0, 20_000
+    rows, sigma, tau, chains = len(X), 1.0, 1.0, 8_000
     network = sgdvi.LinearNetwork(X, Y, depth=1, noise_sd=sigma, prior_sd=tau)
     rate, draw = 0.01, np.random.default_rng(0)
     u, w = np.full(chains, 0.9), np.full(chains, 0.9)

@@ -82,7 +82,7 @@ def test_nuts_on_the_quotient_draws_from_the_exact_posterior(product: Any) -> No
     problem, model = product
     exact = line_posterior(problem.exact)
     mcmc = MCMC(
-        NUTS(model), num_warmup=200, num_samples=800, num_chains=4, chain_method="vectorized", progress_bar=False
+        NUTS(model), num_warmup=200, num_samples=500, num_chains=4, chain_method="vectorized", progress_bar=False
     )
     mcmc.run(jax.random.key(2), *problem.data, extra_fields=("diverging",))
     draws = {name: np.asarray(leaf) for name, leaf in mcmc.get_samples(group_by_chain=True).items()}
@@ -153,7 +153,8 @@ def test_a_joint_prior_has_the_orbit_as_a_site_with_the_same_law() -> None:
     at = {"w_quotient": np.array([0.6, -0.8]), "u_quotient": np.array(0.7)}
     grid = np.linspace(-12, 4, 3201)
     with jax.enable_x64(True):
-        heights = jax.vmap(lambda t: log_density(model, DATA, {}, {**at, "orbit": t[None]})[0])(jnp.asarray(grid))
+        along = jax.jit(jax.vmap(lambda t: log_density(model, DATA, {}, {**at, "orbit": t[None]})[0]))
+        heights = along(jnp.asarray(grid))
         total = np.log(np.trapezoid(np.exp(np.asarray(heights)), grid))
 
         def alone(x: Any, y: Any = None) -> None:
