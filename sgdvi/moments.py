@@ -31,7 +31,8 @@ class Moments:
     Raises
     ------
     InputError
-        If no data can have these moments (concrete values only: traced ones are not checked).
+        If no data can have these moments: alpha1 < 0, alpha3 < 0, beta1 <= 0, or Delta < 0 beyond rounding. Traced
+        ones raise nothing; every law of them is nan.
 
     Notes
     -----
@@ -67,9 +68,8 @@ class Moments:
             require(np.all(value >= 0), f"{name} is a variance and must be at least 0", value)
         require(np.all(np.asarray(self.beta1) > 0), "beta1 = E[x^2] must be above 0", self.beta1)
         bound = np.asarray(self.alpha1) * np.asarray(self.alpha3)
-        slack = _DELTA_ROUNDING if np.asarray(self.alpha1).dtype == np.float64 else 1e-5
         require(
-            np.all(np.asarray(self.delta) >= -slack * bound),
+            np.all(np.asarray(self.delta) >= -self._slack * bound),
             "alpha2^2 must be at most alpha1 alpha3 (a covariance cannot exceed its variances)",
             f"alpha1 alpha3 = {bound}, alpha2^2 = {np.asarray(self.alpha2) ** 2}",
             "Check the order of the arguments: alpha1 = Var[x^2], alpha2 = Cov[x^2, xy], alpha3 = Var[xy].",
@@ -198,6 +198,18 @@ class Moments:
             beta1=self.beta1 * one,
             beta2=self.beta2 * one,
         )
+
+    @property
+    def possible(self) -> Any:
+        """Whether data can have these moments, element by element: traced ones cannot raise an error."""
+        room = self.delta >= -self._slack * self.alpha1 * self.alpha3
+        return (self.alpha1 >= 0) & (self.alpha3 >= 0) & (self.beta1 > 0) & room
+
+    @property
+    def _slack(self) -> float:
+        """Rounding of Delta, relative to alpha1 alpha3."""
+        dtypes = {getattr(alpha, "dtype", np.float64) for alpha in (self.alpha1, self.alpha2, self.alpha3)}
+        return _DELTA_ROUNDING if dtypes == {np.dtype(np.float64)} else 1e-5
 
     def mirror(self) -> Self:
         """Moments of the data with y -> -y: the law on v < 0 is the law of |v| under these."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from sgdvi import InputError, Moments
+from sgdvi import InputError, Moments, SGDStationary, critical_temperature, stationary_law
 
 NAMES = ("alpha1", "alpha2", "alpha3", "beta1", "beta2")
 
@@ -112,6 +112,40 @@ def test_bad_data(x, y, words):
 def test_moments_that_no_data_have(numbers, words):
     with pytest.raises(InputError, match=words):
         Moments(*numbers)
+
+
+IMPOSSIBLE = [
+    (-1.0, 0.0, 1.0, 1.0, 1.0),
+    (1.0, 0.0, -1.0, 1.0, 1.0),
+    (1.0, 0.0, 1.0, 0.0, 1.0),
+    (1.0, 1.01, 1.0, 1.0, 1.0),
+    (np.nan, 0.0, 1.0, 1.0, 1.0),
+]
+
+
+def test_traced_moments_that_no_data_have_give_nan():
+    """By the tail exponent, a number of the parameters alone: its program is small."""
+
+    @jax.jit
+    def asked(row, temperature):
+        m = Moments(*row)
+        law, whole = SGDStationary(m, temperature), stationary_law(m, temperature)
+        return jnp.stack([law.tail_exponent, whole.tail_exponent]), critical_temperature(m)
+
+    for row in IMPOSSIBLE:
+        values, critical = asked(np.array(row), 0.1)
+        assert np.all(np.isnan(values)), row
+        assert np.isnan(critical), row
+    data = np.array((2.0, 2.0, 3.0, 1.0, 1.0))
+    assert np.all(np.isfinite(asked(data, 0.1)[0]))
+    assert np.all(np.isnan(asked(data, -0.1)[0]))
+
+
+@pytest.mark.parametrize(("dtype", "excess", "possible"), [(np.float32, 1e-6, True), (np.float64, 1e-6, False)])
+def test_rounding_of_delta_is_forgiven(dtype, excess, possible):
+    numbers = [dtype(number) for number in (1.0, 1.0 + excess, 1.0, 1.0, 1.0)]
+    with jax.enable_x64(True):
+        assert bool(jax.jit(lambda *numbers: Moments(*numbers).possible)(*numbers)) == possible
 
 
 def test_weights_are_checked():

@@ -78,6 +78,8 @@ class Deep(NamedTuple):
     """Chebyshev series of the integral of N - split over g from r, on each panel, shape (2 _SIDE, NODES + 1)."""
     floor: Array
     """The density is 0 below this z: -infinity, or the barrier of a metastable law."""
+    at_ends: Array
+    """Integral of what is split off at the far ends of the panels, left and right, shape (2,)."""
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
@@ -162,15 +164,9 @@ class Deep(NamedTuple):
         inside = noise.reaches(s) & (z >= self.floor) & ((noise.alpha3 > 0) | (s + noise.r > 1e-6 * noise.r))
         s, z = jnp.where(inside, s, 0.0), jnp.where(inside, z, 0.0)
         log_ratio = noise.log_ratio(s)
-        closed = self._closed(s, log_ratio)
+        closed = _closed(noise, self.split, s, log_ratio)
         value = self.drift.power * z - log_ratio - self.drift.strength * (closed + self._remainder(z, closed))
         return jnp.where(inside, value, -jnp.inf)
-
-    def _closed(self, s: Array, log_ratio: Array) -> Array:
-        """Integral of what is split off."""
-        split = self.split
-        closed = split.value * self.noise.inverse(s) + split.slope / (2 * _lead(self.noise)) * log_ratio
-        return jnp.where(split.used, closed, 0.0)
 
     def _remainder(self, z: Array, closed: Array) -> Array:
         panel, place = _locate(z, self.lengths)
@@ -193,9 +189,8 @@ class Deep(NamedTuple):
         far = jnp.where(steep, noise.alpha1 * high**2, noise.alpha3)
         above = drift.beta1 * high ** (1 - m) * _growth(jnp.where(steep, -1 - m, 1 - m), right)
         # Not its leading terms: at a small temperature their error would show.
-        ends = noise.r * jnp.expm1(jnp.stack([-reach[0], reach[1]]))
-        at_end = self._closed(ends, noise.log_ratio(ends))
-        split = jnp.where(left < 0, closed - at_end[0], jnp.where(right > 0, closed - at_end[1], 0.0))
+        at_left, at_right = self.at_ends
+        split = jnp.where(left < 0, closed - at_left, jnp.where(right > 0, closed - at_right, 0.0))
         return below / near + above / far - split
 
 
@@ -234,7 +229,10 @@ def _build(p: Parameters, drift: Drift) -> Deep:
     longest = jnp.where(p.alpha1 > 0, _LONGEST, 4 * _LONGEST)
     lengths = jnp.clip((reach - 1) / _FAR, 0.1, longest)
     series = _integrate(noise, drift, at_r, split, jax.lax.stop_gradient(lengths))
-    return Deep(noise, drift, at_r, split, lengths, series, floor)
+    reach = 1 + _FAR * lengths
+    ends = r * jnp.expm1(jnp.stack([-reach[0], reach[1]]))
+    at_ends = _closed(noise, split, ends, noise.log_ratio(ends))
+    return Deep(noise, drift, at_r, split, lengths, series, floor, at_ends)
 
 
 def _slope(noise: Noise, drift: Drift, at_r: Array, z: Array) -> Array:
@@ -332,6 +330,12 @@ def _split(noise: Noise, drift: Drift) -> Split:
 
     _, columns = jax.lax.scan(following, first, jnp.asarray(np.arange(float(_TAYLOR))))
     return Split(used, k, width, value, slope, columns)
+
+
+def _closed(noise: Noise, split: Split, s: Array, log_ratio: Array) -> Array:
+    """Integral of what is split off, from r to r + s."""
+    closed = split.value * noise.inverse(s) + split.slope / (2 * _lead(noise)) * log_ratio
+    return jnp.where(split.used, closed, 0.0)
 
 
 def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:

@@ -347,4 +347,7 @@ def _collect(leaves: Any, sign: int, shape: tuple[int, ...]) -> Parameters:
     shared, same = found.holds & (found.k == 0), ~found.holds & found.quiet
     a1 = jnp.where(same, 0.0, a1)
     a2, a3 = (jnp.where(shared | same, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
-    return Parameters(a1, a2, a3, data.beta1, data.beta2, *rest)
+    # Traced moments that no data have cannot raise an error: there is no law.
+    possible = jnp.broadcast_to(leaves[0].possible, shape).reshape(-1)
+    heat, *rest = rest
+    return Parameters(a1, a2, a3, data.beta1, data.beta2, jnp.where(possible, heat, jnp.nan), *rest)

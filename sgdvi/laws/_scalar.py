@@ -33,10 +33,12 @@ _RARE = 1e-11
 @partial(jax.jit, static_argnames="make")
 def prepare(make: Callable[..., AnyDensity], *arguments: Any) -> tuple[AnyDensity, Quadrature]:
     """Densities of B laws, integrated over z."""
+    # The levels of more laws would fill the memory.
+    keep_levels = len(jax.tree.leaves(arguments)[0]) <= _PIECE
 
     def one(*arguments: Any) -> tuple[AnyDensity, Quadrature]:
         density = make(*arguments)
-        return density, _table.integrate(density)
+        return density, _table.integrate(density, keep_levels)
 
     return _each(one, *arguments)
 

@@ -43,6 +43,8 @@ class Quadrature(NamedTuple):
     """Rate of the right tail in z: the mass above z falls like exp(-rate z)."""
     end_levels: Array
     """Log density at the first and the last edge, not normalised."""
+    levels: Array | None
+    """The same at the nodes, shape (K, NODES), where it was kept: another copy of the density takes long to compile."""
 
 
 class Table(NamedTuple):
@@ -63,7 +65,7 @@ class Table(NamedTuple):
     right_rate: Array
 
 
-def integrate(density: Integrand) -> Quadrature:
+def integrate(density: Integrand, keep_levels: bool = False) -> Quadrature:
     """Place panels and integrate the density on them, tails included."""
     # The integrals do not depend on where the panels are, so nothing of their placement is differentiated.
     fixed = jax.lax.stop_gradient(density)
@@ -86,13 +88,16 @@ def integrate(density: Integrand) -> Quadrature:
         left_rate=jnp.where(left > 0, density.left_rate(slopes[0]), 1.0),
         right_rate=jnp.where(right > 0, -slopes[1], 1.0),
         end_levels=end_levels,
+        levels=level if keep_levels else None,
     )
 
 
 def node_masses(density: Integrand, quadrature: Quadrature) -> tuple[Array, Array, Array]:
     """Nodes in z, log density there (not normalised), and the mass that each stands for, all (K, NODES)."""
     nodes, half = panel_nodes(quadrature.edges)
-    level = density.log_density(nodes.reshape(-1)).reshape(nodes.shape)
+    level = quadrature.levels
+    if level is None:
+        level = density.log_density(nodes.reshape(-1)).reshape(nodes.shape)
     return nodes, level, jnp.exp(level - quadrature.log_norm) * half[:, None] * WEIGHTS
 
 

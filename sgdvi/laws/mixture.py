@@ -88,7 +88,8 @@ class StationaryLaw(Distribution):
             # Values on the other side of 0 are no mistake here: the law has density 0 there.
             return SGDStationary(
                 fill(data, Moments(2.0, 2.0, 3.0, 1.0, 1.0)),
-                fill(heat, 0.1),
+                # Without a temperature there is no law at all.
+                jnp.where(heat > 0, fill(heat, 0.1), jnp.nan),
                 depth=self.depth,
                 width=self.width,
                 weight_decay=fill(decay, 0.0),
@@ -272,6 +273,8 @@ def stationary_law(
     require(not given, "zero_mass must be left out where initial decides it", mass)
     require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
     heat, decay = keep(temperature, moments), keep(weight_decay, moments)
+    if is_traced(moments):
+        heat = jnp.where(moments.possible, heat, jnp.nan)  # they cannot raise an error: there is no law
     if not is_traced(heat):
         require(np.all((np.asarray(heat) > 0) & np.isfinite(heat)), "temperature must be above 0", heat)
     if not is_traced(decay):

@@ -77,7 +77,7 @@ def critical_temperature(
     Raises
     ------
     InputError
-        For a depth that is no whole number or a negative weight decay.
+        For a depth that is no whole number or a negative weight decay. Traced moments that no data have give nan.
 
     References
     ----------
@@ -101,7 +101,7 @@ def critical_temperature(
             value = jnp.where(ends.proper & (ends.lower > 0), jnp.inf, value)
         else:
             value = jnp.where((drift > 0) & (gamma == 0), jnp.inf, 0.0) + 0.0 * alpha3
-        value = jnp.where(jnp.isnan(drift + alpha3 + gamma), jnp.nan, value)
+        value = jnp.where(jnp.isnan(drift + alpha3 + gamma) | ~moments.possible, jnp.nan, value)
     return give_back(value, None, (moments, decay))
 
 

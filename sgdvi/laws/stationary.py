@@ -62,7 +62,8 @@ class SGDStationary(AbstractLaw):
     ------
     InputError
         (a ValueError) For parameters that have no law on this branch, at or above the critical temperature among
-        them. Traced parameters cannot be checked: there the results are nan.
+        them. Traced parameters cannot be checked: there the results are nan, as they are for traced moments that no
+        data have.
 
     Notes
     -----

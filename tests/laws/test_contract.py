@@ -35,6 +35,8 @@ def pulled(*shares):
 
 
 def made(kind):
+    if kind == "one law":
+        return SGDStationary(Moments.linear(1.0, 1.0), 0.1, weight_decay=0.05)
     if kind == "metastable":
         moments, temperature, decay = pulled(0.01, 0.1)
         return MetastableLaw(moments, temperature, depth=3, width=2, weight_decay=decay)
@@ -58,6 +60,7 @@ def made(kind):
 
 
 KINDS = (
+    "one law",
     "depth 0",
     "depth 1",
     "depth 1, v < 0",
@@ -74,13 +77,16 @@ KINDS = (
     "stationary, v < 0",
     "with collapse",
 )
-# Each kind of density is compiled several times over, which takes longer than all the rest: one of them by default.
-DEFAULT = {"depth 1, v < 0"}
+# Each kind of density is compiled several times over, which takes longer than all the rest: by default the one law
+# whose programs other tests have compiled.
+DEFAULT = {"one law"}
 # Compiled once more for every kind of density; where they are left out the same density is checked under another name.
 LONG = {"transformations", "gradient"}
 SHORT = {
+    "one law",
     "depth 1, v < 0",
     "depth 20",
+    "infinite depth",  # the density of depth 3
     "infinite depth, v < 0",
     "below k",
     "above k",

@@ -59,7 +59,7 @@ def test_depth_zero_is_pearson_type_four(case):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", [c for c in REFERENCES if c["depth"] == 1][:3], ids=lambda c: str(c["temperature"]))
+@pytest.mark.parametrize("case", [c for c in REFERENCES if c["depth"] == 1][:1], ids=lambda c: str(c["temperature"]))
 def test_depth_one_against_quadrature_with_thirty_digits(case):
     with mp.workdps(30):
         a1, a2, a3 = map(mpf, case["alpha"])
@@ -127,8 +127,10 @@ def test_cdf_is_the_integral_of_the_density(moments, heat, options):
 def test_stationary_fokker_planck(moments, heat, options, x64):
     """The probability current of the flow vanishes: the score of the density is the one of theory."""
     law = SGDStationary(moments, heat, **options)
-    v = points(law)
-    got = jax.vmap(jax.grad(lambda v: law.log_prob(v)))(jnp.asarray(v))
+    # as many points for every law: one program for each kind of density
+    v = np.asarray(law.icdf(np.linspace(0.002, 0.998, 40)))
+    v = np.where(np.abs(v) > 1e-280, v, v[np.argmax(np.abs(v))])
+    got = jax.grad(lambda v: jnp.sum(law.log_prob(v)))(jnp.asarray(v))
     side, decay, width = options.get("sign", 1), options.get("weight_decay", 0.0), options.get("width", 1)
     m, v = (moments, v) if side > 0 else (moments.mirror(), -v)
     noise, slope = m.noise(v), 2 * (m.alpha1 * v - m.alpha2)
@@ -151,7 +153,7 @@ LEANING = Moments(1.6, -0.7, 2.3, 1.1, 0.8)
 EVERY_DEPTH = [
     ((LEANING, 0.2, {"depth": depth, "width": width}), f"depth{depth}-width{width}")
     for depth in range(1, 21)
-    for width in (1, 3, 1000)
+    for width in [(1, 3, 1000)[depth % 3]]
 ]
 
 
@@ -246,7 +248,7 @@ def test_gradients_against_finite_differences(index, x64):
         return inner.log_prob(v) + inner.cdf(v) + inner.mean
 
     arguments = [jnp.asarray(a, float) for a in (v, heat, decay, *leaves)]
-    got = jax.grad(value, argnums=tuple(range(8)))(*arguments)
+    got = jax.jit(jax.grad(value, argnums=tuple(range(8))))(*arguments)
     for i, derivative in enumerate(got):
         if i == 2 and options["depth"] > 1:
             continue  # there is no law with decay
@@ -292,15 +294,15 @@ def test_shapes_and_broadcasting(x64):
 
 
 def test_is_a_pytree(x64):
-    law = SGDStationary(Moments.linear(1.0, 1.0), jnp.array([0.1, 0.2]), weight_decay=0.05, width=3)
+    law = SGDStationary(Moments.linear(1.0, 1.0), 0.1, weight_decay=0.05, width=3)
     again = jax.tree.unflatten(jax.tree.structure(law), jax.tree.leaves(law))
     np.testing.assert_array_equal(again.log_prob(0.5), law.log_prob(0.5))
     assert (again.depth, again.width, again.sign) == (1, 3, 1)
-    np.testing.assert_allclose(jax.jit(lambda law: law.cdf(0.5))(law), law.cdf(0.5), rtol=1e-13)
-    single = SGDStationary(Moments.linear(1.0, 1.0), 0.1)
-    stacked = jax.tree.map(lambda a: jnp.broadcast_to(a, (2,)), single)
-    by_vmap = jax.vmap(lambda law: law.log_prob(0.5))(stacked)
-    np.testing.assert_allclose(by_vmap, np.full(2, single.log_prob(0.5)), rtol=1e-13)
+    other = SGDStationary(Moments.linear(1.0, 0.5), 0.2, weight_decay=0.01, width=3)
+    stacked = jax.tree.map(lambda *pair: jnp.stack(pair), law, other)
+    by_vmap = jax.jit(jax.vmap(lambda law: (law.log_prob(0.5), law.cdf(0.5))))(stacked)
+    for one, log_prob, cdf in zip((law, other), *by_vmap, strict=True):
+        np.testing.assert_allclose((log_prob, cdf), (one.log_prob(0.5), one.cdf(0.5)), rtol=1e-13)
 
 
 def test_support_and_validation():
@@ -505,7 +507,12 @@ def test_deep_laws_are_traced_under_the_callers_32_bits():
 
 def test_no_law_is_nan_when_traced():
     m = Moments.linear(1.0, 1.0)
-    assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).log_prob(0.5))(1.0))
-    assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).mean)(-1.0))
-    assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).tail_exponent)(1.0))
-    assert np.isnan(jax.jit(lambda t: SGDStationary(m, t).moment(3))(1.0))
+
+    @jax.jit
+    def asked(temperature):
+        law = SGDStationary(m, temperature)
+        return jnp.stack([law.log_prob(0.5), law.cdf(0.5), law.mean, law.tail_exponent, law.moment(3)])
+
+    assert np.all(np.isnan(asked(1.0)))
+    assert np.all(np.isnan(asked(-1.0)))
+    assert np.all(np.isfinite(asked(0.1)[:-1]))
