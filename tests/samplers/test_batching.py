@@ -17,7 +17,7 @@ N, SIZE, RATE = 22, 4, 0.3
 X = np.random.default_rng(1).normal(size=N)
 # the mean of the rows: every step is z' = (1 - eta) z + eta (mean of the minibatch)
 LOSS = sgdvi.Loss(lambda z, x: (z - x) ** 2 / 2, float(X.mean()))
-STEPS, CHAINS = 50, 40_000
+STEPS, CHAINS = 50, 16_000
 
 
 def sample(batching: str, **options: Any) -> Any:
@@ -42,7 +42,7 @@ def test_variance_of_the_iterates(batching: str) -> None:
     tree = sample(batching, num_steps=STEPS, thinning=STEPS, num_chains=CHAINS)
     draws = tree["posterior"]["params"].values.astype(float)
     exact = exact_variance(batching)
-    # chains are independent: five standard errors are 3.5 %; the factor (N-S)/(N-1) is 14 %
+    # chains are independent: five standard errors are 5.6 %; the factor (N-S)/(N-1) is 14 %
     assert draws.var() == pytest.approx(exact, rel=5 * np.sqrt(2 / CHAINS), abs=1e-13)
     assert draws.mean() == pytest.approx(X.mean(), abs=5 * np.sqrt(exact / CHAINS) + 1e-6)
     config = json.loads(tree["posterior"].attrs["config_json"])

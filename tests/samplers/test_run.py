@@ -1,5 +1,6 @@
 """The driver: what it computes, that nothing but the key decides it, what it refuses."""
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -90,7 +91,7 @@ def test_adam_runs_and_has_no_temperature() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"num_chains": 5},
+        {"num_chains": 40},
         {"num_steps": 90},
         {"progress": lambda done, total: None},
         {"init": {"u": [0.9, 0.9], "w": [-0.3, -0.3]}},
@@ -150,14 +151,13 @@ def test_starts(kernel: sgdvi.SGD) -> None:
     drawn = sample(kernel, init=None, num_chains=40, num_steps=1)
     assert values(drawn).std() > 0.7
     assert np.abs(values(drawn)).max() < 2.6
-    np.testing.assert_array_equal(values(sample(kernel, init=None, num_chains=5, num_steps=1)), values(drawn)[:5])
+    np.testing.assert_array_equal(values(sample(kernel, init=None, num_steps=1)), values(drawn)[:2])
 
     starts = {"balanced": {"u": 0.5, "w": 0.5}, "wrong side": {"u": 1.0, "w": -1.0}}
-    named = sample(kernel, init=starts, num_chains=5, num_steps=1)
-    names = ["balanced", "wrong side", "balanced", "wrong side", "balanced"]
-    assert list(named["posterior"]["start"].values) == names
+    named = sample(kernel, init=starts, num_chains=40, num_steps=1)
+    assert list(named["posterior"]["start"].values) == ["balanced", "wrong side"] * 20
     assert named["posterior"]["start"].dims == ("chain",)
-    np.testing.assert_array_equal(np.sign(values(named, "w")[:, 0]), [1, -1, 1, -1, 1])
+    np.testing.assert_array_equal(np.sign(values(named, "w")[:, 0]), [1, -1] * 20)
 
 
 def test_starts_are_constrained_values() -> None:
@@ -223,10 +223,14 @@ def test_collapse_is_recorded() -> None:
     network = sgdvi.LinearNetwork(x, y, depth=1, prior_sd=20.0)
     critical = network.critical_temperature
 
+    @functools.cache
+    def kernel_at(factor: float) -> sgdvi.SGD:
+        return sgdvi.SGD(network.model, learning_rate=network.learning_rate(factor * critical, 1), batch_size=1)
+
     def status(factor: float, **options: Any) -> Any:
-        kernel = sgdvi.SGD(network.model, learning_rate=network.learning_rate(factor * critical, 1), batch_size=1)
         settings = {"num_chains": 3, "num_steps": 30_000, "thinning": 5000, "num_warmup": 0, "progress": False}
-        return sgdvi.sample(kernel, (x, y), key=jax.random.key(1), init=START, **(settings | options))["chain_status"]
+        run = sgdvi.sample(kernel_at(factor), (x, y), key=jax.random.key(1), init=START, **(settings | options))
+        return run["chain_status"]
 
     collapsed = status(2.0)
     assert list(collapsed["status"].values) == ["collapsed"] * 3
@@ -234,8 +238,8 @@ def test_collapse_is_recorded() -> None:
     assert (steps > 1000).all()
     assert (steps % 1024 == 0).all()
     # the step is a fact of the chain, not of the way it was run
-    other = status(2.0, num_chains=200, num_warmup=10_000, num_steps=20_000, thinning=20_000)
-    np.testing.assert_array_equal(other["step"].values[:3], steps)
+    other = status(2.0, num_warmup=10_000, num_steps=20_000, thinning=20_000)
+    np.testing.assert_array_equal(other["step"], steps)
     alive = status(0.3)
     assert list(alive["status"].values) == ["ok"] * 3
     assert (alive["step"].values == -1).all()

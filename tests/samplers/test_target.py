@@ -69,9 +69,12 @@ WRITINGS = [plate_of_length, plate_of_fixed_size, indexed, subsampled, subsample
 Z = {"a": jnp.float32(0.3), "b": jnp.float32(-1.2)}
 
 
-def target_of(model: Callable[..., Any], *args: Any, batch_size: int = 3, **kwargs: Any) -> tuple[ModelTarget, Any]:
+def target_of(
+    model: Callable[..., Any], *args: Any, batch_size: int = 3, check: bool = True, **kwargs: Any
+) -> tuple[ModelTarget, Any]:
     kernel = sgdvi.SGD(model, learning_rate=0.01, batch_size=batch_size)
-    kernel.init(jax.random.key(0), 0, None, args, kwargs)  # checks the minibatches
+    if check:
+        kernel.init(jax.random.key(0), 0, None, args, kwargs)  # checks the minibatches
     target = kernel.prepare((args, kwargs))
     assert isinstance(target, ModelTarget)
     return target, target.rows((args, kwargs))
@@ -92,18 +95,17 @@ def written(model: Callable[..., Any]) -> tuple[ModelTarget, Any]:
 @pytest.mark.parametrize("rows", [[7], [3, 11, 5], list(range(N)), [2] * 5], ids=["one", "three", "all", "repeated"])
 def test_loss_on_a_minibatch_counts_n_over_s_once(model: Callable[..., Any], rows: list[int]) -> None:
     target, data = written(model)
-    loss = jax.jit(target.loss)(Z, take(data, jnp.array(rows)))
+    loss = target.loss(Z, take(data, jnp.array(rows)))
     np.testing.assert_allclose(loss, expected_loss(np.array(rows)), rtol=2e-6)
 
 
 @pytest.mark.parametrize("model", WRITINGS, ids=lambda model: model.__name__)
 def test_gradient_is_unbiased(model: Callable[..., Any]) -> None:
     target, data = written(model)
-    gradient = jax.jit(jax.grad(target.loss))
-    full = gradient(Z, data)
-    single = [gradient(Z, take(data, jnp.array([row]))) for row in range(N)]
-    for site, value in full.items():
-        np.testing.assert_allclose(np.mean([one[site] for one in single]), value, rtol=1e-5)
+    gradient = jax.grad(target.loss)
+    each = jax.jit(jax.vmap(lambda row: gradient(Z, take(data, row[None]))))(jnp.arange(N))
+    for site, value in gradient(Z, data).items():
+        np.testing.assert_allclose(np.mean(each[site]), value, rtol=1e-5)
 
 
 def test_scale_and_mask_of_the_user_stay() -> None:
@@ -127,7 +129,7 @@ def test_unconstrained_coordinates_with_the_jacobian() -> None:
         with numpyro.plate("data", len(x)):
             numpyro.sample("y", dist.Normal(weights[0] * x, sd), obs=y)
 
-    target, data = target_of(model, X, Y)
+    target, data = target_of(model, X, Y, check=False)
     assert target.shapes == {"sd": (), "weights": (2,)}
     z = {"sd": jnp.float32(-0.4), "weights": jnp.array([0.2, -0.9])}
     np.testing.assert_allclose(target.loss(z, data), potential_energy(model, (X, Y), {}, z) / N, rtol=1e-6)
@@ -164,7 +166,7 @@ def test_draws_hold_deterministic_sites_without_rows() -> None:
             numpyro.deterministic("inside", a * x)
             numpyro.sample("y", dist.Normal(a * x, 1), obs=y)
 
-    target, data = target_of(model, X, Y)
+    target, data = target_of(model, X, Y, check=False)
     assert target.outputs == ("a", "double")
     assert float(target.constrain({"a": jnp.float32(1.5)}, data)["double"]) == 3.0
 

@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 import pytest
 import scipy.stats
 from numpyro.infer import NUTS
+from numpyro.infer.mcmc import MCMCKernel
 
 import sgdvi
 from sgdvi.testing import SAMPLER_CHECKS, ContractError, check_sampler
@@ -82,6 +83,81 @@ def test_mistakes_are_found(fault: str, text: str) -> None:
         )
     assert {check.name for check in caught.value.report.failed} == {fault}
     assert "user breaks the contract of a sampler in 1 check" in str(caught.value)
+
+
+class WalkState(NamedTuple):
+    z: Any
+    count: jax.Array
+    rng_key: jax.Array
+
+
+class Walk(MCMCKernel):
+    """A random walk as a kernel of NumPyro, with one of the mistakes that such kernels can have."""
+
+    made = 0
+
+    def __init__(self, fault: str) -> None:
+        Walk.made += 1
+        self.fault, self.number = fault, Walk.made
+
+    sample_field = "z"
+
+    @property
+    def model(self) -> Any:
+        return None
+
+    def init(self, rng_key: Any, num_warmup: int, init_params: Any, model_args: Any, model_kwargs: Any) -> WalkState:
+        shape = rng_key.shape if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else rng_key.shape[:-1]
+        z = jnp.zeros((1, *shape) if self.fault == "shapes" and shape else shape)
+        return WalkState({"z": z}, jnp.zeros(shape, int), rng_key)
+
+    def sample(self, state: WalkState, model_args: Any, model_kwargs: Any) -> WalkState:
+        def one(z: Any, count: Any, key: Any) -> Any:
+            move = jax.random.normal(jax.random.fold_in(key, count))
+            z = z + move + (self.number if self.fault == "resume" else 0)
+            return jnp.where((self.fault == "finite") & (count == 7), jnp.nan, z), count + 1
+
+        each = jax.vmap(one) if state.count.ndim else one
+        flat = state.z["z"].reshape(state.count.shape)
+        z, count = each(flat, state.count, state.rng_key)
+        if self.fault == "transformations" and not isinstance(z, jax.core.Tracer):
+            z = z + 1
+        return WalkState({"z": z.reshape(state.z["z"].shape)}, count, state.rng_key)
+
+
+class Annealed(sgdvi.Sampler):
+    """Steps that depend on how many of them are kept."""
+
+    def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
+        plain = langevin().algorithm
+
+        def step(key: jax.Array, state: State, batch: sgdvi.Batch) -> Any:
+            state, info = plain.step(key, state, batch)
+            return State(state.z / thinning), info
+
+        self._algorithm = sgdvi.Algorithm(init, step)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ("shapes", r"z must have the axes \(chain, draw\) = \(3, 12\); got shape"),
+        ("finite", "draws must be finite; got nan for z in chain 0, draw 7"),
+        ("resume", "a resumed run must be that of an uninterrupted one; got .* Keep all memory in the state"),
+        ("transformations", "a step under jit must return what a plain one does; got another state"),
+        ("thinning", "thinning by k must keep every k-th draw; got .* instead of .* in chain 0, draw 0"),
+    ],
+    ids=lambda value: value if value.isalpha() else "",
+)
+def test_other_mistakes_are_found(fault: str, text: str) -> None:
+    broken: Any = (lambda: Annealed(LOSS, langevin().algorithm, None)) if fault == "thinning" else lambda: Walk(fault)
+    settings: dict[str, Any] = {"num_steps": 12, "num_chains": 3}
+    with pytest.raises(ContractError, match=text) as caught:
+        check_sampler(broken, ROWS, skip=only(fault), **settings)
+    assert {check.name for check in caught.value.report.failed} == {fault}
+    if fault != "thinning":
+        check_sampler(lambda: Walk(""), ROWS, skip=only(fault), **settings)
 
 
 def test_bad_options() -> None:
