@@ -187,6 +187,15 @@ def measure(points: Points, reference: Points, quantile: float = 0.99) -> Distan
     )
 
 
+def grade_both(w1: float, ks: float, w1_null: float, ks_null: float, limits: Thresholds) -> Status:
+    """Return the worse of the statuses of W1 and KS, see `grade`; null levels are 0 between known laws."""
+    each = [
+        grade(w1, w1_null, limits.w1_warn, limits.w1_fail, limits.w1_blind),
+        grade(ks, ks_null, limits.ks_warn, limits.ks_fail, limits.ks_blind),
+    ]
+    return max(each, key=lambda status: status.severity)
+
+
 def grade(value: float, null: float, warn: float, fail: float, blind: float) -> Status:
     """Turn a distance into a status: small, or within its null level, or too large, or too few draws to tell."""
     if math.isnan(value) or math.isnan(null):

@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import jax
@@ -127,10 +126,16 @@ def run(
         took: list[Stage] = []
         try:
             measured = remedies and not problem.no_posterior
-            extra = remedy_stages(problem, plan, key) if measured else ()
-            for name, text, action in chain(stages(problem, plan, references, key, progress), extra):
+            for name, text, action in stages(problem, plan, references, key, progress):
                 tell(name, text)
                 took.append(_timed(name, action, runs))
+            missing: dict[str, str] = {}
+            for name, text, action in remedy_stages(problem, plan, key) if measured else ():
+                tell(name, text)
+                stage = _timed(name, action, runs)
+                # Nobody asked for these runs by name: those that do not apply are no empty column of every table.
+                took += [] if stage.skipped else [stage]
+                missing[name] = stage.skipped
             runs |= others
             took += [Stage(name) for name in others]
             tell("balance", "symmetries of the model, and how SGD moved along them")
@@ -148,7 +153,7 @@ def run(
             rows: tuple[Instead, ...] = ()
             if measured:
                 tell("remedies", "what to do instead")
-                rows = instead(problem, plan, comparison, {stage.name: stage.skipped for stage in took})
+                rows = instead(problem, plan, comparison, missing)
                 comparison = recommend(comparison, rows)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error

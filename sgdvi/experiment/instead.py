@@ -8,7 +8,9 @@ from scipy import stats
 
 from sgdvi._check import InputError
 from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.distances import grade_both
 from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.words import number, percent
 from sgdvi.experiment.orbits import GAUGE, QUOTIENT
 from sgdvi.experiment.plan import Plan
@@ -90,10 +92,11 @@ def _run(comparison: Comparison, run: str, name: str, meaning: str) -> Instead:
 def _tune(exact: Remedies | None) -> Instead:
     name = "tune the temperature"
     if exact is None:
-        reason = "Needs the exact laws of SGD and of the posterior; `sgdvi sweep` tunes by runs."
+        reason = "Needs the exact laws of SGD and of the posterior; 'sgdvi sweep' tunes by runs."
         return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
     row = next(one for one in exact.each if one.name == name)
-    return Instead(name, row.ks, row.w1, 0.0, 0.0, str(Status.PASS if row.helps else Status.WARN), row.meaning)
+    status = grade_both(row.w1, row.ks, 0.0, 0.0, Thresholds())
+    return Instead(name, row.ks, row.w1, 0.0, 0.0, str(status), row.meaning)
 
 
 def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedies | None) -> Instead:
@@ -116,7 +119,8 @@ def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedi
     text = f"k-hat {number(found.khat, 2)}; {number(found.effective_draws)} effective of {len(found.values)} draws."
     text += "" if found.reliable else " Too large a k-hat: do not rely on the weights."
     text += f" {percent(found.missed)} of the posterior, at the other sign, stay missing." if found.missed > 0 else ""
-    return Instead(name, ks, w1, ks_null, w1_null, str(Status.PASS if found.reliable else Status.FAIL), text)
+    status = grade_both(w1, ks, w1_null, ks_null, Thresholds()) if found.reliable else Status.FAIL
+    return Instead(name, ks, w1, ks_null, w1_null, str(status), text)
 
 
 def _signs(problem: Problem, before: Instead) -> Instead:

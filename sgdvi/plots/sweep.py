@@ -41,7 +41,7 @@ def plot_sweep(found: Sweep, *, ax: Axes | None = None, theme: Theme = LIGHT) ->
         # Dark is near: cividis looks the same to colour-blind readers.
         colors = axes.pcolormesh(shown, cmap="cividis", norm=LogNorm(_NEAR, _FAR), edgecolors=theme.grid, linewidth=0.5)
         bar = axes.get_figure().colorbar(colors, ax=axes, extend="both", pad=0.02)  # type: ignore[union-attr]
-        bar.set_label(f"W1 to {found.reference} (its standard deviations)")
+        bar.set_label("W1 to the posterior (sd)")
         bar.set_ticks([0.01, 0.1, 1.0], labels=["0.01", "0.1", "1"])
         bar.minorticks_off()
         named: set[Outcome] = set()

@@ -8,8 +8,7 @@ import numpy as np
 
 from sgdvi._batches import Batching
 from sgdvi._check import InputError
-from sgdvi.diagnostics.distances import grade
-from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.distances import grade_both
 from sgdvi.diagnostics.known import as_line_law
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.laws import critical_temperature, discrete_law, lyapunov_exponent
@@ -69,7 +68,8 @@ class Laws:
             ks, w1, kl = self._by_flow(float(f"{heat:.12g}"))
         else:
             outcome, ks, w1 = self._by_steps(rate, size)
-        return Cell(rate, size, heat, outcome, self._status(ks, w1), w1, ks, self.null[1], self.null[0], kl, share)
+        status = grade_both(w1, ks, 0.0, 0.0, self.limits)  # between known laws nothing is left to chance
+        return Cell(rate, size, heat, outcome, status, w1, ks, self.null[1], self.null[0], kl, share)
 
     def _collapse(self, rate: float, size: int, heat: float) -> Outcome:
         """Depth 1 by the exact threshold of discrete SGD, where batches can be listed; else by the flow."""
@@ -116,12 +116,3 @@ class Laws:
         if law.table is None:
             return Outcome.OVERFLOWS, math.nan, math.nan
         return Outcome.LAW, *self.gap.away(law.icdf(LEVELS))
-
-    def _status(self, ks: float, w1: float) -> Status:
-        limits = self.limits
-        # between known laws nothing is left to chance
-        each = [
-            grade(w1, 0.0, limits.w1_warn, limits.w1_fail, limits.w1_blind),
-            grade(ks, 0.0, limits.ks_warn, limits.ks_fail, limits.ks_blind),
-        ]
-        return max(each, key=lambda status: status.severity)

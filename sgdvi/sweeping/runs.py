@@ -86,6 +86,7 @@ class Runs:
             num_warmup=self.num_steps // 4,
             num_chains=self.num_chains,
             thinning=max(1, self.num_steps // _KEPT),
+            progress=False,  # the cells are told one by one
             dims=dict(problem.dims),
         )
         run = read_tree("SGD", tree, self.functionals)
@@ -110,14 +111,7 @@ class Runs:
         limits = self.limits
         quantile = 1 - (1 - limits.null_quantile) / len(self._points)
         each = [distances.measure(run.points[name], other, quantile) for name, other in self._points.items()]
-        status = [
-            max(
-                distances.grade(one.w1, one.w1_null, limits.w1_warn, limits.w1_fail, limits.w1_blind),
-                distances.grade(one.ks, one.ks_null, limits.ks_warn, limits.ks_fail, limits.ks_blind),
-                key=lambda status: status.severity,
-            )
-            for one in each
-        ]
+        status = [distances.grade_both(one.w1, one.ks, one.w1_null, one.ks_null, limits) for one in each]
         w1 = each[int(np.argmax([one.w1 for one in each]))]
         ks = each[int(np.argmax([one.ks for one in each]))]
         return w1.w1, ks.ks, w1.w1_null, ks.ks_null, max(status, key=lambda status: status.severity)

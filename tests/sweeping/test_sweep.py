@@ -122,11 +122,12 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.slow
-def test_runs_agree_with_the_laws() -> None:
+def test_runs_agree_with_the_laws(capsys: pytest.CaptureFixture[str]) -> None:
     """Small steps: real SGD is at the distance that the laws give, up to its own null level; large ones overflow."""
     settings = {"learning_rates": [0.05, 6.0], "batch_sizes": [1]}
     laws = sgdvi.sweep("small-n", **settings)  # type: ignore[arg-type]
     runs = sgdvi.sweep("small-n", runs=True, num_steps=20_000, **settings)  # type: ignore[arg-type]
+    assert capsys.readouterr() == ("", "")  # no bar for every cell
     first, second = zip(laws.cells, runs.cells, strict=True)
     assert first[1].w1 == pytest.approx(first[0].w1, abs=first[1].w1_null + 0.03)
     assert [cell.outcome for cell in second] == [Outcome.OVERFLOWS] * 2
