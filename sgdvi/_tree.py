@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgdvi._check import require
+
 Rows = tuple[jax.Array, ...]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -43,9 +45,19 @@ class RowSplit:
         return cls(structure, fixed, num_rows, total or num_rows)
 
     def rows(self, arguments: Arguments) -> Rows:
-        """Return the leaves with rows, in the order that `rebuild` expects."""
+        """Return the leaves with rows, in the order that `rebuild` expects.
+
+        Raises
+        ------
+        InputError
+            For strings and objects.
+        """
         leaves = jax.tree.leaves(arguments)
-        return tuple(jnp.asarray(leaf) for leaf, fixed in zip(leaves, self.leaves, strict=True) if fixed is None)
+        found = [leaf for leaf, fixed in zip(leaves, self.leaves, strict=True) if fixed is None]
+        for leaf in found:
+            strange = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSUTMm"
+            require(not strange, "data must be numeric", f"dtype {leaf.dtype}", "Give categories as integers.")
+        return tuple(jnp.asarray(leaf) for leaf in found)
 
     def rebuild(self, rows: Rows) -> Arguments:
         """Put rows (all of them, or a minibatch) and the fixed leaves together again."""

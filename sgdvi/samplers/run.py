@@ -131,6 +131,7 @@ def sample(
         key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape == (2,)
     )
     require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
+    _check_options(functionals, keep, dims, progress)
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 
     arguments = as_arguments(sampler.model, data)
@@ -147,6 +148,8 @@ def sample(
     chosen = target.outputs if keep is None else tuple(keep)
     unknown = [name for name in chosen if name not in target.outputs]
     require(not unknown, f"keep must name sites of the model, {sorted(target.outputs)}", unknown)
+    strange = sorted(set(dims or {}) - set(target.outputs) - set(functionals or {}))
+    require(not strange, f"dims must name sites or functionals, {sorted(target.outputs)}", strange)
     require(chosen or functionals, "a draw must have something in it", "keep=() and no functionals")
     size = sampler.size(target.num_data)
     stats = check_algorithm(sampler.algorithm, target, one, batch_like(rows, size))
@@ -160,6 +163,25 @@ def sample(
             _run(facts, keys, plan, recorder, report)
         plan.wait()
         return recorder.tree()
+
+
+def _check_options(functionals: Any, keep: Any, dims: Any, progress: Any) -> None:
+    """Raise `InputError` for options of another kind than `sample` takes."""
+
+    def has_names(given: Any) -> bool:
+        return isinstance(given, Mapping) and all(isinstance(name, str) for name in given)
+
+    def is_names(given: Any) -> bool:
+        return isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(one, str) for one in given)
+
+    computable = functionals is None or (has_names(functionals) and all(map(callable, functionals.values())))
+    advice = 'Give {"v": lambda ds: ds.u * ds.w}.'
+    require(computable, "functionals must be a dict of functions by name", repr(functionals), advice)
+    require(keep is None or is_names(keep), "keep must be a sequence of names", repr(keep), 'Give ["u", "w"].')
+    labelled = dims is None or (has_names(dims) and all(map(is_names, dims.values())))
+    require(labelled, "dims must be a dict of the names of axes by site", repr(dims), 'Give {"weights": ["feature"]}.')
+    rule = "progress must be True, False or a function of (steps done, steps in all)"
+    require(isinstance(progress, bool) or callable(progress), rule, repr(progress))
 
 
 def _run(facts: RunFacts, keys: jax.Array, plan: Plan, recorder: Recorder, report: Callable[[int], None]) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sgdvi._check import require
+from sgdvi._check import InputError, message, require
 from sgdvi._tree import Rows, same_structure
 from sgdvi.samplers.target import Params, Target, require_finite
 
@@ -70,7 +70,12 @@ def _values(target: Target, rows: Rows, given: Any, what: str, num_chains: int =
     """Return values by name with a leading axis: of length 1, or of `num_chains` where they have it."""
     values = {}
     for name, shape in target.shapes_of(rows).items():
-        value = np.asarray(target.by_name(given, what)[name], dtype=float)
+        try:
+            value = np.asarray(target.by_name(given, what)[name], dtype=float)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(message(f"{what}: {name!r} must be an array of numbers", error)) from error
         wanted = f"shape {shape}" + (f" or {(num_chains, *shape)}" if num_chains else "")
         allowed = (shape, (num_chains, *shape)) if num_chains else (shape,)
         require(value.shape in allowed, f"{what}: {name!r} must have {wanted}", value.shape)

@@ -335,7 +335,16 @@ def test_bar_costs_under_two_percent(kernel: sgdvi.SGD, monkeypatch: pytest.Monk
         ({"init": {}}, "init must be a dict"),
         ({"init": {"far": {"u": 1e30, "w": 1e30}}}, "loss and gradient must be finite at the start of every chain"),
         ({"init": {"a": {"u": 1.0}}}, "start 'a' must be a dict with the sites"),
+        ({"init": {"u": "a", "w": 1.0}}, "init: 'u' must be an array of numbers; got could not convert"),
+        ({"init": {"u": [[1.0], [1.0, 2.0]], "w": 1.0}}, "init: 'u' must be an array of numbers"),
         ({"dims": {"u": ["unit"]}}, "dims of 'u' must name its 0 axes"),
+        ({"dims": {"beta": ["unit"]}}, r"dims must name sites or functionals, \['u', 'w'\]; got \['beta'\]"),
+        ({"dims": "u"}, "dims must be a dict of the names of axes by site; got 'u'"),
+        ({"functionals": [len]}, "functionals must be a dict of functions by name"),
+        ({"functionals": {1: len}}, "functionals must be a dict of functions by name"),
+        ({"functionals": {"v": "u * w"}}, "functionals must be a dict of functions by name"),
+        ({"keep": "u"}, "keep must be a sequence of names; got 'u'"),
+        ({"progress": "yes"}, "progress must be True, False or a function"),
     ],
 )
 def test_bad_settings(kernel: sgdvi.SGD, change: dict[str, Any], text: str) -> None:
@@ -343,9 +352,14 @@ def test_bad_settings(kernel: sgdvi.SGD, change: dict[str, Any], text: str) -> N
         sample(kernel, **change)
 
 
-def test_bad_sampler_and_batch() -> None:
+def test_bad_sampler_data_and_batch(kernel: sgdvi.SGD) -> None:
     with pytest.raises(sgdvi.InputError, match="sampler must be an sgdvi.SGD"):
         sample(MODEL)
+    sample(kernel)
+    words: dict[str, Any] = {"key": jax.random.key(5), "num_steps": 1, "progress": False}
+    for x in (X.astype(object), np.full(N, "a")):
+        with pytest.raises(sgdvi.InputError, match="data must be numeric; got dtype"):
+            sgdvi.sample(kernel, (x, Y), **words)
     with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 30 with batching=.without-replacement."):
         sample(sgdvi.SGD(MODEL, learning_rate=0.1, batch_size=31, batching="without-replacement"))
 
