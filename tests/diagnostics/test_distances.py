@@ -1,5 +1,7 @@
 """Distances on the line and their null levels: calibrated in both directions."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -91,3 +93,12 @@ def test_nan_is_refused_and_never_passes() -> None:
         Points.from_draws(np.array([[0.0, np.nan]]), 2)
     assert distances.grade(np.nan, 0.1, 0.05, 0.1, 0.2) is Status.UNKNOWN
     assert distances.grade(0.01, np.nan, 0.05, 0.1, 0.2) is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("w1", "ks", "null", "status"),
+    [(0.0, 0.0, 0.0, Status.PASS), (0.0, 0.3, 0.0, Status.FAIL), (2.0, 0.0, 0.0, Status.FAIL)]
+    + [(0.04, 0.02, 0.05, Status.PASS), (math.nan, math.nan, 0.0, Status.UNKNOWN)],
+)
+def test_both_distances_count(w1: float, ks: float, null: float, status: Status) -> None:
+    assert distances.grade_both(w1, ks, null, null, LIMITS) is status
