@@ -217,6 +217,13 @@ def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
     found = by_check(sgdvi.balance(loss, data, trajectory=still, **options))
     assert found["balance.noise"].status is Status.PASS
     assert found["balance.ratio"].status is Status.PASS
+    # a neuron that has died out has no ratio to hold against bounds
+    dead = {name: np.array(leaf) for name, leaf in params.items()}
+    dead["a"][:, 0], dead["b"][0], dead["c"][0] = 1e-8 * dead["a"][:, 0], 1e-8 * dead["b"][0], 1e-9 * dead["c"][0]
+    still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), dead)
+    without = sgdvi.balance(loss, data, trajectory=still, **options)
+    assert np.isnan(without.norm_ratios).tolist() == [True, False, False, False]
+    assert "of 3 rescalings" in by_check(without)["balance.ratio"].meaning
     moved = {**params, "a": 3 * params["a"], "b": 3 * params["b"], "c": params["c"] / 3}
     still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), moved)
     found = by_check(sgdvi.balance(loss, data, trajectory=still, **options))

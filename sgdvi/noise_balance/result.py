@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCHEMA_VERSION = 1
+# Below this share of the largest norm a part of the network has died out, and the ratio of what is left says nothing.
+_VANISHED = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +85,11 @@ class Balance:
 
     @property
     def norm_ratios(self) -> np.ndarray:
-        """||u||^2/||w||^2 where `bounds` hold, shape (S,); inf for a scale invariance."""
+        """||u||^2/||w||^2 where `bounds` hold, shape (S,); inf for a scale invariance, nan where both have vanished."""
         above, below = self.measured.norms[:, :, 0, -1]
-        return np.divide(above, below, out=np.full(above.shape, np.inf), where=below > 0)
+        ratios = np.divide(above, below, out=np.full(above.shape, np.inf), where=below > 0)
+        sizes = above + below
+        return np.where(sizes > _VANISHED * sizes.max(initial=0.0), ratios, np.nan)
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import cumulative_trapezoid
+from scipy.interpolate import RegularGridInterpolator
 from scipy.special import kve
 from scipy.stats import kstest
 
@@ -90,6 +91,34 @@ def test_weighted_by_the_law_on_v_the_draws_are_the_posterior(problem: sgdvi.Pro
         apart = (u**2 - wanted)[here]
         assert abs(apart.mean()) < 5 * apart.std() / np.sqrt(here.sum())
         assert abs((u**2 - v)[here].mean()) > 5 * apart.std() / np.sqrt(here.sum())
+
+
+def quantiles() -> Any:
+    """Quantiles of t >= 0 given |v|, with R = u^2 + w^2 = 2|v| cosh 2t, over log|v| and -log of the survival."""
+    log_size, level = np.linspace(np.log(1e-9), np.log(8), 300), np.linspace(0, 24, 1201)
+    table = np.empty((300, 1201))
+    for row, z in zip(table, np.exp(log_size), strict=True):
+        t = np.linspace(0, np.arccosh(1 + 45 / z) / 2, 3001)
+        survival = cumulative_trapezoid(np.exp(-z * (np.cosh(2 * t[::-1]) - 1)), -t[::-1], initial=0)[::-1]
+        row[:] = np.interp(level, -np.log(np.maximum(survival / survival[0], 1e-300)), t)
+    return RegularGridInterpolator((log_size, level), table)
+
+
+@pytest.mark.slow
+def test_v_changes_sign_as_often_as_its_own_markov_chain(draws: Any) -> None:
+    """v' = (a^2 + eta^2 s^2) v - eta s a R: for P(v < 0), ten times that of the flow, the size of steps matters."""
+    find, draw, v, share = quantiles(), np.random.default_rng(0), np.full(8000, 0.3), []
+    shrink = 1 - RATE / len(X)
+    for step in range(1200):
+        rows = draw.integers(len(X), size=(len(v), SIZE))
+        slope = (X[rows] * (v[:, None] * X[rows] - Y[rows])).mean(1)
+        z = np.maximum(np.abs(v), 1e-9)
+        t = find(np.column_stack([np.log(z), np.minimum(draw.exponential(size=len(v)), 24)]))
+        v = (shrink**2 + (RATE * slope) ** 2) * v - RATE * slope * shrink * 2 * z * np.cosh(2 * t)
+        share += [(v < 0).mean()] if step >= 400 else []
+    assert np.mean(share) == pytest.approx(0.0044, abs=0.0006)
+    seen = (draws[0] * draws[1] < 0).mean(axis=1)
+    assert abs(seen.mean() - np.mean(share)) < 4 * seen.std() / np.sqrt(len(seen))
 
 
 @pytest.mark.slow
