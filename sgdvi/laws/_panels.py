@@ -1,7 +1,7 @@
 """Gauss-Legendre panels: where to put them for a given log density, and integrals on them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -163,30 +163,21 @@ def locate(edges: Array, starts: Array, z: Array) -> tuple[Array, Array]:
     return index, 2 * (inside - edges[index]) / (edges[index + 1] - edges[index]) - 1
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def rows(table: Array, index: Array) -> Array:
     """Rows of a table, float64, at an index per point.
 
-    Its gradient is scattered in float64 here: the transpose of a gather would make its zeros where the caller's JAX,
-    outside our context, has 32 bits only. The price is that forward-mode differentiation alone does not pass.
+    Its derivative is a masked sum, not a gather: the transpose of a gather, and the sum over what `vmap` maps of a
+    derivative of our own, would be made where the caller's JAX, outside our context, has 32 bits only.
     """
-    return _take(table, index)
-
-
-def _take(table: Array, index: Array) -> Array:
     # Indices are never negative or beyond the end: less for the compiler to do.
     return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-def _rows_forward(table: Array, index: Array) -> tuple[Array, tuple[Array, int]]:
-    return _take(table, index), (index, len(table))
-
-
-def _rows_backward(residual: tuple[Array, int], cotangent: Array) -> tuple[Array, np.ndarray]:
-    index, count = residual
-    with jax.enable_x64(True):
-        zeros = jnp.zeros((count, *cotangent.shape[index.ndim :]), cotangent.dtype)
-        return zeros.at[index].add(cotangent), np.zeros(index.shape, jax.dtypes.float0)
-
-
-rows.defvjp(_rows_forward, _rows_backward)
+@rows.defjvp
+def _rows_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    table, index = primals
+    change, _ = tangents
+    chosen = (index[..., None] == np.arange(len(table), dtype=np.int32)).astype(table.dtype)
+    chosen = chosen.reshape(*chosen.shape, *(1,) * (table.ndim - 1))
+    return rows(table, index), jnp.sum(chosen * change, axis=index.ndim)

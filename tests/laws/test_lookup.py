@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from law_cases import CASES, SETS, law_of
 
-from sgdvi import Moments, SGDStationary
+from sgdvi import MetastableLaw, Moments, SGDStationary
 from sgdvi.laws import _lookup
 
 MANY = 70_000
@@ -39,6 +39,19 @@ def test_agrees_with_the_density_for_ordinary_laws():
         errors, missing = gaps(SGDStationary(moments, heat, **options))
         assert np.nanmax(errors) < 1e-11, (moments, heat, options)
         assert not np.any(missing), (moments, heat, options)
+
+
+def test_agrees_with_the_density_of_a_metastable_bulk():
+    """It ends at its barrier, within the table's panels."""
+    law = MetastableLaw(Moments.linear(1.0, 1.0), 0.1, depth=2, weight_decay=0.05)
+    errors, missing = gaps(law)
+    assert np.nanmax(errors) < 1e-11
+    assert not np.any(missing)
+    v = float(law.edge) * np.linspace(0.5, 1.5, len(errors))
+    with jax.enable_x64(True):
+        _, density, quadrature = jax.tree.map(lambda leaf: leaf[0], law._built())
+        inside = _evaluate(_build(density, quadrature.log_norm), v)[1]
+    np.testing.assert_array_equal(inside, v > law.edge)
 
 
 @pytest.mark.slow

@@ -429,6 +429,20 @@ def test_as_a_guide(x64):
     assert float(result.params["heat"]) == pytest.approx(0.15, abs=0.02)
 
 
+def test_draws_are_differentiable_under_vmap_with_32_bit_jax():
+    """As for a guide with many particles: the derivative of a table that all of them share."""
+    m, keys = Moments.linear(1.0, 1.0), jax.random.split(jax.random.key(0), 16)
+
+    def mean(t):
+        return jax.vmap(SGDStationary(m, t).sample)(keys).mean()
+
+    slope = jax.jit(jax.grad(mean))(0.1)
+    assert slope.dtype == jnp.float32
+    with jax.enable_x64(True):
+        up, down = (np.mean([SGDStationary(m, 0.1 + h).sample(key) for key in keys]) for h in (1e-5, -1e-5))
+    assert float(slope) == pytest.approx(float(up - down) / 2e-5, rel=1e-5)
+
+
 def test_as_a_prior_under_nuts():
     law = SGDStationary(Moments.linear(1.0, 0.5), 0.1)
 
