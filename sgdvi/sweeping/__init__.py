@@ -110,7 +110,8 @@ def sweep(
         if not by_runs:
             rule = "a map without runs needs the exact laws of SGD and of the posterior"
             require(exact, rule, f"{problem.name!r} with {dict(problem.options)}", "Give runs=True (--runs).")
-            require(random_rows, rule, f"batching={way.value!r}. {NO_TEMPERATURE.rstrip('.')}", "Give runs=True (--runs).")
+            got = f"batching={way.value!r}. {NO_TEMPERATURE.rstrip('.')}"
+            require(random_rows, rule, got, "Give runs=True (--runs).")
         sizes = _sizes(batch_sizes, _rows_of(problem), way, by_runs)
         best = _tuned(network) if network is not None and exact else (math.nan, math.nan)
         rates = _rates(learning_rates, problem, way, sizes, best[0], by_runs, seed)
