@@ -320,6 +320,7 @@ def test_findings_enter_the_comparison(network, result, path):
         sgdvi.compare({"SGD": tree}, None, findings=["good"], **options)
 
 
+@pytest.mark.slow
 def test_a_numpyro_model_is_the_loss_that_sgd_descends(key):
     """Row losses average to the target's loss, and the prior is the weight decay kappa gamma."""
     problem = sgdvi.zoo.load("small-n")

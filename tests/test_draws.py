@@ -111,6 +111,7 @@ def test_independent_draws_are_one_chain() -> None:
     assert tree["posterior"].attrs["family"] == "mean-field"
 
 
+@pytest.mark.slow
 def test_nuts_comes_with_the_statistics_that_arviz_looks_for() -> None:
     def model() -> None:
         numpyro.sample("a", dist.Normal(0, 1).expand([2]).to_event(1))

@@ -86,6 +86,7 @@ def test_what_is_given_is_taken():
     assert warm.phase.startswith("II")
 
 
+@pytest.mark.slow
 def test_a_model_without_a_law_gets_the_rate_of_mandt_hoffman_and_blei():
     plan = make_plan(problem_of("logistic"))
     assert plan.temperature is None
@@ -114,6 +115,7 @@ def test_collapse_is_a_result_and_the_verdict_says_so():
     assert page.problem.name == "weak-signal"
 
 
+@pytest.mark.slow
 def test_a_flat_prior_skips_what_needs_a_posterior_and_the_rest_goes_on(monkeypatch):
     result = run("small-n", weight_decay=0.0, num_steps=400, num_chains=3, references=("NUTS",))
     assert set(result.runs) == {"SGD", "exact law"}
@@ -129,6 +131,7 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(monkeypatch)
     assert one.dtype == np.float64
 
 
+@pytest.mark.slow
 def test_depth_two_has_a_law_and_a_posterior():
     result = run("diabetes", depth=2, num_steps=40_000, num_chains=8, references=())
     assert set(result.runs) == {"SGD", "exact law", "exact posterior"}
@@ -207,6 +210,7 @@ def test_the_call_in_the_report_gives_the_same_draws(result):
     assert np.array_equal(scope["result"].runs["SGD"]["posterior"]["u"], result.runs["SGD"]["posterior"]["u"])
 
 
+@pytest.mark.slow
 def test_ways_of_drawing_rows_reach_the_run_and_the_report(tmp_path):
     problem = problem_of("diabetes", depth=1)
     result = run(problem, learning_rate=0.005, batch_size=16, batching="epochs", **SMALL)

@@ -73,8 +73,19 @@ def test_star_import_and_type_checkers_see_the_same_names() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    [PROBE, SETTINGS, LATER, *(f"import sys\nimport {first}\n{NUMPYRO}" for first in FIRST)],
-    ids=["light", "harmless", "numpyro last", *(f"{first} before numpyro" for first in FIRST)],
+    [
+        pytest.param(PROBE, id="light"),
+        pytest.param(SETTINGS, id="harmless"),
+        pytest.param(LATER, id="numpyro last", marks=pytest.mark.slow),
+        *(
+            pytest.param(
+                f"import sys\nimport {first}\n{NUMPYRO}",
+                id=f"{first} before numpyro",
+                marks=() if first == "arviz" else pytest.mark.slow,
+            )
+            for first in FIRST
+        ),
+    ],
 )
 def test_import_in_a_fresh_process(code: str, tmp_path: Path) -> None:
     # away from the checkout, so that the installed package is the one that answers

@@ -166,10 +166,12 @@ def support_dimension(run: str, mine: Dimension, against: str, reference: Dimens
         advice = "Run longer."
     elif is_lower(mine, reference, thresholds):
         status = Status.FAIL
-        meaning = (
-            f"In {ambient} the draws fill a set of dimension about {number(mine.value, 2)}; those of {against} fill "
-            f"about {number(reference.value, 2)}. The two laws cannot have densities with respect to each other."
-        )
+        if mine.rank < reference.rank:
+            sizes = f"vary in {count(mine.rank, 'direction')}; those of {against} in {reference.rank}"
+        else:
+            sizes = f"fill a set of dimension about {number(mine.value, 2)}; those of {against} fill about "
+            sizes += number(reference.value, 2)
+        meaning = f"In {ambient} the draws {sizes}. The two laws cannot have densities with respect to each other."
         advice = "Compare functionals of the parameters only, not the parameters."
     else:
         status = Status.PASS

@@ -65,6 +65,7 @@ def test_a_law_as_json_and_picture(capsys, tmp_path):
     assert (tmp_path / "law.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_depths_side_by_side(capsys):
     out = printed(capsys, "law", *LINE, "--temperature", "0.3Tc", "--depth", "2", "--depths", "4,inf", "--ratio", "2")
     rows = [line.split() for line in out.splitlines()[-3:]]
@@ -112,6 +113,7 @@ def test_a_metastable_bulk(capsys):
     assert own["weight_decay"] > 0
 
 
+@pytest.mark.slow
 def test_the_second_order_law_beside_the_first(capsys):
     out = printed(capsys, "law", *LINE, *RATE, "--second-order")
     m = Moments.linear(1.0, 1.0)

@@ -68,3 +68,12 @@ def test_balance_survives_collapse_and_depth() -> None:
     np.testing.assert_allclose(support.balance_residual([u, 2 * u]), 0.6)
     np.testing.assert_allclose(support.balance_residual([u, -u, 3 * u]), 0.8)
     assert support.balance("SGD", [0 * u, 0 * u], ("u", "w"), LIMITS).status is Status.UNKNOWN
+
+
+def test_directions_without_variance_are_counted_in_the_words() -> None:
+    full = np.random.default_rng(2).normal(size=(4000, 24))
+    flat = np.where(np.arange(24) < 22, full[::-1], 0.0)
+    mine, other = (support.dimension(points, np.eye(24), 2000) for points in (flat, full))
+    finding = support.support_dimension("SGD", mine, "NUTS", other, LIMITS)
+    assert finding.status is Status.FAIL
+    assert "the draws vary in 22 directions; those of NUTS in 24" in finding.meaning

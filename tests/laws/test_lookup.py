@@ -65,7 +65,8 @@ def test_agrees_with_the_density_for_every_kind_of_law(kind):
             assert not np.any(missing), name
 
 
-@pytest.mark.parametrize(("depth", "sign"), [(1, -1), pytest.param(2, 1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "sign"), [(1, -1), (2, 1)])
 def test_many_values_have_what_few_have(depth, sign, x64):
     moments = Moments.linear(1.0, 1.0)
     law = SGDStationary(moments if sign > 0 else moments.mirror(), 0.1, depth=depth, sign=sign, validate_args=False)

@@ -139,6 +139,7 @@ def test_masses_must_be_shares():
         StationaryLaw(M, 0.1, zero_mass=0.5, point_mass=0.6, point=1.0, **options)
 
 
+@pytest.mark.slow
 def test_collapsed_and_proper_side_by_side(x64):
     heats, one = jnp.array([0.1, 0.5]), SGDStationary(M, 0.1)
     law = stationary_law(M, heats)

@@ -48,6 +48,7 @@ def test_against_integration_of_the_slope(depth, width):
         assert values == pytest.approx(expected, rel=2e-6)
 
 
+@pytest.mark.slow
 def test_depth_1_factor_is_the_root_of_v():
     """At depth 1 and width 1: Var[u] = E[v] - E[sqrt v]^2."""
     m = Moments.linear(0.7, 0.4)
@@ -92,6 +93,7 @@ def test_inversion_falls_in_proportion_to_the_distance_from_tc():
         assert hot.factor_variance[1] / hot.factor_variance[0] == pytest.approx(0.1, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_depth_0_only_rises():
     m = Moments.linear(1.0, 1.0)
     heat = np.array([0.1, 0.3, 0.49, 0.5, 1.0])

@@ -429,6 +429,7 @@ def test_as_a_guide(x64):
     assert float(result.params["heat"]) == pytest.approx(0.15, abs=0.02)
 
 
+@pytest.mark.slow
 def test_draws_are_differentiable_under_vmap_with_32_bit_jax():
     """As for a guide with many particles: the derivative of a table that all of them share."""
     m, keys = Moments.linear(1.0, 1.0), jax.random.split(jax.random.key(0), 16)
@@ -443,6 +444,7 @@ def test_draws_are_differentiable_under_vmap_with_32_bit_jax():
     assert float(slope) == pytest.approx(float(up - down) / 2e-5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_as_a_prior_under_nuts():
     law = SGDStationary(Moments.linear(1.0, 0.5), 0.1)
 

@@ -47,7 +47,7 @@ def errors(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.nd
     ("family", "num_steps"),
     [
         pytest.param("laplace", 2000, marks=pytest.mark.slow),
-        ("full-rank", 2000),
+        pytest.param("full-rank", 2000, marks=pytest.mark.slow),
         pytest.param("low-rank", 4000, marks=pytest.mark.slow),
         pytest.param("iaf", 2000, marks=pytest.mark.slow),
         pytest.param("bnaf", 2000, marks=pytest.mark.slow),
@@ -72,6 +72,7 @@ def test_mean_field_is_not_exact_on_a_correlated_gaussian(key: jax.Array, x64: N
     assert tree["posterior"]["b"].dims == ("chain", "draw", "feature")
 
 
+@pytest.mark.slow
 def test_pathfinder_is_exact_on_a_gaussian(key: jax.Array, x64: None) -> None:
     problem, mean, covariance = regression()
     tree = pathfinder(problem, key, num_samples=DRAWS)

@@ -80,6 +80,7 @@ def test_draws_are_those_of_a_run_in_memory(
     assert f'"num_data": {N}' in trees["zarr"]["posterior"].attrs["config_json"]
 
 
+@pytest.mark.slow
 def test_a_model_is_traced_on_some_rows_and_knows_them_all(data: dict[str, Any], x64: None) -> None:
     sampler = sgdvi.SGD(model, learning_rate=0.01, batch_size=5, batching="without-replacement")
     init = {"w": np.zeros(2)}

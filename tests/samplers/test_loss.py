@@ -269,6 +269,7 @@ def test_what_is_no_loss(arguments: tuple[Any, ...], text: str) -> None:
         sgdvi.Loss(*arguments)
 
 
+@pytest.mark.slow
 def test_a_problem_of_a_loss_is_run_and_what_needs_a_posterior_does_not_apply(tmp_path: Path) -> None:
     source = tmp_path / "mine.py"
     source.write_text(

@@ -280,6 +280,7 @@ def test_what_must_not_change(kernel: sgdvi.SGD, tmp_path: Path) -> None:
     assert_same(sample(kernel, store=store, resume=True), sample(kernel))
 
 
+@pytest.mark.slow
 def test_constants_that_a_model_closes_over_are_part_of_it(tmp_path: Path) -> None:
     def kernel(scales: Any) -> sgdvi.SGD:
         def model(x: Any, y: Any = None) -> None:
