@@ -79,7 +79,8 @@ class StationaryLaw(Distribution):
         with jax.enable_x64(True):
             heat, decay = (jnp.broadcast_to(to_float64(leaf), self._law_shape) for leaf in self._leaves[1:])
             data = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, self._law_shape), oriented(self.moments, self.sign))
-            proper = support(data, heat, self.depth, self.width, decay).proper
+            # Data that are fitted exactly leave the density no weight, and rounding could make it nan.
+            proper = support(data, heat, self.depth, self.width, decay).proper & ~(to_float64(self.point_mass) > 0)
 
             # Any fixed data will do where there is no law; it keeps nan out of the other branch's gradients.
             def fill(value: Any, other: Any) -> Any:

@@ -184,3 +184,11 @@ def test_quantiles_of_many_levels_and_laws_stay_in_their_order():
     law = SGDStationary(Moments.linear(1.0, 1.0), np.linspace(0.05, 0.25, 64))
     levels = np.random.default_rng(0).uniform(size=(1100, 64))
     np.testing.assert_allclose(law.cdf(law.icdf(levels)), levels, atol=1e-12)
+
+
+def test_rounding_of_32_bits_does_not_make_data_impossible(x64):
+    """y = 1.5 x: cast to float32, Delta is a little below 0."""
+    law = stationary_law(Moments(10.51, 15.765, 23.6475, 3.05, 4.575), 0.1)
+    cast = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), law)
+    assert cast.moments.delta < 0
+    assert cast.mean == pytest.approx(1.5, rel=1e-6)
