@@ -73,6 +73,8 @@ for figure, arguments in FIGURES.items():
     drawn = CliRunner().invoke(cli, line, prog_name="sgdvi", catch_exceptions=False)
     if drawn.exit_code:
         raise RuntimeError(drawn.output)
+# The notebooks show their figures: a kernel chooses the backend for that where none is named.
+os.environ.pop("MPLBACKEND", None)
 (generated / "template.py").write_text(template(), encoding="utf-8")
 
 
