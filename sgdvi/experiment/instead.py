@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
@@ -44,7 +45,7 @@ def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
 
 
 def instead(
-    problem: Problem, plan: Plan, comparison: Comparison, skipped: Mapping[str, str] | None = None
+    problem: Problem, plan: Plan, comparison: Comparison, skipped: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[Instead, ...]:
     """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
 
@@ -57,8 +58,8 @@ def instead(
     for name, text in _BY_RUNS.items():
         if name in comparison.runs:
             rows.append(_run(comparison, name, name, text))
-        elif (skipped or {}).get(name):
-            rows.append(Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), (skipped or {})[name]))
+        elif skipped.get(name):
+            rows.append(_left_out(name, skipped[name]))
     if "NUTS" in comparison.runs:
         text = "Draws of the posterior itself, with all signs, for gradients of all rows."
         rows.append(Instead("NUTS", 0.0, 0.0, None, None, str(_reference_status(comparison)), text))
@@ -82,18 +83,22 @@ def _run(comparison: Comparison, run: str, name: str, meaning: str) -> Instead:
     found = {f.check: f for f in comparison.findings if f.run == run and f.check in ("distance.w1", "distance.ks")}
     if len(found) < 2 or any(f.value is None for f in found.values()):
         reason = next((f.meaning for f in found.values() if f.value is None), "There is no reference to measure from.")
-        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+        return _left_out(name, reason)
     ks, w1 = found["distance.ks"], found["distance.w1"]
     worst = max((ks.status, w1.status), key=lambda status: status.severity)
     ks_null, w1_null = (float(f.details["null_level"] or 0.0) for f in (ks, w1))
     return Instead(name, ks.value, w1.value, ks_null, w1_null, str(worst), meaning)
 
 
+def _left_out(name: str, reason: str) -> Instead:
+    return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+
+
 def _tune(exact: Remedies | None) -> Instead:
     name = "tune the temperature"
     if exact is None:
         reason = "Needs the exact laws of SGD and of the posterior; 'sgdvi sweep' tunes by runs."
-        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+        return _left_out(name, reason)
     row = next(one for one in exact.each if one.name == name)
     status = grade_both(row.w1, row.ks, 0.0, 0.0, Thresholds())
     return Instead(name, row.ks, row.w1, 0.0, 0.0, str(status), row.meaning)
@@ -104,13 +109,13 @@ def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedi
     name, network = "reweight", problem.exact
     if exact is None or network is None or "SGD" not in comparison.values:
         reason = "Needs the density of SGD, which is known for linear networks with a known posterior alone."
-        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+        return _left_out(name, reason)
     values = np.concatenate([chain for chain in comparison.values["SGD"]["v"] if np.isfinite(chain).all()] or [[]])
     values = values[:: max(1, values.size // _WEIGHTED)]
     try:
         found = reweight(network, values, plan.temperature)
     except InputError as error:
-        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), str(error))
+        return _left_out(name, str(error))
     gap = FromPosterior(line_posterior(network))
     # Against the whole posterior: what is missing at the other sign is part of the distance.
     ks = float(np.max(np.abs(found.cdf(gap.quantiles) - LEVELS)))
@@ -127,7 +132,7 @@ def _signs(problem: Problem, before: Instead) -> Instead:
     name, network = "restore signs", problem.exact
     if network is None or network.depth == 0:
         reason = "There is no product of factors whose signs could be exchanged."
-        return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+        return _left_out(name, reason)
     patterns = 2**network.depth
     text = f"Gives the {patterns} sign patterns of the factors their equal probability; v stays as it is."
     return replace(before, name=name, meaning=text)

@@ -89,7 +89,7 @@ class ModelTarget(Target):
 
     def by_name(self, params: Params, what: str) -> dict[str, Any]:
         """See `Target`: the values of all latent sites."""
-        names = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        names = sorted(params, key=str) if isinstance(params, Mapping) else type(params).__name__
         rule = f"{what} must be a dict with the sites {sorted(self.shapes)}"
         require(names == sorted(self.shapes), rule, names)
         return {site: params[site] for site in self.shapes}

@@ -68,13 +68,11 @@ def _is_named(target: Target, init: Any) -> bool:
 
 def _values(target: Target, rows: Rows, given: Any, what: str, num_chains: int = 0) -> dict[str, np.ndarray]:
     """Return values by name with a leading axis: of length 1, or of `num_chains` where they have it."""
-    values = {}
+    values, named = {}, target.by_name(given, what)
     for name, shape in target.shapes_of(rows).items():
         try:
-            value = np.asarray(target.by_name(given, what)[name], dtype=float)
+            value = np.asarray(named[name], dtype=float)
         except (TypeError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(message(f"{what}: {name!r} must be an array of numbers", error)) from error
         wanted = f"shape {shape}" + (f" or {(num_chains, *shape)}" if num_chains else "")
         allowed = (shape, (num_chains, *shape)) if num_chains else (shape,)
