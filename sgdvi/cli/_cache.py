@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,10 @@ def compilation_cache(wanted: bool, say: Callable[[str], None]) -> Iterator[None
         jax.config.update(name, value)
     reset_cache()
     try:
-        yield
+        with warnings.catch_warnings():
+            # JAX writes programs in place: one of a killed or a parallel run may be half there. It is compiled again.
+            warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
+            yield
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
