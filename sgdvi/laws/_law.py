@@ -17,7 +17,7 @@ from sgdvi.laws._arrays import filled_up, flatten_batch, give_back, is_traced, k
 from sgdvi.laws._density import Parameters
 from sgdvi.laws._summary import Numbers
 from sgdvi.laws._table import Quadrature, Table
-from sgdvi.laws.degenerate import interpolation
+from sgdvi.laws.degenerate import interpolation, oriented
 from sgdvi.moments import Moments
 
 # Concrete values are handed over up to this many at a time.
@@ -338,16 +338,18 @@ def _no_law(p: Parameters) -> Array:
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _collect(leaves: Any, sign: int, shape: tuple[int, ...]) -> Parameters:
-    a1, a2, a3, b1, b2, *rest = (
-        jnp.broadcast_to(to_float64(leaf), shape).reshape(-1) for leaf in jax.tree.leaves(leaves)
-    )
-    data = Moments.tree_unflatten(None, (a1, sign * a2, a3, b1, sign * b2))
+    moments, *others = leaves
+
+    def flat(leaf: Any) -> Array:
+        return jnp.broadcast_to(to_float64(leaf), shape).reshape(-1)
+
+    data = jax.tree.map(flat, oriented(moments, sign))
     found = interpolation(data)
     # A variance that is rounding of data which are the same in every row is none.
     shared, same = found.holds & (found.k == 0), ~found.holds & found.quiet
-    a1 = jnp.where(same, 0.0, a1)
+    a1 = jnp.where(same, 0.0, data.alpha1)
     a2, a3 = (jnp.where(shared | same, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
     # Traced moments that no data have cannot raise an error: there is no law.
-    possible = jnp.broadcast_to(leaves[0].possible, shape).reshape(-1)
-    heat, *rest = rest
+    possible = jnp.broadcast_to(moments.possible, shape).reshape(-1)
+    heat, *rest = map(flat, others)
     return Parameters(a1, a2, a3, data.beta1, data.beta2, jnp.where(possible, heat, jnp.nan), *rest)

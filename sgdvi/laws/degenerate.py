@@ -15,6 +15,8 @@ from sgdvi.moments import Moments, difference_of_products
 # Delta below this share of alpha1 alpha3 is rounding, and so is c below its share of the two terms it is made of.
 DELTA_ROUNDING = 1e-13
 _C_ROUNDING = 1e-12
+# The same where the moments are rounded to float32: below it they cannot tell noise from rounding.
+_SINGLE_ROUNDING = 5e-7
 # Standard deviation of x^2 or x y, as a share of the mean, that rounding of the data alone can leave.
 _SPREAD_ROUNDING = 1e-14
 # Double exponential (tanh-sinh) rule on (0, 1): logarithms of the nodes, and weights.
@@ -188,6 +190,19 @@ def crossing_probability(start: ArrayLike, moments: Moments, temperature: ArrayL
 
 def oriented(moments: Moments, side: ArrayLike) -> Moments:
     """Moments in float64, mirrored where ``side``, which may be an array, is -1: v < 0 becomes v > 0."""
-    alpha1, alpha2, alpha3, beta1, beta2 = (to_float64(leaf) for leaf in moments.tree_flatten()[0])
+    leaves = moments.tree_flatten()[0]
+    m = Moments.tree_unflatten(None, tuple(to_float64(leaf) for leaf in leaves))
+    if any(getattr(leaf, "dtype", None) == np.float32 for leaf in leaves):
+        m = _without_rounding(m)
     sign = to_float64(side)
-    return Moments.tree_unflatten(None, (alpha1, sign * alpha2, alpha3, beta1, sign * beta2))
+    return Moments.tree_unflatten(None, (m.alpha1, sign * m.alpha2, m.alpha3, m.beta1, sign * m.beta2))
+
+
+def _without_rounding(m: Moments) -> Moments:
+    """Make Delta and c exactly zero where they are within the rounding of moments that came in float32."""
+    alpha1, bound = jnp.where(m.alpha1 > 0, m.alpha1, 1.0), m.alpha1 * m.alpha3
+    silent = (bound > 0) & (m.delta <= _SINGLE_ROUNDING * bound)
+    alpha2 = jnp.where(silent, jnp.sign(m.alpha2) * jnp.sqrt(jnp.where(silent, bound, 1.0)), m.alpha2)
+    fitted = alpha2 / alpha1 * m.beta1
+    fits = silent & (jnp.abs(fitted - m.beta2) <= _SINGLE_ROUNDING * (jnp.abs(fitted) + jnp.abs(m.beta2)))
+    return Moments.tree_unflatten(None, (m.alpha1, alpha2, m.alpha3, m.beta1, jnp.where(fits, fitted, m.beta2)))

@@ -6,6 +6,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+import scipy.integrate
 import scipy.special
 import scipy.stats
 from law_cases import CASES, IDS, REFERENCES, SETS, law_of, reference_moments, reference_options
@@ -59,6 +60,7 @@ def test_depth_zero_is_pearson_type_four(case):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [c for c in REFERENCES if c["depth"] == 1][:1], ids=lambda c: str(c["temperature"]))
 def test_depth_one_against_quadrature_with_thirty_digits(case):
     with mp.workdps(30):
@@ -234,8 +236,14 @@ def test_units_of_the_data(scale_x, scale_y, depth):
 
 
 # one compilation of several derivatives for every depth
-@pytest.mark.parametrize("index", [1, *(pytest.param(i, marks=pytest.mark.slow) for i in (10, 21, 62))])
-def test_gradients_against_finite_differences(index, x64):
+@pytest.mark.parametrize(
+    ("index", "parts"),
+    [
+        (1, ("log_prob",)),
+        *(pytest.param(i, ("log_prob", "cdf", "mean"), marks=pytest.mark.slow) for i in (1, 10, 21, 62)),
+    ],
+)
+def test_gradients_against_finite_differences(index, parts, x64):
     moments, heat, options = SETS[index]
     options = {"weight_decay": 0.0, **options}
     decay = options.pop("weight_decay") + (0.01 if options["depth"] < 2 else 0.0)
@@ -245,7 +253,8 @@ def test_gradients_against_finite_differences(index, x64):
 
     def value(v, heat, decay, *leaves):
         inner = SGDStationary(jax.tree.unflatten(tree, leaves), heat, weight_decay=decay, **options)
-        return inner.log_prob(v) + inner.cdf(v) + inner.mean
+        terms = {"log_prob": inner.log_prob, "cdf": inner.cdf, "mean": lambda _: inner.mean}
+        return sum(terms[part](v) for part in parts)
 
     arguments = [jnp.asarray(a, float) for a in (v, heat, decay, *leaves)]
     got = jax.jit(jax.grad(value, argnums=tuple(range(8))))(*arguments)
@@ -300,9 +309,8 @@ def test_is_a_pytree(x64):
     assert (again.depth, again.width, again.sign) == (1, 3, 1)
     other = SGDStationary(Moments.linear(1.0, 0.5), 0.2, weight_decay=0.01, width=3)
     stacked = jax.tree.map(lambda *pair: jnp.stack(pair), law, other)
-    by_vmap = jax.jit(jax.vmap(lambda law: (law.log_prob(0.5), law.cdf(0.5))))(stacked)
-    for one, log_prob, cdf in zip((law, other), *by_vmap, strict=True):
-        np.testing.assert_allclose((log_prob, cdf), (one.log_prob(0.5), one.cdf(0.5)), rtol=1e-13)
+    by_vmap = jax.jit(jax.vmap(lambda law: law.log_prob(0.5)))(stacked)
+    np.testing.assert_allclose(by_vmap, (law.log_prob(0.5), other.log_prob(0.5)), rtol=1e-13)
 
 
 def test_support_and_validation():
@@ -329,7 +337,7 @@ def test_support_and_validation():
 
 
 def test_mode_is_the_highest_point():
-    for moments, heat, options in SETS:
+    for moments, heat, options in SETS[::2]:
         law = SGDStationary(moments, heat, **options)
         mode = float(law.mode)
         if mode == 0 and options["depth"] > 0:
@@ -350,6 +358,17 @@ def test_tail_exponent():
         v = np.array([1e7, 1e9])
         slope = np.diff(law.log_prob(v)) / np.diff(np.log(v))
         assert -slope[0] == pytest.approx(float(law.tail_exponent), rel=1e-5)
+
+
+def test_left_tail_is_summed_to_first_order(x64):
+    """Its next term shows where v is no longer tiny beside r; its square, 1e-8 here, is left out."""
+    law = SGDStationary(Moments.linear(1.0, 1.0), 0.7 / 3)
+    z = np.linspace(-209.0, -9.0, 4_001)
+    v = np.exp(z)
+    level = np.asarray(law.log_prob(v)) + z
+    _, density, _ = jax.tree.map(lambda leaf: leaf[0], law._built())
+    got = density.left_mass(z[-1], level[-1], law.score(v[-1]) * v[-1] + 1)
+    assert got == pytest.approx(scipy.integrate.simpson(np.exp(level), x=z), rel=1e-6)
 
 
 def test_below_the_smallest_float():

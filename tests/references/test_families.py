@@ -63,6 +63,7 @@ def test_variational_families_are_exact_on_a_gaussian(family: str, num_steps: in
     assert {"elbo", "log_joint"} & set(config(tree)) == {climbed}
 
 
+@pytest.mark.slow
 def test_mean_field_is_not_exact_on_a_correlated_gaussian(key: jax.Array, x64: None) -> None:
     problem, mean, covariance = regression()
     tree = variational(problem, key, "mean-field", num_steps=1000, num_samples=DRAWS)
