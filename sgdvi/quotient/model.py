@@ -248,7 +248,7 @@ def _quadratic(law: dist.Normal | None, leaf: jax.Array) -> tuple[jax.Array, jax
 
 
 def _independent(fn: dist.Distribution) -> dist.Distribution | None:
-    """Return the law of single entries; None for a joint law."""
-    while isinstance(fn, dist.Independent):
+    """Return the law of single entries, up to broadcasting; None for a joint law."""
+    while isinstance(fn, dist.Independent | dist.ExpandedDistribution):
         fn = fn.base_dist
     return None if fn.event_shape else fn

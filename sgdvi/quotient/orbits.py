@@ -99,20 +99,22 @@ def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Cal
 
     constant, square = summed(prior.constant).sum(-1), summed(prior.square)
     linear = [summed(prior.linear * with_signs(pattern)) for pattern in signs]
-    owner = jax.nn.one_hot(slot // most, len(parts), dtype=dtype)
+    owner = slot // most
     volume = jnp.asarray(np.stack([part.volume for part in parts]), dtype)
     powers_, signs_ = jnp.asarray(powers, dtype), jnp.asarray(signs, dtype)
 
     def log_density(at: jax.Array) -> jax.Array:
         scale = jnp.exp(jnp.einsum("bck,cak->bca", at, powers_))
-        base = constant + (at * volume).sum(-1) - (square * scale**2).sum(-1)
+        # where no law is normal the scales may be infinite in float32
+        base = constant + (at * volume).sum(-1) - (square * jnp.where(square > 0, scale, 0.0) ** 2).sum(-1)
         found = []
         for pattern, slope, missing in zip(signs_, linear, absent, strict=True):
-            value = base + (slope * scale).sum(-1) + missing
+            value = base + (slope * jnp.where(slope != 0, scale, 0.0)).sum(-1) + missing
             if prior.other is not None:
                 points = jnp.broadcast_to(flat, (at.shape[0], flat.shape[0]))
                 moved = pattern * scale.reshape(-1, slots)[:, slot] * flat[entries]
-                value += prior.other(points.at[:, entries].set(moved))[:, entries] @ owner
+                # no product with a matrix of zeros and ones: far out the law is -inf, above all in float32
+                value = value.at[:, owner].add(prior.other(points.at[:, entries].set(moved))[:, entries])
             found.append(value)
         return found[0] if len(found) == 1 else logsumexp(jnp.stack(found), axis=0)
 

@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import log_density
+from scipy.integrate import quad
 from scipy.special import kve
 from scipy.stats import norm
 from scipy.stats import t as student
@@ -17,7 +18,9 @@ from scipy.stats import t as student
 import sgdvi
 from sgdvi import InputError
 from sgdvi.laws.products import NormalProduct
+from sgdvi.quotient.orbits import Prior, log_masses
 from sgdvi.samplers.references import line_posterior
+from sgdvi.symmetry.chart import Component
 
 rng = np.random.default_rng(4)
 X = rng.normal(size=40)
@@ -165,6 +168,31 @@ def test_a_joint_prior_has_the_orbit_as_a_site_with_the_same_law() -> None:
 
         other = float(density(sgdvi.quotient_model(alone, DATA), DATA)(at)[0])
     assert total == pytest.approx(other, abs=1e-6)
+
+
+def test_far_out_where_a_density_underflows_in_float32_it_still_has_its_integral() -> None:
+    """Two neurons with normal priors, given as such and as any other law: -inf far out must stay with its neuron."""
+    signs, power = np.ones((1, 3)), np.array([[1.0, 1.0, -1.0]])
+    parts = [
+        Component(("neuron",), np.array([one, two, out]), power, (np.array([one, two]),), np.eye(1), signs)
+        for one, two, out in ((0, 1, 4), (2, 3, 5))
+    ]
+
+    def both(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        nothing = jnp.zeros_like(y)
+        normal = Prior(nothing - np.log(2 * np.pi) / 2, nothing, y**2 / 2, None)
+        other = Prior(nothing, nothing, nothing, dist.Normal(0.0, 1.0).log_prob)
+        return log_masses(parts, normal, y), log_masses(parts, other, y)
+
+    one, two = jax.jit(both)(jnp.array([0.6, -0.8, 0.28, 0.96, 1.2, -0.4], jnp.float32))
+    # the area of a circle, and the integral over s = e^{2t} of e^{t - s/2 - u^2/(2 s)} with ds = 2 s dt
+    exact = sum(
+        np.log(quad(lambda s, u=u: np.exp(-s / 2 - u**2 / (2 * s)) / (2 * np.sqrt(s)), 0, np.inf)[0])
+        + np.log(2 * np.pi) - 1.5 * np.log(2 * np.pi)
+        for u in (1.2, -0.4)
+    )  # fmt: skip
+    assert float(one) == pytest.approx(exact, abs=1e-5)
+    assert float(two) == pytest.approx(exact, abs=1e-5)
 
 
 def test_quotient_draws_are_invariants(product: Any) -> None:
