@@ -7,7 +7,7 @@ import numpy as np
 
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import count, percent
+from sgdvi.diagnostics.words import count, listed, percent
 
 # Fewer draws than this are expected on a sign before its absence means anything.
 _FEWEST_EXPECTED = 5
@@ -31,7 +31,7 @@ def factor_signs(run: str, factors: Sequence[np.ndarray], names: Sequence[str]) 
     )
     if len(names) > 2:
         orbit = "a draw and the same draw with two factors' signs flipped"
-    advice = f"Read only the product of {' and '.join(names)}, which does not depend on these signs."
+    advice = f"Read only the product of {listed(names)}, which does not depend on these signs."
     whose = "of all units " if units > 1 else ""
     if not locked.any():
         status, advice = Status.PASS, ""

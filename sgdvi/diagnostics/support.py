@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import count, number
+from sgdvi.diagnostics.words import count, listed, number
 
 _MOST_POINTS = 2_000
 _FEWEST_POINTS = 50
@@ -41,17 +41,17 @@ def balance(run: str, factors: Sequence[np.ndarray], names: Sequence[str], thres
     residual = residual[np.isfinite(residual)]
     value = float(np.median(residual)) if residual.size else math.nan
     plane, line = f"({', '.join(names)})", " = ".join(f"|{name}|" for name in names)
-    advice = ""
+    size, advice = "area" if len(names) == 2 else "volume", ""
     if not residual.size:
         status, meaning = Status.UNKNOWN, f"All draws of {plane} are 0: every set contains them."
     elif value < thresholds.balance:
         status = Status.FAIL
         meaning = (
-            f"The draws lie on {line} (median relative imbalance {number(value)}): a set of zero area in {plane}, "
-            "to which the posterior gives probability 0."
+            f"The draws lie on {line} (median relative imbalance {number(value)}): a set of zero {size} in "
+            f"{plane}, to which the posterior gives probability 0."
         )
         advice = (
-            f"Do not read the spread of {' or '.join(names)} off this run. Use their product, on which laws can "
+            f"Do not read the spread of {listed(names, 'or')} off this run. Use their product, on which laws can "
             "be compared."
         )
     else:
@@ -66,7 +66,7 @@ def balance(run: str, factors: Sequence[np.ndarray], names: Sequence[str], thres
     return Finding(
         check="support.balance",
         run=run,
-        title=f"Support: imbalance of {' and '.join(f'|{name}|' for name in names)}",
+        title=f"Support: imbalance of {listed([f'|{name}|' for name in names])}",
         value=value,
         threshold=thresholds.balance,
         status=status,

@@ -1,6 +1,7 @@
 """Numbers as a person reads them, for the sentences of findings and verdicts."""
 
 import math
+from collections.abc import Sequence
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -32,3 +33,8 @@ def percent(share: float) -> str:
 def count(items: int, noun: str) -> str:
     """Return "1 chain", "4 chains"."""
     return f"{items:,} {noun}" if items == 1 else f"{items:,} {noun}s"
+
+
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """Return "u and w", "u, w and z"; with another word "u or w"."""
+    return f" {word} ".join(", ".join(part) for part in (names[:-1], names[-1:]) if part)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from sgdvi.experiment.environment import environment
 from sgdvi.experiment.instead import instead, recommend
 from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
-from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, named_reference, remedy_stages, stages, stream
+from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, Todo, named_reference, remedy_stages, stages, stream
 from sgdvi.problem import Problem
 from sgdvi.report import Card, Context, Instead, Setting, Stage
 from sgdvi.report._format import number
@@ -123,19 +123,13 @@ def run(
         check_reference(reference, ["exact posterior", *map(named_reference, references), *others])
         tell = on_stage or (lambda name, text: None)
         runs: dict[str, Any] = {}
-        took: list[Stage] = []
         try:
             measured = remedies and not problem.no_posterior
-            for name, text, action in stages(problem, plan, references, key, progress):
-                tell(name, text)
-                took.append(_timed(name, action, runs))
-            missing: dict[str, str] = {}
-            for name, text, action in remedy_stages(problem, plan, key) if measured else ():
-                tell(name, text)
-                stage = _timed(name, action, runs)
-                # Nobody asked for these runs by name: those that do not apply are no empty column of every table.
-                took += [] if stage.skipped else [stage]
-                missing[name] = stage.skipped
+            took = _carry_out(stages(problem, plan, references, key, progress), tell, runs)
+            extra = _carry_out(remedy_stages(problem, plan, key), tell, runs) if measured else []
+            # Nobody asked for these runs by name: those that do not apply are no empty column of every table.
+            took += [stage for stage in extra if not stage.skipped]
+            missing = {stage.name: stage.skipped for stage in extra}
             runs |= others
             took += [Stage(name) for name in others]
             tell("balance", "symmetries of the model, and how SGD moved along them")
@@ -167,6 +161,15 @@ def run(
             remedies=rows,
         )
     return Result(problem, plan, runs, comparison, context)
+
+
+def _carry_out(todo: Iterable[Todo], tell: Callable[[str, str], None], runs: dict[str, Any]) -> list[Stage]:
+    """Make the runs one after the other, put them into `runs`, and return what took place."""
+    took = []
+    for name, text, action in todo:
+        tell(name, text)
+        took.append(_timed(name, action, runs))
+    return took
 
 
 def _timed(name: str, action: Callable[[], Any], runs: dict[str, Any]) -> Stage:

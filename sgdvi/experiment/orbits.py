@@ -12,11 +12,12 @@ from numpyro import handlers
 from sgdvi._check import InputError, message, require
 from sgdvi._tree import to_jax
 from sgdvi.draws import config, make_tree
+from sgdvi.experiment.descent import descend
 from sgdvi.experiment.plan import Plan
 from sgdvi.problem import Problem
 from sgdvi.quotient import model_symmetries, quotient_model
 from sgdvi.remedies import restore_signs
-from sgdvi.samplers import SGD, GaugeNoise, sample
+from sgdvi.samplers import GaugeNoise
 from sgdvi.samplers.references import nuts
 from sgdvi.symmetry import Symmetry
 from sgdvi.symmetry.quotient import resample_orbits
@@ -50,14 +51,14 @@ def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any) ->
     InputError
         If a symmetry has no quotient that can be sampled, or the priors are not normal about 0 with one sd.
     """
-    sds = set(_prior_sds(problem, symmetries).values())
+    sites = _sites(problem)
+    sds = set(_prior_sds(sites, symmetries).values())
     rule = "the priors of what the symmetries move must have one sd, or their orbits cannot be refilled"
     require(len(sds) == 1, rule, ", ".join(f"{sd:g}" for sd in sorted(sds)))
     model = quotient_model(problem.model, symmetries=symmetries)
     keys = jax.random.split(key, 3)
     tree = nuts(replace(problem, model=model), keys[0], **_NUTS)
-    own = _sites(problem)
-    draws = {site: np.asarray(tree["posterior"][site].values, np.float64) for site in own}
+    draws = {site: np.asarray(tree["posterior"][site].values, np.float64) for site in sites}
     moved = {label: draws[label] for label in symmetries[0].loss.labels}
     draws |= resample_orbits(symmetries, moved, sds.pop(), key=keys[1])
     if problem.exact is not None:
@@ -74,18 +75,8 @@ def with_noise(problem: Problem, symmetries: tuple[Symmetry, ...], plan: Plan, k
     InputError
         If the priors of what the symmetries move are not normal about 0.
     """
-    sgd = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
-    return sample(
-        GaugeNoise(sgd, symmetries, _prior_sds(problem, symmetries)),
-        problem.data,
-        key=key,
-        num_steps=max(plan.num_steps // _FEWER, 1),
-        num_warmup=plan.num_warmup // _FEWER,
-        num_chains=plan.num_chains,
-        thinning=max(plan.thinning // _FEWER, 1),
-        progress=False,
-        dims=dict(problem.dims),
-    )
+    sds = _prior_sds(_sites(problem), symmetries)
+    return descend(problem, plan, key, around=lambda sgd: GaugeNoise(sgd, symmetries, sds), fewer=_FEWER)
 
 
 def _sites(problem: Problem) -> dict[str, Any]:
@@ -94,9 +85,9 @@ def _sites(problem: Problem) -> dict[str, Any]:
     return {name: site["fn"] for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
 
 
-def _prior_sds(problem: Problem, symmetries: tuple[Symmetry, ...]) -> Mapping[str, float]:
+def _prior_sds(sites: Mapping[str, Any], symmetries: tuple[Symmetry, ...]) -> Mapping[str, float]:
     """Site that the symmetries move -> sd of its normal prior."""
-    sites, found = _sites(problem), {}
+    found = {}
     for label in {group.label for symmetry in symmetries for group in symmetry.groups}:
         law = sites[label]
         while isinstance(law, dist.Independent | dist.ExpandedDistribution):

@@ -9,11 +9,11 @@ import jax
 
 from sgdvi._batches import Batching
 from sgdvi._check import InputError, message
+from sgdvi.experiment.descent import descend
 from sgdvi.experiment.orbits import GAUGE, QUOTIENT, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import Plan
 from sgdvi.laws.products import known
 from sgdvi.problem import Problem
-from sgdvi.samplers import SGD, sample
 from sgdvi.samplers.references import line_posterior, nuts, pathfinder, variational
 
 # Those that run where none are named, and all that can be named.
@@ -50,13 +50,13 @@ _STREAMS = {
     "balance": 14,
 }
 
-Stage = tuple[str, str, Callable[[], Any]]
+Todo = tuple[str, str, Callable[[], Any]]
 
 
-def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, progress: bool) -> Iterator[Stage]:
+def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, progress: bool) -> Iterator[Todo]:
     """Yield (name, what is being done, function that does it)."""
     references = [named_reference(name) for name in references]
-    yield "SGD", _describe(plan), lambda: _sgd(problem, plan, stream(key, "SGD"), progress)
+    yield "SGD", _describe(plan), lambda: descend(problem, plan, stream(key, "SGD"), progress=progress)
     if problem.exact is not None:
         network = problem.exact
         temperature = plan.temperature
@@ -75,7 +75,7 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
         yield "Pathfinder", found, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
 
 
-def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Stage]:
+def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Todo]:
     """Yield the runs that are made for the remedies alone; without a rescaling symmetry each says so."""
 
     @cache
@@ -109,21 +109,6 @@ def _spelling(name: str) -> str:
 def stream(key: Any, name: str) -> Any:
     """Return the key of one part of the experiment."""
     return jax.random.fold_in(key, _STREAMS[name])
-
-
-def _sgd(problem: Problem, plan: Plan, key: Any, progress: bool) -> Any:
-    sampler = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
-    return sample(
-        sampler,
-        problem.data,
-        key=key,
-        num_steps=plan.num_steps,
-        num_warmup=plan.num_warmup,
-        num_chains=plan.num_chains,
-        thinning=plan.thinning,
-        progress=progress,
-        dims=dict(problem.dims),
-    )
 
 
 def _variational(problem: Problem, name: str, key: Any) -> Callable[[], Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+import sgdvi
 from sgdvi.report import _format
 
 
@@ -21,7 +22,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters.update(number=_format.number, seconds=_format.seconds)
-    env.globals.update(glyphs=_format.GLYPHS, words=_format.WORDS)
+    env.globals.update(glyphs=_format.GLYPHS, words=_format.WORDS, stylesheet=stylesheet, version=sgdvi.__version__)
     return env
 
 

@@ -100,8 +100,9 @@ class Context:
 
     @property
     def title(self) -> str:
-        """Name of the problem, or of the page where there is none."""
-        return self.problem.name if self.problem else "comparison"
+        """Name of the problem and its depth, where it has one; of the page where there is no problem."""
+        depth = next((f", depth {setting.value}" for setting in self.settings if setting.name == "depth"), "")
+        return self.problem.name + depth if self.problem else "comparison"
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from importlib.resources import as_file, files
 import matplotlib
 import matplotlib.style
 from matplotlib.figure import Figure
+from PIL import Image
 
 from sgdvi.report.palette import DARK, LIGHT, Theme
 
@@ -89,8 +90,21 @@ def _svg(figure: Figure) -> bytes:
     text = buffer.getvalue().decode("utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    # A tenth of a point is finer than any screen; matplotlib writes millionths.
-    text = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), text)
+    text = re.sub(r' d="([^"]*)"', lambda match: f' d="{_short_path(match[1])}"', text)
+    text = re.sub(r"(data:image/png;base64,)([^\"]*)", lambda match: match[1] + _few_colors(match[2]), text)
     # Text stays text, in the page's own fonts: they are narrower than DejaVu Sans, for which the room was measured.
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", FONTS, text)
     return re.sub(r">\s+<", "><", text).encode("utf-8")
+
+
+def _short_path(path: str) -> str:
+    # A tenth of a point is finer than any screen; matplotlib writes millionths, and a line for every command.
+    return re.sub(r"\s*([A-Za-z])\s*", r"\1", re.sub(r"(\.\d)\d+", r"\1", path)).strip()
+
+
+def _few_colors(png: str) -> str:
+    """Encode an image with 128 colours: to the eye the same clouds of points, in a quarter of the bytes."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        image.quantize(128, method=Image.Quantize.FASTOCTREE).save(buffer, "png", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

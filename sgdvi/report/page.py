@@ -10,10 +10,9 @@ from pathlib import Path
 import jax
 from markupsafe import Markup
 
-import sgdvi
 from sgdvi._check import InputError, message
 from sgdvi.comparison import Comparison
-from sgdvi.report._render import render, stylesheet
+from sgdvi.report._render import render
 from sgdvi.report.context import Context
 from sgdvi.report.section import Section
 from sgdvi.report.sections import SECTIONS
@@ -32,16 +31,7 @@ def render_page(comparison: Comparison, context: Context | None = None) -> str:
         Problem, settings and provenance to show around it; None shows the comparison alone.
     """
     context = context or Context()
-    with jax.enable_x64(True):
-        parts = [section(comparison, context) for section in SECTIONS]
-    page = render(
-        "page",
-        context=context,
-        sections=[part for part in parts if part is not None],
-        stylesheet=stylesheet(),
-        version=sgdvi.__version__,
-    )
-    return str(page)
+    return str(render("page", context=context, sections=_sections(comparison, context)))
 
 
 def render_pages(parts: Sequence[tuple[Comparison, Context]]) -> str:
@@ -56,24 +46,26 @@ def render_pages(parts: Sequence[tuple[Comparison, Context]]) -> str:
         return render_page(*parts[0])
     models = []
     for number, (comparison, context) in enumerate(parts, 1):
-        with jax.enable_x64(True):
-            sections = [section(comparison, context) for section in SECTIONS]
         prefix = f"m{number}-"
         models.append(
             {
                 "id": f"m{number}",
                 "title": context.title,
-                "depth": next((s.value for s in context.settings if s.name == "depth"), ""),
                 "status": comparison.verdict.status,
                 "sentence": comparison.verdict.sentence,
                 "sections": [
                     Section(prefix + part.id, part.heading, _with_prefix(part.html, prefix))
-                    for part in sections
-                    if part is not None
+                    for part in _sections(comparison, context)
                 ],
             }
         )
-    return str(render("several", models=models, stylesheet=stylesheet(), version=sgdvi.__version__))
+    return str(render("several", models=models))
+
+
+def _sections(comparison: Comparison, context: Context) -> list[Section]:
+    with jax.enable_x64(True):
+        parts = [section(comparison, context) for section in SECTIONS]
+    return [part for part in parts if part is not None]
 
 
 def _with_prefix(html: Markup, prefix: str) -> Markup:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-import sgdvi
-from sgdvi.report._render import render, stylesheet
+from sgdvi.report._render import render
 from sgdvi.report.figure import picture
 from sgdvi.report.page import write_page
 from sgdvi.report.palette import Theme
@@ -32,8 +31,6 @@ def render_sweep(found: Sweep) -> str:
             nearest=found.nearest,
             options=", ".join(f"{name} {value:g}" for name, value in found.options.items()),
             picture=drawn,
-            stylesheet=stylesheet(),
-            version=sgdvi.__version__,
         )
     )
 

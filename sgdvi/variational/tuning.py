@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import jax
 import numpy as np
@@ -203,6 +203,7 @@ def _search_both(network: LinearNetwork, value: Callable[..., float], start: flo
     The best temperature moves little with the decay, so for each decay it is sought within a factor of 10 of `start`.
     """
 
+    @cache
     def at(decay: float) -> tuple[float, float]:
         top = min(math.log(10 * start), math.log(highest_temperature(network, decay)))
         found = scipy.optimize.minimize_scalar(
@@ -217,10 +218,10 @@ def _search_both(network: LinearNetwork, value: Callable[..., float], start: flo
     moments = network.moments
     most = abs(float(moments.beta2)) if network.depth == 1 else float(moments.beta1) * network.width
     tried = np.array([0.0, *most * np.geomspace(1e-3, 0.8, _DECAYS)])
-    best = int(np.argmin([at(decay)[0] for decay in tried]))
+    best = int(np.argmin([at(float(decay))[0] for decay in tried]))
     between = (tried[max(best - 1, 0)], tried[min(best + 1, _DECAYS)])
     found = scipy.optimize.minimize_scalar(
-        lambda decay: at(decay)[0], bounds=between, method="bounded", options={"xatol": 1e-5 * most}
+        lambda decay: at(float(decay))[0], bounds=between, method="bounded", options={"xatol": 1e-5 * most}
     )
     # the search between bounds never reaches them: no decay at all, and the prior's, are tried as they are
     decay = min((float(found.x), 0.0, network.law_decay), key=lambda one: at(one)[0])

@@ -87,3 +87,9 @@ def context() -> Context:
         call="sgdvi.run(...)",
         environment={"jax": "0.12"},
     )
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Leave the figures empty, for tests of what stands around them: drawing them takes most of the time of a page."""
+    monkeypatch.setattr("sgdvi.report.figure._svg", lambda figure: b"<svg/>")

@@ -1,12 +1,16 @@
 """The page as a whole: self-contained, linked, safe, the same bytes twice."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from page_reader import Reader
 
-from sgdvi.report import page, render_page, write_html
+from sgdvi.comparison import Comparison
+from sgdvi.draws import make_tree
+from sgdvi.report import Card, Context, Setting, figure, page, plots, render_page, write_html
 from sgdvi.report._render import stylesheet
 
 MEGABYTE = 1_000_000
@@ -63,6 +67,11 @@ def test_text_of_the_user_never_becomes_markup(text):
     assert "<i>given" not in text
 
 
+def test_the_title_tells_one_depth_from_another(context):
+    deep = replace(context, problem=Card("diabetes"), settings=(Setting("depth", "2"), *context.settings))
+    assert (deep.title, context.title, Context().title) == ("diabetes, depth 2", context.problem.name, "comparison")
+
+
 def test_verdict_reasons_and_settings_are_on_the_page(comparison, reader):
     words = " ".join(reader.text.split())
     assert comparison.verdict.sentence in words
@@ -92,6 +101,35 @@ def test_a_comparison_alone_makes_a_page(many, tmp_path):
     assert "The two factors" not in reader.text
 
 
+@pytest.fixture(scope="module")
+def crowd(comparison) -> Comparison:
+    """As many runs as `--remedies` makes, each with a cloud of draws of its own in the plane of the factors."""
+    rng = np.random.default_rng(4)
+    clouds = rng.choice([-1, 1], (4, 4, 500)) * rng.lognormal(-0.3, 0.4, (4, 4, 500))
+    around = rng.normal(0, 0.2, clouds.shape)
+    runs = {f"remedy {k}": make_tree({"u": u, "w": 0.6 / u + around[k]}, kind="nuts") for k, u in enumerate(clouds)}
+    return replace(
+        comparison,
+        runs={**comparison.runs, **runs},
+        values={**comparison.values, **{run: {"v": rng.normal(0.6, 0.1, (4, 500))} for run in runs}},
+        summaries={**comparison.summaries, **dict.fromkeys(runs, comparison.summaries["NUTS"])},
+        findings=(
+            *comparison.findings,
+            *(replace(f, run=run) for run in runs for f in comparison.findings if f.run == "NUTS"),
+        ),
+    )
+
+
+def test_clouds_of_points_stay_small(crowd):
+    drawn = figure.picture(lambda theme: plots.plane(crowd, theme, 0.6), "", "")
+    assert len(drawn.light) + len(drawn.dark) < 0.15 * MEGABYTE
+
+
+@pytest.mark.slow
+def test_a_page_of_many_runs_stays_small(crowd, context):
+    assert len(render_page(crowd, context)) < 0.75 * MEGABYTE
+
+
 def test_nan_draws_and_collapse_are_drawn(collapsed):
     reader = Reader(render_page(collapsed))
     assert "a steady fall is collapse" in reader.text
@@ -109,14 +147,12 @@ def test_a_page_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
 def test_the_user_s_matplotlib_settings_neither_matter_nor_change(comparison, tmp_path):
     import matplotlib
 
-    from sgdvi.report.figure import picture
-    from sgdvi.report.plots import trace
     from sgdvi.report.series import draws
 
     values = draws(comparison, "SGD", "v")
-    plain = picture(lambda theme: trace(values, "v", theme), "", "")
+    plain = figure.picture(lambda theme: plots.trace(values, "v", theme), "", "")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        assert picture(lambda theme: trace(values, "v", theme), "", "") == plain
+        assert figure.picture(lambda theme: plots.trace(values, "v", theme), "", "") == plain
         assert matplotlib.rcParams["font.size"] == 30
 
 

@@ -99,7 +99,7 @@ def _gap(curves: series.Curves, effective: float) -> Picture:
         lambda theme: plots.gap(curves, theme, effective),
         f"Distribution function of SGD's {curves.name} minus that of the exact law, with the band of sampling error.",
         f"SGD against its own exact law. Outside the band ({number(effective, 2)} effective draws) the difference is "
-        "the step size, not chance.",
+        "not chance but the step size, and at depth 2 and above the weight decay that the law leaves out.",
     )
 
 
