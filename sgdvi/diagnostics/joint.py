@@ -138,7 +138,8 @@ def findings(
         value: float | None = gap.value
         warn, fail, blind = (getattr(thresholds, f"{name}_{limit}") for limit in ("warn", "fail", "blind"))
         status = grade(gap.value, gap.null, warn, fail, blind)
-        start = f"On {what}, {run} and {against} are {number(gap.value)} apart"
+        measure = title[0].lower() + title[1:].split(" (")[0]
+        start = f"On {what}, {run} and {against} are {number(gap.value)} apart by {measure}"
         chance = f"by chance up to {number(gap.null)}, p = {number(gap.p_value, 2)}"
         if name != "mmd" and no_mean:
             status, value = Status.NOT_APPLICABLE, None

@@ -90,16 +90,17 @@ def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
     if curves.atoms.get(EXACT_LAW) == 0 and "SGD" in curves.draws:
         effective = comparison.summaries["SGD"][name].get("ess")
         if effective is not None and np.isfinite(effective):
-            pictures.append(_gap(curves, effective))
+            bare = any("without the prior's weight decay" in f.meaning for f in comparison.findings)
+            pictures.append(_gap(curves, effective, "the weight decay that the law leaves out and " if bare else ""))
     return pictures
 
 
-def _gap(curves: series.Curves, effective: float) -> Picture:
+def _gap(curves: series.Curves, effective: float, also: str) -> Picture:
     return picture(
         lambda theme: plots.gap(curves, theme, effective),
         f"Distribution function of SGD's {curves.name} minus that of the exact law, with the band of sampling error.",
         f"SGD against its own exact law. Outside the band ({number(effective, 2)} effective draws) the difference is "
-        "not chance but the step size, and at depth 2 and above the weight decay that the law leaves out.",
+        f"not chance but {also}the step size.",
     )
 
 
