@@ -39,11 +39,11 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
         If it is none of these, or holds no draws.
     """
     if isinstance(run, DataTree):
-        return _with_chains(name, run)
+        return with_chains(name, run)
     if isinstance(run, xr.Dataset):
-        return _with_chains(name, DataTree.from_dict({"posterior": run}))
+        return with_chains(name, DataTree.from_dict({"posterior": run}))
     if isinstance(run, str | os.PathLike):
-        return _with_chains(name, read_file(run))
+        return with_chains(name, read_file(run))
     if isinstance(run, Mapping):
         return _from_arrays(name, run)
     if hasattr(run, "get_samples") and hasattr(run, "sampler"):
@@ -151,10 +151,19 @@ def _from_mcmc(name: str, mcmc: Any) -> DataTree:
     return from_numpyro(mcmc, kind=kind)
 
 
-def _with_chains(name: str, tree: DataTree) -> DataTree:
+def with_chains(name: str, tree: DataTree) -> DataTree:
+    """Return a run with dimensions chain and draw; one of independent draws ("sample") gets one chain.
+
+    Raises
+    ------
+    InputError
+        If it has no group ``posterior``, no draws, or neither of these dimensions.
+    """
     rule = f"the run {name!r} must have a group 'posterior'"
     require("posterior" in tree.children, rule, f"groups {', '.join(map(str, tree.children)) or 'none'}", _FORMS)
     posterior = tree["posterior"].to_dataset()
+    empty = ", ".join(f"{size} along {dim}" for dim, size in posterior.sizes.items() if size == 0)
+    require(not empty, f"the run {name!r} must have draws", empty)
     if {"chain", "draw"} <= set(posterior.dims):
         return tree
     rule = f"the draws of {name!r} must have dimensions chain and draw"

@@ -4,6 +4,7 @@ import json
 import math
 from contextlib import contextmanager
 
+import arviz as az
 import jax
 import numpy as np
 import pytest
@@ -248,12 +249,18 @@ def test_draws_of_another_tool_stand_for_the_posterior(tmp_path):
             ({"reference": "Stan", "against": [tmp_path / "stan.nc"]}, "one of the runs to be made"),
             ({"against": [tmp_path / "none.nc"]}, "must exist"),
             ({"against": {"SGD": tmp_path / "stan.nc"}}, "named like a run"),
+            ({"against": {"NUTS": tmp_path / "stan.nc"}, "references": ["NUTS"]}, "named like a run"),
         ):
             with pytest.raises(InputError, match=words):
-                run("small-n", **options, **SMALL)
-        save({"other": make_tree({"b": np.zeros((2, 9))}, kind="nuts")}, tmp_path)
-        with pytest.raises(InputError, match="must fit the model"):
-            run("small-n", against=[tmp_path / "draws.nc"], **SMALL)
+                run("small-n", **{**SMALL, **options})
+        for draws, words in (
+            ({"b": np.zeros((2, 9))}, "must fit the model"),
+            ({"u": np.zeros((2, 9, 3)), "w": np.zeros((2, 9, 3))}, r"shape \(\) in each draw; got \(3,\)"),
+            ({"u": np.zeros((0, 9)), "w": np.zeros((0, 9))}, "must have draws; got 0 along chain"),
+        ):
+            az.from_dict({"posterior": draws}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+            with pytest.raises(InputError, match=words):
+                run("small-n", against=[tmp_path / "other.nc"], **SMALL)
     assert not calls  # nothing was run
 
 

@@ -119,8 +119,9 @@ def run(
         key = jax.random.key(plan.seed) if key is None else key
         if remedies and not problem.no_posterior:
             references = tuple(dict.fromkeys([*map(named_reference, references), "NUTS", "Laplace"]))
-        others = read_against(against, problem)
-        check_reference(reference, ["exact posterior", *map(named_reference, references), *others])
+        named = tuple(map(named_reference, references))
+        others = read_against(against, problem, named)
+        check_reference(reference, ["exact posterior", *named, *others])
         tell = on_stage or (lambda name, text: None)
         runs: dict[str, Any] = {}
         try:

@@ -8,14 +8,16 @@ from typing import Any
 from sgdvi._check import InputError, message, require
 from sgdvi.diagnostics.reading import scalar_functionals
 from sgdvi.draws import functional
-from sgdvi.inputs import read_file
+from sgdvi.experiment.orbits import GAUGE, QUOTIENT
+from sgdvi.experiment.sites import latent_sites
+from sgdvi.inputs import read_file, with_chains
 from sgdvi.problem import Problem
 
 Paths = Mapping[str, str | os.PathLike[str]] | Sequence[str | os.PathLike[str]]
-_TAKEN = ("SGD", "exact law", "exact posterior")
+_TAKEN = ("SGD", "exact law", "exact posterior", QUOTIENT, GAUGE)
 
 
-def read_against(against: Paths, problem: Problem) -> dict[str, Any]:
+def read_against(against: Paths, problem: Problem, references: Sequence[str]) -> dict[str, Any]:
     """Read the draws of other tools, name -> DataTree, before anything is run.
 
     Parameters
@@ -23,12 +25,14 @@ def read_against(against: Paths, problem: Problem) -> dict[str, Any]:
     against
         Name -> path, or paths, whose names are those of the files without ending.
     problem
-        Its functionals must be computable from the draws.
+        Its functionals must be computable from the draws, and its sites have the same shapes.
+    references
+        Names of the references that are run beside them.
 
     Raises
     ------
     InputError
-        If a file cannot be read, a name is taken, or a functional of the problem cannot be computed from the draws.
+        If a file cannot be read, a name is taken, or the draws do not fit the problem.
     """
     single = isinstance(against, str | os.PathLike)
     paths: Sequence[Any] = [against] if single else list(against)
@@ -37,17 +41,28 @@ def read_against(against: Paths, problem: Problem) -> dict[str, Any]:
     require(len(named) == len(paths), rule, ", ".join(str(path) for path in paths), "Rename one of them.")
     read = {}
     for name, path in named.items():
-        require(name not in _TAKEN, "a file of draws must not be named like a run", repr(name), "Rename it.")
-        tree = read_file(path)
-        functionals: Mapping[str, Callable[[Any], Any]] = problem.functionals
+        rule = "a file of draws must not be named like a run"
+        require(name not in (*_TAKEN, *references), rule, repr(name), "Rename it.")
+        tree = with_chains(name, read_file(path))
         try:
-            for fn in scalar_functionals({name: tree}, functionals, None).values():
-                functional(tree, fn)
+            _check_fit(name, tree, problem)
         except InputError as error:
             advice = f"Its draws must have the sites of {problem.name}, under the same names."
             raise InputError(message(f"{str(path)!r} must fit the model", str(error).rstrip("."), advice)) from error
         read[name] = tree
     return read
+
+
+def _check_fit(name: str, tree: Any, problem: Problem) -> None:
+    functionals: Mapping[str, Callable[[Any], Any]] = problem.functionals
+    for fn in scalar_functionals({name: tree}, functionals, None).values():
+        functional(tree, fn)
+    # a functional of sites of other shapes can be computed, too, and is another one
+    for site, law in ({} if problem.no_posterior else latent_sites(problem)).items():
+        if site in tree["posterior"]:
+            sizes = tree["posterior"][site].sizes
+            shape = tuple(size for dim, size in sizes.items() if dim not in ("chain", "draw"))
+            require(shape == law.shape(), f"{site!r} must have the shape {law.shape()} in each draw", shape)
 
 
 def choose_reference(wanted: str | None, runs: Mapping[str, Any], others: Sequence[str]) -> str | None:

@@ -7,13 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 import numpyro.distributions as dist
-from numpyro import handlers
 
 from sgdvi._check import InputError, message, require
-from sgdvi._tree import to_jax
 from sgdvi.draws import config, make_tree
 from sgdvi.experiment.descent import descend
 from sgdvi.experiment.plan import Plan
+from sgdvi.experiment.sites import latent_sites
 from sgdvi.problem import Problem
 from sgdvi.quotient import model_symmetries, quotient_model
 from sgdvi.remedies import restore_signs
@@ -51,7 +50,7 @@ def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any) ->
     InputError
         If a symmetry has no quotient that can be sampled, or the priors are not normal about 0 with one sd.
     """
-    sites = _sites(problem)
+    sites = latent_sites(problem)
     sds = set(_prior_sds(sites, symmetries).values())
     rule = "the priors of what the symmetries move must have one sd, or their orbits cannot be refilled"
     require(len(sds) == 1, rule, ", ".join(f"{sd:g}" for sd in sorted(sds)))
@@ -75,14 +74,8 @@ def with_noise(problem: Problem, symmetries: tuple[Symmetry, ...], plan: Plan, k
     InputError
         If the priors of what the symmetries move are not normal about 0.
     """
-    sds = _prior_sds(_sites(problem), symmetries)
+    sds = _prior_sds(latent_sites(problem), symmetries)
     return descend(problem, plan, key, around=lambda sgd: GaugeNoise(sgd, symmetries, sds), fewer=_FEWER)
-
-
-def _sites(problem: Problem) -> dict[str, Any]:
-    """Latent sites of the model -> law."""
-    trace = handlers.trace(handlers.seed(problem.model, 0)).get_trace(*to_jax(problem.data))
-    return {name: site["fn"] for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
 
 
 def _prior_sds(sites: Mapping[str, Any], symmetries: tuple[Symmetry, ...]) -> Mapping[str, float]:
