@@ -85,7 +85,7 @@ def unexplained(text: str, record: dict) -> set[str]:
 
 
 @pytest.mark.parametrize("case", ["comparison", "many", "collapsed"])
-def test_every_number_on_the_page_is_in_the_record(case, request, context, tmp_path):
+def test_every_number_on_the_page_is_in_the_record(case, request, context, tmp_path, undrawn):
     write_record(request.getfixturevalue(case), context, tmp_path)
     record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     reader = Reader(render_page(*read_record(tmp_path)))
@@ -96,7 +96,7 @@ def test_every_number_on_the_page_is_in_the_record(case, request, context, tmp_p
     assert len(unexplained(text, changed)) > 20  # the test sees what is missing
 
 
-def test_several_models_on_one_page(many, collapsed):
+def test_several_models_on_one_page(many, collapsed, undrawn):
     text = render_pages([(many, Context()), (collapsed, Context())])
     reader = Reader(text)
     ids = reader.values("id")
@@ -159,7 +159,7 @@ def test_what_was_used_is_cited_and_nothing_else(comparison, many):
     assert bibtex(comparison).count("{") == bibtex(comparison).count("}")
 
 
-def test_changed_thresholds_are_marked(comparison):
+def test_changed_thresholds_are_marked(comparison, undrawn):
     from dataclasses import replace
 
     text = render_page(replace(comparison, thresholds=Thresholds.make({"rhat_warn": 1.07})))
