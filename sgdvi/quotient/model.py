@@ -18,11 +18,14 @@ from numpyro.infer.reparam import Reparam
 
 from sgdvi._check import InputError, message, require
 from sgdvi.quotient.likelihood import model_symmetries
-from sgdvi.quotient.orbits import MOST_DIMENSIONS, Prior, log_area, log_masses
+from sgdvi.quotient.orbits import MOST_DIMENSIONS, Prior, log_area, log_masses, log_sphere
 from sgdvi.symmetry import Symmetry
 from sgdvi.symmetry.chart import Component, components
 
 ORBIT = "orbit"
+# Spread of the log length of a vector of which only the direction counts. Near the origin small moves turn it far:
+# a narrow law keeps NUTS away from there, where a normal one has divergences and long trees.
+_RADIUS_SD = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +63,9 @@ class QuotientModel:
         return result
 
     def _point(self) -> tuple[jax.Array, jax.Array]:
-        """Sample the coordinates; return the point of the chart, shape (P,), and the law of the radii of its vectors.
+        """Sample the coordinates; return the point of the chart, shape (P,), and the law of vectors that are scaled.
 
-        A unit vector is that of a normal vector, whose length is independent of all else.
+        A unit vector is that of a vector whose length is independent of all else.
         """
         single = np.concatenate([part.single for part in self._parts])
         flat = []
@@ -80,8 +83,10 @@ class QuotientModel:
         point, weight = jnp.concatenate(flat), jnp.zeros(())
         for vector in (vector for part in self._parts for vector in part.directions):
             raw = point[vector]
-            weight += dist.Normal(0, 1).log_prob(raw).sum()
-            point = point.at[vector].set(raw / jnp.linalg.norm(raw))
+            radius = jnp.linalg.norm(raw)
+            weight += dist.LogNormal(0.0, _RADIUS_SD).log_prob(radius)
+            weight -= (len(vector) - 1) * jnp.log(radius) + log_sphere(len(vector))
+            point = point.at[vector].set(raw / radius)
         return point, weight
 
     def _split(self, flat: jax.Array) -> list[jax.Array]:

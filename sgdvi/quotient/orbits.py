@@ -123,8 +123,13 @@ def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Cal
 
 def log_area(part: Component) -> float:
     """Log of |det E| and of the areas of the unit spheres, of which a single sign is counted by the patterns."""
-    areas = sum(math.log(2) + len(p) / 2 * math.log(math.pi) - math.lgamma(len(p) / 2) for p in part.directions)
+    areas = sum(log_sphere(len(pivot)) for pivot in part.directions)
     return float(np.linalg.slogdet(part.pivot_exponents)[1]) + areas
+
+
+def log_sphere(size: int) -> float:
+    """Log of the area of the unit sphere in R^size."""
+    return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
 
 
 def _nodes(low: jax.Array, high: jax.Array, count: int) -> jax.Array:

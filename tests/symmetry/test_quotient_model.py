@@ -12,7 +12,7 @@ from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import log_density
 from scipy.integrate import quad
 from scipy.special import kve
-from scipy.stats import norm
+from scipy.stats import lognorm, norm
 from scipy.stats import t as student
 
 import sgdvi
@@ -137,7 +137,8 @@ def test_the_invariants_of_a_relu_network_have_the_law_that_its_prior_gives_them
     with jax.enable_x64(True):
         total = np.asarray(jax.jit(jax.vmap(lambda at: log_density(model, DATA, {}, at)[0]))(sites))
     likelihood = norm(fits[..., 0], 0.5).logpdf(DATA[1]).sum(-1)
-    radii = norm.logpdf(np.concatenate([sites["w_quotient"], sites["b_quotient"][:, None]], 1)).sum((1, 2))
+    # the site of a direction is uniform on the sphere, and its length, here 1, log-normal
+    radii = 3 * (lognorm(0.1).logpdf(1.0) - np.log(4 * np.pi))
     proposal = student(degrees, scale=scale).logpdf(sites["u_quotient"]).sum(-1)
     weights = np.exp(total - likelihood - radii - proposal)
     error = weights.std() / np.sqrt(count)
