@@ -72,6 +72,63 @@ def test_examples_on_the_page_of_the_laws() -> None:
     assert not results.failed
 
 
+# What a page takes for granted before its blocks of Python, and what is shortened in them.
+DATA = """
+import jax, jax.numpy as jnp, numpy as np, numpyro, numpyro.distributions as dist, optax, sgdvi
+rng, key = np.random.default_rng(0), jax.random.key(0)
+x = rng.normal(size=100)
+y = 0.6 * x + rng.normal(size=100)
+"""
+FACTORS = """
+def model(x, y=None):
+    u = numpyro.sample("u", dist.Normal(0, 1))
+    w = numpyro.sample("w", dist.Normal(0, 1))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(u * w * x, 1.0), obs=y)
+nuts = {site: rng.normal(0.8, 0.1, (4, 50)) for site in "uw"}
+"""
+NETWORK = """
+x, y = rng.normal(size=(40, 2)), rng.normal(size=(40, 1))
+params = {"w1": rng.normal(size=(2, 3)), "b1": rng.normal(size=3), "w2": rng.normal(size=(3, 1))}
+draws = {name: rng.normal(size=(2, 9, *value.shape)) for name, value in params.items()}
+def loss(params, batch):
+    x, y = batch
+    hidden = jax.nn.relu(x @ params["w1"] + params["b1"])
+    return ((hidden @ params["w2"] - y) ** 2).sum(-1)
+"""
+PAGES_THAT_RUN = {
+    "docs/api/laws.md": "",
+    "docs/api/samplers.md": """
+def model(x, y=None):
+    slope = numpyro.sample("slope", dist.Normal(0, 1))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=y)
+hessian, noise = np.eye(2), 2 * np.eye(2)
+""",
+    "docs/extending.md": FACTORS,
+    "docs/getting-started.md": FACTORS,
+    "docs/report.md": """
+problem = sgdvi.zoo.load("diabetes", depth=0)
+tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind="nuts")
+""",
+    "docs/symmetry.md": NETWORK,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES_THAT_RUN)
+def test_blocks_of_the_pages_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sgdvi.report.figure._svg", lambda figure: b"<svg/>")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    names: dict[str, object] = {}
+    exec(DATA + PAGES_THAT_RUN[name], names)
+    for block in blocks:
+        if "sgdvi.run(" not in block:  # that whole way is tests/test_experiment.py's
+            exec(re.sub(r"\d+_000", "400", block), names)
+
+
 def test_readme_has_two_commands_of_one_line() -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line.startswith("    ") and "-m venv" in line]
