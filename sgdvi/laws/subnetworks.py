@@ -12,6 +12,8 @@ from sgdvi.laws.memory import Start
 from sgdvi.moments import Moments
 
 _WIDTH = 80
+# A difference of factors has digits where it is this many times as large as their rounding
+_RESOLVED = 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class Subnetworks:
         v_i/v in the end: (u_i + s w_i)^2 over its sum at depth 1, equal at depth 2 and above, nan at depth 0.
     tolerance
         Share below which a subnetwork counts as vanished.
+    rounding
+        Relative rounding of the factors as they were given: 1.2e-7 for float32.
     """
 
     factors: np.ndarray
@@ -45,6 +49,7 @@ class Subnetworks:
     visible: np.ndarray
     final_shares: np.ndarray
     tolerance: float
+    rounding: float = float(np.finfo(np.float64).eps)
 
     @property
     def depth(self) -> int:
@@ -119,7 +124,8 @@ class Subnetworks:
         """Return how far the conserved ratios have moved since the start, shape (...): rounding under SGD at depth 1.
 
         They are the shares of u_i + w_i and of u_i - w_i, each of which a step of SGD multiplies by one number for
-        all subnetworks, with weight decay and at any step size.
+        all subnetworks, with weight decay and at any step size. One of the two dies out; from where it is less than
+        1000 roundings of the factors on, which float32 reaches soon, only the other one counts.
 
         Parameters
         ----------
@@ -133,12 +139,13 @@ class Subnetworks:
         """
         rule, advice = "ratios are conserved at depth 1", "At depth 2 and above survivors become equal: inequality."
         require(self.depth == 1, rule, f"depth {self.depth}", advice)
-        before = _stack(initial)
+        before, _ = _stack(initial)
         fits = before.shape == (2, self.width) or before.shape == self.factors.shape
         rule = f"initial must have 2 factors of shape ({self.width},) or of that of params"
         require(fits, rule, f"{len(before)} of shape {before.shape[1:]}")
+        least = _RESOLVED * self.rounding * np.abs(self.factors).max((0, -1))
         apart = [
-            _apart(now, np.broadcast_to(then, now.shape))
+            np.where(np.abs(now).max(-1) > least, _apart(now, np.broadcast_to(then, now.shape)), 0.0)
             for now, then in zip(_sum_and_difference(self.factors), _sum_and_difference(before), strict=True)
         ]
         return np.maximum(*apart)
@@ -154,7 +161,9 @@ class Subnetworks:
         lines = [head + ("" if self.settled else f", not settled: {int(self.visible_width)} visible now")]
         lines.append(f"{'i':>3}  {'v_i':>11}  {'share':>8}  {'in the end':>10}  {'imbalance':>9}")
         for i, row in enumerate(zip(self.values, self.shares, self.final_shares, self.imbalance, strict=True)):
-            lines.append("{:>3}  {:>11.4g}  {:>8.4f}  {:>10.4f}  {:>9.2g}".format(i, *row))
+            value, *shares, apart = row
+            now, final = (round(share, 4) + 0.0 for share in shares)  # + 0.0 makes of -0 a 0
+            lines.append(f"{i:>3}  {value:>11.4g}  {now:>8.4f}  {final:>10.4f}  {apart:>9.2g}")
         return "\n".join(lines)
 
 
@@ -165,7 +174,8 @@ def subnetworks(params: Any, *, sign: int | None = None, tolerance: float = 1e-3
     ----------
     params
         Factors of the network, a sequence or mapping of depth + 1 arrays of one shape (..., width): the sites of
-        `LinearNetwork` in their order, such as ``{"u": u, "w": w}``. Leading axes are chains and draws.
+        `LinearNetwork` in their order, such as ``{"u": u, "w": w}``. Leading axes are chains and draws. A tree of
+        `sgdvi.sample` stands for its draws, which must be those of the factors alone.
     sign
         Side of zero on which the network ends, that of beta2; by default the sign of v now, network by network.
     tolerance
@@ -197,24 +207,29 @@ def subnetworks(params: Any, *, sign: int | None = None, tolerance: float = 1e-3
     >>> int(found.effective_width), found.final_shares.round(3).tolist()
     (2, [0.719, 0.281, 0.0])
     """
-    factors = _stack(params)
+    factors, rounding = _stack(params)
     share = positive("tolerance", tolerance)
     require(share < 1, "tolerance must be below 1", tolerance)
-    require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
+    require(sign is None or (np.ndim(sign) == 0 and sign in (1, -1)), "sign must be 1, -1 or None", sign)
     values = factors.prod(0)
     side = np.where(values.sum(-1) < 0, -1, 1) if sign is None else np.full(values.shape[:-1], sign)
     surviving = np.broadcast_to(Start(factors).survivors(side[..., None]), values.shape)
     size = np.abs(values)
     visible = size > share * size.sum(-1, keepdims=True)
-    return Subnetworks(factors, values, side, surviving, visible, _final(factors, side, surviving), share)
+    return Subnetworks(factors, values, side, surviving, visible, _final(factors, side, surviving), share, rounding)
 
 
-def _stack(params: Any) -> np.ndarray:
+def _stack(params: Any) -> tuple[np.ndarray, float]:
+    """Return the factors, shape (depth + 1, ..., width), and the relative rounding that they came with."""
+    if "posterior" in getattr(params, "children", {}):  # a DataTree
+        params = params["posterior"]
     parts = list(params.values()) if isinstance(params, Mapping) else params
     try:
-        arrays = [np.asarray(part, np.float64) for part in parts]
+        given = [np.asarray(part) for part in parts]
+        arrays = [array.astype(np.float64) for array in given]
     except (TypeError, ValueError):
-        raise InputError(message("params must be arrays of numbers, one for each factor", repr(params))) from None
+        rule = "params must be arrays of numbers, one for each factor"
+        raise InputError(message(rule, textwrap.shorten(repr(params), _WIDTH))) from None
     require(arrays, "params must have at least one factor", "none")
     shapes = sorted({array.shape for array in arrays})
     require(len(shapes) == 1, "the factors must have one shape, (..., width)", shapes)
@@ -223,7 +238,7 @@ def _stack(params: Any) -> np.ndarray:
     factors = np.stack(arrays)
     bad = int((~np.isfinite(factors)).sum())
     require(not bad, "params must be finite", f"{bad} of {factors.size} that are not", "Leave overflowed chains out.")
-    return factors
+    return factors, max(float(np.finfo(array.dtype if array.dtype.kind == "f" else float).eps) for array in given)
 
 
 def _final(factors: np.ndarray, side: np.ndarray, surviving: np.ndarray) -> np.ndarray:

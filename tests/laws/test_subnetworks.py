@@ -5,6 +5,7 @@ import pytest
 from diagonal_chains import balanced, copies, descend
 
 from sgdvi import InputError, Moments, memory, subnetworks
+from sgdvi.draws import make_tree
 
 rng = np.random.default_rng(7)
 X = rng.uniform(0.4, 1.6, 60) * rng.choice([-1.0, 1.0], 60)
@@ -62,6 +63,23 @@ def test_ratios_are_conserved_at_depth_one_to_rounding(name, decay):
     assert subnetworks(list(start * [[1.01], [1.0]])).drift_of_ratios(list(start)) > 1e-4
 
 
+def test_a_difference_lost_in_float32_is_no_drift_of_ratios():
+    """u + w grow and u - w die by one number for all; in float32 what is left of u - w is rounding."""
+    start = np.array([[0.5, 0.3, -0.4], [0.1, 0.3, 0.4]])
+    total, apart = 3 * (start[0] + start[1]), 1e-6 * (start[0] - start[1])
+    end = [((total + side * apart) / 2).astype(np.float32) for side in (1, -1)]
+    lost = np.float64(end[0]) - np.float64(end[1])
+    assert abs(lost[0] / lost[2] - apart[0] / apart[2]) > 1e-3
+    assert subnetworks(end).drift_of_ratios(list(start)) < 1e-6
+    assert subnetworks([end[0] * np.float32([1.01, 1, 1]), end[1]]).drift_of_ratios(list(start)) > 1e-3
+
+
+def test_draws_of_the_driver_are_taken_as_they_come():
+    draws = {"u": np.ones((2, 3, 2)), "w": np.full((2, 3, 2), 0.5)}
+    tree = make_tree(draws, kind="sgd")
+    np.testing.assert_array_equal(subnetworks(tree).values, subnetworks(draws).values)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [2, 3])
 def test_survivors_become_equal_at_the_rate_of_the_theory(depth):
@@ -105,6 +123,7 @@ def test_values_by_hand():
     assert found.inequality == 1
     assert "effective width 2 in 3" in str(subnetworks(np.ones((2, 3, 2))))
     assert all(len(line) <= 80 for line in str(subnetworks(np.ones((2, 30)))).splitlines())
+    assert "-0.0000" not in str(subnetworks([[0.9, -1e-9], [0.9, 1e-9]]))
     none = subnetworks(np.zeros((2, 3)))
     assert none.effective_width == none.visible_width == 0
     assert np.isnan(none.shares).all()
@@ -122,6 +141,7 @@ def test_values_by_hand():
         (3.0, {}, "params must be arrays of numbers"),
         ([], {}, "at least one factor"),
         ([[1.0]] * 2, {"sign": 0}, "sign must be 1, -1 or None"),
+        ([[1.0]] * 2, {"sign": np.array([1, -1])}, "sign must be 1, -1 or None"),
         ([[1.0]] * 2, {"tolerance": 1.0}, "tolerance must be below 1"),
     ],
 )
