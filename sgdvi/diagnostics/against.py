@@ -78,7 +78,8 @@ def stein_of(run: Run, facts: Facts, law_name: str, thresholds: Thresholds) -> F
         return nothing("distance.ksd", run.name, title, Status.UNKNOWN, "No chain with finite draws is left.")
     # Half as many as the draws are worth: the null level is that of independent ones.
     values = joint.thin(run.values[name][run.keep][..., None], run.points[name].effective / 2)[:, 0]
-    gap = stein.on_line(values, points, law.log_prob, thresholds.null_quantile)
+    sums = stein.null_sums(points, law.log_prob)
+    gap = stein.on_line(values, points, law.log_prob, sums, thresholds.null_quantile)
     return survivors(run, stein.finding(run.name, name, gap, law_name, thresholds))
 
 

@@ -13,6 +13,7 @@ SEEDS = 200
 # Effective draws of about 1000 each: 1000 independent ones, and an autoregression with rho = 0.9.
 DRAWS, RHO, LONG = 250, 0.9, 4750
 LAW = Points(stats.norm.ppf((np.arange(4000) + 0.5) / 4000), np.inf)
+NULL = stein.null_sums(LAW, stats.norm.logpdf)
 
 
 def chains(rng: np.random.Generator, draws: int, rho: float = 0.0) -> np.ndarray:
@@ -38,7 +39,7 @@ def alarms(seeds: range, scale: float = 1.0, shift: float = 0.0) -> dict[str, in
             *(joint.thin(each[..., None], side.effective) for each, side in ((draws, run), (fixed, reference)))
         )
         few = joint.thin(draws[..., None], run.effective / 2)[:, 0]
-        gaps["ksd"] = stein.on_line(few, LAW, stats.norm.logpdf, 1 - LEVEL)
+        gaps["ksd"] = stein.on_line(few, LAW, stats.norm.logpdf, NULL, 1 - LEVEL)
         seen = {
             "w1": distance.w1 > distance.w1_null,
             "ks": distance.ks > distance.ks_null,
