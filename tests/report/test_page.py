@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from page_reader import Reader
 
 from sgdvi.comparison import Comparison
+from sgdvi.diagnostics import Status
 from sgdvi.draws import make_tree
 from sgdvi.report import Card, Context, Setting, figure, page, plots, render_page, write_html
+from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
 
 MEGABYTE = 1_000_000
@@ -58,6 +61,36 @@ def test_every_figure_has_a_light_and_a_dark_variant_words_and_a_size(reader):
         assert len(image["alt"] or "") > 30
         assert int(image["width"] or 0) > 300
         assert image["src"] != source["srcset"]
+
+
+def test_the_page_can_be_read_without_a_mouse_or_a_view_of_it(reader):
+    assert [attrs.get("lang") for tag, attrs in reader.tags if tag == "html"] == ["en"]
+    levels = [int(tag[1]) for tag, _ in reader.tags if tag in ("h1", "h2", "h3")]
+    assert levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise([0, *levels]))
+    scrolling = [attrs for _, attrs in reader.tags if attrs.get("class") == "scroll"]
+    assert len(scrolling) >= 2
+    for attrs in scrolling:  # the arrow keys scroll what can be focused, and a region is announced by its name
+        assert (attrs["role"], attrs["tabindex"]) == ("region", "0")
+        assert len(attrs["aria-label"] or "") > 5
+    assert {attrs.get("scope") for tag, attrs in reader.tags if tag == "th"} == {"col", "row"}
+
+
+def test_no_status_is_told_by_its_colour_alone(text):
+    cells = re.findall(r'<a [^>]*class="cell ([\w-]+)"[^>]*>(.*?)</a>', text, re.DOTALL)
+    chips = re.findall(r'<span class="chip ([\w-]+)">(?:<span [^>]*>[^<]*</span>)?([^<]*)</span>', text)
+    assert {"pass", "fail", "warn"} <= {status for status, _ in (*cells, *chips)}
+    for status, inner in cells:
+        assert f'<span class="word">{WORDS[Status(status)]}</span>' in inner or "not run" in inner
+    assert all(label.strip() for _, label in chips)
+
+
+def test_the_sheet_has_a_ring_for_the_keyboard_a_dark_page_and_one_for_print():
+    sheet = stylesheet()
+    (ringed,) = re.findall(r"^(.*:focus-visible) \{ outline: 2px solid", sheet, re.MULTILINE)
+    assert {part.split(":")[0] for part in ringed.split(", ")} == {"a", "summary", ".scroll"}
+    for medium in ("@media screen and (prefers-color-scheme: dark) {", "@media print {"):
+        assert sheet.count(medium) == 1
 
 
 def test_text_of_the_user_never_becomes_markup(text):
