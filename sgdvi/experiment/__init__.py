@@ -128,9 +128,9 @@ def run(
             measured = remedies and not problem.no_posterior
             took = _carry_out(stages(problem, plan, references, key, progress), tell, runs)
             extra = _carry_out(remedy_stages(problem, plan, key), tell, runs) if measured else []
+            missing = {stage.name: stage.skipped for stage in (*took, *extra) if stage.skipped}
             # Nobody asked for these runs by name: those that do not apply are no empty column of every table.
             took += [stage for stage in extra if not stage.skipped]
-            missing = {stage.name: stage.skipped for stage in extra}
             runs |= others
             took += [Stage(name) for name in others]
             tell("balance", "symmetries of the model, and how SGD moved along them")

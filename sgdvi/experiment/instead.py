@@ -130,9 +130,11 @@ def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedi
 
 def _signs(problem: Problem, before: Instead) -> Instead:
     name, network = "restore signs", problem.exact
-    if network is None or network.depth == 0:
-        reason = "There is no product of factors whose signs could be exchanged."
+    if network is None:
+        reason = "For linear networks alone; of other models gauge noise and NUTS on the quotient have all signs."
         return _left_out(name, reason)
+    if network.depth == 0:
+        return _left_out(name, "There is no product of factors whose signs could be exchanged.")
     patterns = 2**network.depth
     text = f"Gives the {patterns} sign patterns of the factors their equal probability; v stays as it is."
     return replace(before, name=name, meaning=text)
