@@ -1,5 +1,6 @@
 """The page as a whole: self-contained, linked, safe, the same bytes twice."""
 
+import base64
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -15,6 +16,7 @@ from sgdvi.draws import make_tree
 from sgdvi.report import Card, Context, Setting, figure, page, plots, render_page, write_html
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
+from sgdvi.report.palette import DARK, LIGHT, run_colors
 
 MEGABYTE = 1_000_000
 
@@ -61,6 +63,11 @@ def test_every_figure_has_a_light_and_a_dark_variant_words_and_a_size(reader):
         assert len(image["alt"] or "") > 30
         assert int(image["width"] or 0) > 300
         assert image["src"] != source["srcset"]
+    # the runs, too, are drawn in the colours of the page
+    drawn = [base64.b64decode(uri.split(",")[1]).decode() for uri in (images[0]["src"], sources[0]["srcset"])]
+    for svg, theme, other in zip(drawn, (LIGHT, DARK), (DARK, LIGHT), strict=True):
+        assert run_colors(theme)["SGD"] in svg
+        assert run_colors(other)["SGD"] not in svg
 
 
 def test_the_page_can_be_read_without_a_mouse_or_a_view_of_it(reader):
