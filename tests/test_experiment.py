@@ -285,5 +285,7 @@ def test_a_remedy_that_does_not_apply_is_no_run_but_a_reason(monkeypatch):
     monkeypatch.setattr(experiment, "recommend", lambda comparison, rows: comparison)
     monkeypatch.setattr(experiment, "instead", lambda *args: told.update(args[-1]) or ())
     result = run("small-n", remedies=True, num_steps=10)
-    assert [stage.name for stage in result.context.stages] == ["SGD", "Laplace"]
+    assert [stage.name for stage in result.context.stages] == ["SGD"]
     assert told == dict.fromkeys(("Laplace", "gauge noise"), "there is no symmetry")
+    asked = run("small-n", remedies=True, num_steps=10, references=("Laplace",))
+    assert [stage.name for stage in asked.context.stages] == ["SGD", "Laplace"]  # who names it is told in every table

@@ -117,20 +117,20 @@ def run(
             seed=seed,
         )
         key = jax.random.key(plan.seed) if key is None else key
-        if remedies and not problem.no_posterior:
-            references = tuple(dict.fromkeys([*map(named_reference, references), "NUTS", "Laplace"]))
-        named = tuple(map(named_reference, references))
+        asked = tuple(map(named_reference, references))
+        measured = remedies and not problem.no_posterior
+        named = tuple(dict.fromkeys([*asked, "NUTS", "Laplace"])) if measured else asked
         others = read_against(against, problem, named)
         check_reference(reference, ["exact posterior", *named, *others])
         tell = on_stage or (lambda name, text: None)
         runs: dict[str, Any] = {}
         try:
-            measured = remedies and not problem.no_posterior
-            took = _carry_out(stages(problem, plan, references, key, progress), tell, runs)
+            took = _carry_out(stages(problem, plan, named, key, progress), tell, runs)
             extra = _carry_out(remedy_stages(problem, plan, key), tell, runs) if measured else []
             missing = {stage.name: stage.skipped for stage in (*took, *extra) if stage.skipped}
-            # Nobody asked for these runs by name: those that do not apply are no empty column of every table.
-            took += [stage for stage in extra if not stage.skipped]
+            # What was made for the remedies alone and does not apply is no empty column of every table.
+            unasked = {stage.name for stage in extra} | set(named) - set(asked)
+            took = [stage for stage in (*took, *extra) if not (stage.skipped and stage.name in unasked)]
             runs |= others
             took += [Stage(name) for name in others]
             tell("balance", "symmetries of the model, and how SGD moved along them")

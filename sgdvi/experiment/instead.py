@@ -25,8 +25,8 @@ from sgdvi.samplers.references import line_posterior
 NOTHING = "SGD as it runs"
 # Remedies that are runs of the comparison, by what they cost.
 _BY_RUNS = {
-    GAUGE: "SGD with moves along the orbits of the symmetries: no sign is locked, and on each orbit it has the "
-    "posterior's law; its law across the orbits is another than SGD's.",
+    GAUGE: "SGD with moves along the orbits of the symmetries: on each orbit it has the posterior's law, with all "
+    "signs there; its law across the orbits is another than SGD's.",
     "Laplace": "A Gaussian at the mode: one optimisation, no chain.",
     QUOTIENT: "Draws of the posterior by NUTS on what the symmetries leave alone, orbits refilled by the prior's law.",
 }
@@ -63,6 +63,8 @@ def instead(
     if "NUTS" in comparison.runs:
         text = "Draws of the posterior itself, with all signs, for gradients of all rows."
         rows.append(Instead("NUTS", 0.0, 0.0, None, None, str(_reference_status(comparison)), text))
+    elif skipped.get("NUTS"):
+        rows.append(_left_out("NUTS", skipped["NUTS"]))
     chosen = _recommend(rows, exact)
     return tuple(replace(row, recommended=row.name == chosen) for row in rows)
 
