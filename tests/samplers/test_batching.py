@@ -25,6 +25,15 @@ def sample(batching: str, **options: Any) -> Any:
     return sgdvi.sample(sampler, X, **({"key": jax.random.key(0), "num_steps": 60, "progress": False} | options))
 
 
+@pytest.mark.parametrize(
+    ("batching", "share"),
+    [("replacement", 1 / 4), ("without-replacement", 6 / 9 / 4), ("epochs", None), ("full", 0.0)],
+)
+def test_share_of_the_noise_of_one_row(batching: str, share: float | None) -> None:
+    assert Batching(batching).noise_share(10, 4) == (share if share is None else pytest.approx(share))
+    assert Batching(batching).noise_share(10, 10) == (pytest.approx(1 / 10) if batching == "replacement" else 0.0)
+
+
 def exact_variance(batching: str) -> float:
     """Variance after 50 steps, ten epochs of floor(22/4) = 5 steps, from the covariances of the minibatch means."""
     same = {"replacement": 1.0, "full": 0.0}.get(batching, (N - SIZE) / (N - 1)) / SIZE
