@@ -16,6 +16,7 @@ from matplotlib import pyplot as plt
 import sgdvi
 from sgdvi import InputError, Status
 from sgdvi.noise_balance.run import _lags
+from sgdvi.noise_balance.text import _clip
 
 RATE, SIZE = 0.004, 4
 
@@ -230,6 +231,7 @@ def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
     assert found["balance.noise"].status is Status.WARN
     assert found["balance.ratio"].status is Status.WARN
     assert found["balance.noise"].details["share balanced"] == 0
+    assert "is balanced; along them it still drifts" in found["balance.noise"].meaning
 
 
 @pytest.mark.parametrize(
@@ -305,6 +307,12 @@ def test_many_symmetries_are_listed_by_their_imbalance(result):
     )
     assert "... and 8 more, nearer to balance" in str(many)
     assert max(map(len, str(many).splitlines())) <= 80
+
+
+def test_names_of_slices_fit_their_column():
+    assert _clip("key[:, 0] / query[:, 0]") == "key[:,0] / query[:,0]  "
+    assert _clip("u / w") == "u / w".ljust(23)
+    assert _clip("weights[:, 0] / output[0, :]").endswith("… ")
 
 
 def test_findings_enter_the_comparison(network, result, path):

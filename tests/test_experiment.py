@@ -15,6 +15,7 @@ from sgdvi._check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.draws import load, make_tree, save
 from sgdvi.experiment import Interrupted, run
+from sgdvi.experiment.against import choose_reference
 from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import fingerprint
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
@@ -271,6 +272,16 @@ def monkey_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sgdvi.experiment.stages", lambda *args: calls.append("run") or iter(()))
         yield calls
+
+
+def test_a_reference_that_could_not_be_made_says_why() -> None:
+    skipped = {"NUTS": "", "Laplace": "the log posterior must be curved; got a flat direction."}
+    assert choose_reference(None, {"SGD": 1, "NUTS": 1}, [], skipped) == "NUTS"
+    assert choose_reference("NUTS", {"SGD": 1, "NUTS": 1}, [], skipped) == "NUTS"
+    with pytest.raises(InputError, match="got 'Laplace', which was not: the log posterior must be curved"):
+        choose_reference("Laplace", {"SGD": 1}, [], skipped)
+    with pytest.raises(InputError, match="one of the other runs; got 'SGD'"):
+        choose_reference("SGD", {"SGD": 1}, [], skipped)
 
 
 def test_a_remedy_that_does_not_apply_is_no_run_but_a_reason(monkeypatch):

@@ -116,7 +116,8 @@ def noise(run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds)
     meaning = f"The two noise terms differ by at most {percent(value)} of their sum, at {names[known[worst]]}. " + (
         f"{run} has come to rest along the orbits of {count(int(known.size), 'rescaling')}."
         if rest
-        else f"{percent(share)} of {count(int(known.size), 'rescaling')} are balanced; along the rest it still drifts."
+        else f"{percent(share) if share else 'None'} of {count(int(known.size), 'rescaling')} "
+        f"{'are' if share else 'is'} balanced; along {'the rest' if share else 'them'} it still drifts."
     )
     return Finding(
         check="balance.noise",
@@ -157,8 +158,9 @@ def ratios(run: str, names: list[str], ratio: np.ndarray, bounds: np.ndarray, th
     fits = value == 1.0
     outside = [names[place] for place in known if not inside[place]]
     meaning = (
-        f"The norm ratios of {percent(value)} of {count(int(known.size), 'rescaling')} lie within the bounds "
-        "that hold at noise balance" + ("." if fits else f"; not that of {outside[0]}.")
+        f"At the last point of the first chain the norm ratios of {percent(value)} of "
+        f"{count(int(known.size), 'rescaling')} lie within the bounds that hold at noise balance"
+        + ("." if fits else f"; not that of {outside[0]}.")
     )
     return Finding(
         check="balance.ratio",
@@ -167,7 +169,7 @@ def ratios(run: str, names: list[str], ratio: np.ndarray, bounds: np.ndarray, th
         threshold=1.0,
         status=Status.PASS if fits else Status.WARN,
         meaning=meaning,
-        advice="" if fits else "Its noise is not balanced yet.",
+        advice="" if fits else "Its noise is not balanced there yet: a longer run may do it.",
         source=ZIYIN,
         title=title,
     )

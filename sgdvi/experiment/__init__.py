@@ -133,12 +133,14 @@ def run(
             took = [stage for stage in (*took, *extra) if not (stage.skipped and stage.name in unasked)]
             runs |= others
             took += [Stage(name) for name in others]
+            skipped = {stage.name: stage.skipped for stage in took}
+            judge = choose_reference(reference, runs, list(others), skipped)
             tell("balance", "symmetries of the model, and how SGD moved along them")
             balanced = findings_of_balance(problem, runs["SGD"], stream(key, "balance"))
             tell("checks", "verdict and reasons")
             comparison = compare(
                 runs,
-                reference=choose_reference(reference, runs, list(others)),
+                reference=judge,
                 functionals=problem.functionals,
                 key=stream(key, "checks"),
                 known=_known(problem, plan),

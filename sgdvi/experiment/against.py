@@ -65,15 +65,20 @@ def _check_fit(name: str, tree: Any, problem: Problem) -> None:
             require(shape == law.shape(), f"{site!r} must have the shape {law.shape()} in each draw", shape)
 
 
-def choose_reference(wanted: str | None, runs: Mapping[str, Any], others: Sequence[str]) -> str | None:
+def choose_reference(
+    wanted: str | None, runs: Mapping[str, Any], others: Sequence[str], skipped: Mapping[str, str]
+) -> str | None:
     """Return what stands for the posterior: what is wanted, else the first of the other tools, else NUTS.
 
     Raises
     ------
     InputError
-        If there is no run of the wanted name.
+        If there is no run of the wanted name; it says why the run was not made.
     """
     if wanted is not None:
+        reason = skipped.get(wanted, "")
+        rule = "the reference must be a run that can be made"
+        require(not reason, rule, f"{wanted!r}, which was not: {reason.rstrip('.')}")
         names = f"Runs: {', '.join(runs)}."
         require(wanted in runs and wanted != "SGD", "the reference must be one of the other runs", repr(wanted), names)
         return wanted

@@ -85,6 +85,8 @@ def _tables(found: "Balance") -> list[str]:
 
 
 def _clip(name: str) -> str:
+    if len(name) >= _NAME:
+        name = name.replace(", ", ",")
     return f"{name if len(name) < _NAME else name[: _NAME - 2] + '…':<{_NAME}}"
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from sgdvi.plots.canvas import panels
 from sgdvi.report.palette import LIGHT
@@ -17,6 +18,8 @@ _LINE = "#0072b2"
 _START = "#c77c00"
 # More lines than this only blacken the panel.
 _MOST_LINES = 200
+# Up to this ratio of the ends of an axis its labels are at 1 and 3 of each power of ten.
+_FEW_DECADES = 1000
 
 
 def plot_balance(found: "Balance", *, axes: Mapping[str, Axes] | None = None) -> dict[str, Axes]:
@@ -81,7 +84,13 @@ def _noise(found: "Balance", axes: Axes) -> None:
         ends = float(known.min()), float(known.max())
         axes.plot(ends, ends, color=LIGHT.ink, linewidth=1.2, label="balance", zorder=1)
         axes.set(xscale="log", yscale="log")
-        axes.legend(loc="upper left", fontsize=8)
+        if ends[1] < _FEW_DECADES * ends[0]:
+            # powers of ten are too few, and the labels between them that matplotlib adds run into each other
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 3)))
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter(NullFormatter())
+        axes.legend(loc="best", fontsize=8)
     axes.set(xlabel="Tr C(u)", ylabel="Tr C(w)")
     axes.set_title("noise on the two sides", fontsize=9)
 

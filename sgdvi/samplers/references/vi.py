@@ -145,7 +145,7 @@ def _gaussian_at_mode(
         law = guide.get_posterior(params)
     # A flat direction has a curvature of rounding, of either sign.
     scales = np.linalg.svd(np.nan_to_num(law.scale_tril), compute_uv=False)
-    if not (scales[-1] / scales[0]) ** 2 > 10 * np.finfo(scales.dtype).eps:
+    if not scales[-1] > np.sqrt(10 * np.finfo(scales.dtype).eps) * scales[0]:
         rule = f"the log posterior of {problem.name!r} must be curved in every direction at its mode for Laplace"
         advice = "Give proper priors, or use the family 'full-rank'."
         raise InputError(message(rule, "a flat or rising direction", advice))
