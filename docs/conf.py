@@ -49,7 +49,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 
 # Without widgets tqdm warns on every page that it draws its bar as text.
-os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found,ignore:Error reading persistent compilation cache"
 
 # Notebooks live at the top of the repository, Sphinx wants its sources in one folder.
 notebooks = HERE / "notebooks"
