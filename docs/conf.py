@@ -48,7 +48,8 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 
-# Without widgets tqdm warns on every page that it draws its bar as text.
+# Without widgets tqdm warns on every page that it draws its bar as text; JAX warns of a compiled program that another
+# process is still writing.
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found,ignore:Error reading persistent compilation cache"
 
 # Notebooks live at the top of the repository, Sphinx wants its sources in one folder.
