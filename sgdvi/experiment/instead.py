@@ -20,6 +20,7 @@ from sgdvi.problem import Problem
 from sgdvi.remedies import Remedies, remedies, reweight
 from sgdvi.remedies.between import LEVELS, FromPosterior
 from sgdvi.report import Instead
+from sgdvi.report.context import RECOMMENDED
 from sgdvi.samplers.references import line_posterior
 
 NOTHING = "SGD as it runs"
@@ -77,7 +78,7 @@ def recommend(comparison: Comparison, rows: tuple[Instead, ...]) -> Comparison:
         return comparison
     before = rows[0]
     gain = "" if before.ks is None or row.ks is None else f" (KS {number(before.ks)} before, {number(row.ks)} after)"
-    changes = (f"Recommended: {row.name}{gain}. {row.meaning}", *verdict.changes)
+    changes = (f"{RECOMMENDED}{row.name}{gain}. {row.meaning}", *verdict.changes)
     return replace(comparison, verdict=replace(verdict, changes=changes))
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from sgdvi.problem import Problem
 
+# How the verdict begins the one change that was measured.
+RECOMMENDED = "Recommended: "
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -1,5 +1,6 @@
 """The remedies of a run: measured on its own draws, recommended, not applicable where nothing is known."""
 
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -53,7 +54,9 @@ def test_a_run_that_is_too_hot_is_told_to_tune_and_by_how_much() -> None:
     told = recommend(found, rows).verdict
     assert told.changes[0].startswith("Recommended: tune the temperature (KS 0.1")
     assert told.changes[1:] == found.verdict.changes
-    page = render_page(found, Context(remedies=rows))
+    page = render_page(replace(found, verdict=told), Context(remedies=rows))
+    advice = page[page.index("What to do next") :]
+    assert advice.index("Recommended: tune") < advice.index('href="#instead"') < advice.index('href="#check-')
     assert "What to do instead" in page
     assert "tune the temperature (recommended)" in page
     assert Context.from_dict(Context(remedies=rows).to_dict()).remedies == rows

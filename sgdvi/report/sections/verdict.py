@@ -5,7 +5,7 @@ from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.draws import is_tree
 from sgdvi.report._format import anchor, title
 from sgdvi.report._render import render
-from sgdvi.report.context import Context
+from sgdvi.report.context import RECOMMENDED, Context
 from sgdvi.report.section import Section
 
 _LABELS = {
@@ -37,7 +37,7 @@ def section(comparison: Comparison, context: Context) -> Section:
         runs=runs,
         rows=[row for row in table if row["applies"]],
         idle=[row for row in table if not row["applies"]],
-        advice=_advice(comparison),
+        advice=[*_recommended(comparison), *_advice(comparison)],
     )
     return Section("verdict", "", html)
 
@@ -62,6 +62,12 @@ def _row(check: str, runs: list[str], comparison: Comparison, context: Context) 
 
 def _severity(finding: Finding) -> int:
     return Status(finding.status).severity
+
+
+def _recommended(comparison: Comparison) -> list[dict]:
+    # What was measured comes before what each check advises.
+    texts = [change for change in comparison.verdict.changes if change.startswith(RECOMMENDED)]
+    return [{"text": text, "anchor": "instead", "title": "What to do instead", "run": ""} for text in texts]
 
 
 def _advice(comparison: Comparison) -> list[dict]:
