@@ -134,7 +134,8 @@ def _answer(
         return f"There is no posterior to compare {run} with: {facts.improper}", Status.NOT_APPLICABLE
     also = f" What is certain: {aside}." if aside else ""
     if reference is None:
-        return f"Cannot tell: there is no reference to compare {run} with on {name}.{also}", Status.UNKNOWN
+        advice = "Run NUTS, or give draws of the posterior."
+        return f"Cannot tell: there is no reference to compare {run} with on {name}. {advice}{also}", Status.UNKNOWN
     if trouble and "distance.w1" not in _known_values(found):
         return f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}", Status.UNKNOWN
     if _status(found, "mixing.rhat") is Status.FAIL or _status(found, "mixing.ess") is Status.FAIL:
