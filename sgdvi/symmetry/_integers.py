@@ -93,9 +93,8 @@ def _rationalise(vector: np.ndarray) -> tuple[np.ndarray, bool]:
     if error > _RATIONAL_TOLERANCE * np.abs(vector).max():
         return vector / np.abs(vector[vector != 0]).min(), False
     multiple = math.lcm(*(fraction.denominator for fraction in fractions))
-    integers = [int(fraction * multiple) for fraction in fractions]
-    divisor = math.gcd(*integers)
-    return np.array([integer // divisor for integer in integers], float), True
+    # one entry of the vector is 1, so these have no common divisor
+    return np.array([int(fraction * multiple) for fraction in fractions], float), True
 
 
 def _shorten(vectors: np.ndarray, overlaps: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from architectures import ABC, CASES, Case, decayed, relu, two_layer
 
 from sgdvi import InputError
 from sgdvi.symmetry import GradientNoise, Symmetries, find_symmetries, gradient_noise
+from sgdvi.symmetry._integers import integer_basis, null_space
+from sgdvi.symmetry.scaling import ratio_bounds
 
 GAMMA = 0.02
 RATE = 0.01
@@ -136,6 +138,34 @@ def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(nam
     np.testing.assert_allclose(ratio**4, one / two, rtol=1e-9)
     low, high = symmetry.norm_ratio_bounds(balanced)
     assert low <= symmetry.norm_ratio(balanced) <= high
+
+
+def test_the_bounds_are_reached_at_balance() -> None:
+    """u^T C1 u = w^T C2 w with u and w along eigenvectors; a singular matrix bounds one side only."""
+    c1, c2 = np.diag([1.0, 4.0]), np.diag([2.0, 6.0])
+    ratios = [l2 / l1 for l1 in (1, 4) for l2 in (2, 6)]
+    assert ratio_bounds(c1, c2) == (min(ratios), max(ratios)) == (0.5, 6.0)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    assert ratio_bounds(turn @ c1 @ turn.T, c2) == pytest.approx((0.5, 6.0))
+    assert ratio_bounds(np.diag([0.0, 4.0]), c2) == (0.5, np.inf)
+    assert ratio_bounds(c1, np.diag([0.0, 6.0])) == (0.0, 6.0)
+    with pytest.raises(InputError, match="must have noise"):
+        ratio_bounds(c1, np.zeros((2, 2)))
+
+
+def test_the_rank_is_decided_at_the_tolerance_and_exponents_are_the_shortest_integers() -> None:
+    """Columns that are all but dependent, by 1e-7, are not so at 1e-9; (1, 2/3, -4/3) is (3, 2, -4)."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 4))
+    rows[:, 2] = (3 * rows[:, 0] + 2 * rows[:, 1]) / 4
+    exact = null_space(rows, np.abs(rows), 1e-9)
+    assert (exact.basis.shape, exact.largest_dropped < 1e-14, exact.smallest_kept > 0.01) == ((1, 4), True, True)
+    assert np.abs(integer_basis(exact.basis, np.eye(4))).tolist() == [[3, 2, 4, 0]]
+    rows[:, 2] += 1e-7 * rng.normal(size=40)
+    near = null_space(rows, np.abs(rows), 1e-9)
+    assert len(near.basis) == 0
+    assert 1e-9 < near.smallest_kept < 1e-6
+    assert len(null_space(rows, np.abs(rows), 1e-6).basis) == 1
 
 
 def test_with_weight_decay_the_balanced_point_is_where_the_drift_vanishes() -> None:
