@@ -52,7 +52,7 @@ def problem(rank: int = 2, prior_sd: float = 1.0) -> Problem:
         name="matrix-factorisation",
         model=low_rank,
         data=(data["row"].astype(np.int32), data["column"].astype(np.int32), data["value"]),
-        functionals={"entry 0, 0": entry(0, 0), "entry 5, 5": entry(5, 5)},
+        functionals={"entry [0, 0]": entry(0, 0), "entry [5, 5]": entry(5, 5)},
         dims={"u": ["row", "rank"], "w": ["column", "rank"]},
         description="90 entries of a simulated 12 x 10 matrix of rank 2 with noise.",
         source="Simulated for this package (seed and code in models/data/README.md); CC0 1.0.",

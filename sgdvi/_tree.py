@@ -18,6 +18,14 @@ def leading_sizes(arguments: Any) -> set[int]:
     return {leaf.shape[0] for leaf in jax.tree.leaves(arguments) if _is_array(leaf)}
 
 
+def require_key(key: Any) -> None:
+    """Raise `InputError` unless `key` is one JAX key, of the new style or the old."""
+    is_key = isinstance(key, jax.Array) and (
+        key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape == (2,)
+    )
+    require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
+
+
 def is_traced(*values: Any) -> bool:
     """Whether any leaf is being traced by a JAX transformation."""
     return any(isinstance(leaf, jax.core.Tracer) for value in values for leaf in jax.tree.leaves(value))

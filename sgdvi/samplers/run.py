@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from sgdvi._batches import Batching
 from sgdvi._check import require, whole
+from sgdvi._tree import require_key
 from sgdvi.draws import DataTree
 from sgdvi.samplers.devices import Plan
 from sgdvi.samplers.facts import RunFacts
@@ -127,10 +128,7 @@ def sample(
     require(steps >= thin, rule, f"{steps} steps with thinning {thin}", "Take more steps or thin less.")
     rule = f"a chain must have at most {_MOST_STEPS} steps"
     require(steps + warmup <= _MOST_STEPS, rule, steps + warmup, "Run more chains instead.")
-    is_key = isinstance(key, jax.Array) and (
-        key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape == (2,)
-    )
-    require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
+    require_key(key)
     _check_options(functionals, keep, dims, progress)
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from sgdvi._check import non_negative, positive, require, whole
+from sgdvi._tree import require_key
 from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
 from sgdvi.symmetry._loss import VALUE_ROWS, Leaves, SampleLoss
 from sgdvi.symmetry._points import Radial, Sampler, activity, products, radial_derivatives, require_used
@@ -136,6 +137,7 @@ def find_symmetries(
     rescaling: u (+1), w (-1); exact -3.0
     """
     gamma, tolerance = non_negative("weight_decay", weight_decay), positive("tolerance", tolerance)
+    require_key(key)
     require(0 < confidence < 1, "confidence must be between 0 and 1", confidence)
     most = whole("max_groups", max_groups, least=1)
     checked = SampleLoss.of(loss, params, data)

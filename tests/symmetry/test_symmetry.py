@@ -257,6 +257,7 @@ BAD = {
     "rows": ({"data": (X, Y[:-1])}, r"same number of rows; got \[23, 24\]"),
     "float32": ({"loss": lambda p, b: two_layer(relu)(p, b).astype("float32")}, "float64 here; got float32"),
     "fails": ({"params": {"a": GOOD["a"]}}, "must run on rows of the data; got KeyError"),
+    "key": ({"key": 0}, r"key must be one JAX key; got 0. Give jax.random.key"),
     "confidence": ({"confidence": 1.0}, "confidence must be between 0 and 1"),
 }
 
@@ -264,9 +265,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_told(name: str, key: jax.Array) -> None:
     change, text = BAD[name]
-    arguments = {"loss": CASES["ReLU"].loss, "params": GOOD, "data": (X, Y), **change}
+    arguments = {"loss": CASES["ReLU"].loss, "params": GOOD, "data": (X, Y), "key": key, **change}
     with pytest.raises(InputError, match=text) as caught:
-        find_symmetries(**arguments, key=key)
+        find_symmetries(**arguments)
     assert "\n" not in str(caught.value)
 
 
