@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numba
-import numpy as np
-import optax
-from bench_sampling import BATCH, depth_one
 
-import sgdvi
+jax.config.update("jax_num_cpu_devices", 2)  # before any import that computes
+
+import jax.numpy as jnp  # noqa: E402
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+import optax  # noqa: E402
+from bench_sampling import BATCH, depth_one  # noqa: E402
+
+import sgdvi  # noqa: E402
 
 RATE, PRIOR_SD, CHAINS = 1e-3, 2.0, 1024
 Job = Callable[[], Any]
@@ -119,7 +122,6 @@ def linear(steps: int) -> tuple[Job, Job]:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", 2)
     for made in (network(6_000), linear(100_000)):
         ratios = paces(*made)
         print(f"  speed relative to the limit: {np.median(ratios):.2f} of {np.round(ratios, 2)}")
