@@ -55,7 +55,6 @@ Todo = tuple[str, str, Callable[[], Any]]
 
 def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, progress: bool) -> Iterator[Todo]:
     """Yield (name, what is being done, function that does it)."""
-    references = [named_reference(name) for name in references]
     yield "SGD", _describe(plan), lambda: descend(problem, plan, stream(key, "SGD"), progress=progress)
     if problem.exact is not None:
         network = problem.exact

@@ -179,10 +179,10 @@ def test_bad_parameters(changes, words):
         stationary_law(**{"moments": M, "temperature": 0.1, **changes})
 
 
-def test_quantiles_of_more_levels_than_a_piece_holds_stay_in_their_order(monkeypatch):
-    """The last piece is filled up to a common size, and what fills it is taken off again."""
-    monkeypatch.setattr("sgdvi.laws._law._PIECE", 16)
-    law, levels = SGDStationary(M, 0.1), np.random.default_rng(0).uniform(size=40)
+def test_quantiles_of_many_levels_and_laws_stay_in_their_order():
+    """More values than one piece holds, for a batch whose pieces are filled up to a common size."""
+    law = SGDStationary(Moments.linear(1.0, 1.0), np.linspace(0.05, 0.25, 64))
+    levels = np.random.default_rng(0).uniform(size=(1100, 64))
     np.testing.assert_allclose(law.cdf(law.icdf(levels)), levels, atol=1e-12)
 
 
