@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -16,7 +17,9 @@ from matplotlib import pyplot as plt
 import sgdvi
 from sgdvi import InputError, Status
 from sgdvi.noise_balance.run import _lags
-from sgdvi.noise_balance.text import _clip
+from sgdvi.noise_balance.text import _clip, short_name
+from sgdvi.symmetry import Symmetry
+from sgdvi.symmetry._slices import Group
 
 RATE, SIZE = 0.004, 4
 
@@ -277,7 +280,8 @@ def test_chains_that_overflow_are_counted_and_left_out(network, symmetries, path
 def test_text_json_and_figure(result, tmp_path):
     text = str(result)
     assert max(map(len, text.splitlines())) <= 80
-    assert "a[:, 0] / c[0, :]" in text or "b[0] / c[0, :]" in text
+    assert result.names == [f"a[:, {unit}] / c[{unit}, :]" for unit in range(4)]
+    assert all(f"\n{name} " in text for name in result.names)
     record = json.loads(result.to_json(tmp_path / "balance.json").read_text())
     assert record["effective_dimension"] == 20
     assert [row["name"] for row in record["symmetries"]] == result.names
@@ -310,9 +314,29 @@ def test_many_symmetries_are_listed_by_their_imbalance(result):
 
 
 def test_names_of_slices_fit_their_column():
-    assert _clip("key[:, 0] / query[:, 0]") == "key[:,0] / query[:,0]  "
-    assert _clip("u / w") == "u / w".ljust(23)
-    assert _clip("weights[:, 0] / output[0, :]").endswith("… ")
+    assert _clip("hidden[:, 10] / output[10]") == "hidden[:,10] / output[10] "
+    assert _clip("u / w") == "u / w".ljust(26)
+    assert _clip("weights[:, 10] / output[10, :]").endswith("… ")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "exponents", "name"),
+    [
+        (3, {"hidden": 1, "output": -1, "biases": 1}, "hidden[:, 2] / output[2]"),
+        (1, {"hidden": 1, "output": -1, "biases": 1}, "hidden[:, 2] / output[2]"),
+        (3, {"hidden": -1, "output": 1, "biases": -1}, "output[2] / hidden[:, 2]"),
+        (3, {"biases": 1, "hidden": 1}, "hidden[:, 2]"),
+    ],
+)
+def test_a_symmetry_is_named_by_its_weights_and_not_by_a_bias(inputs, exponents, name):
+    shapes = {"biases": (4,), "hidden": (inputs, 4), "output": (4,)}
+    loss: Any = SimpleNamespace(leaves=[np.zeros(shape) for shape in shapes.values()])
+    groups = [
+        Group(number, label, (*[None] * (len(shape) - 1), 2), exponents[label])
+        for number, (label, shape) in enumerate(shapes.items())
+        if label in exponents
+    ]
+    assert short_name(Symmetry(tuple(groups), loss)) == name
 
 
 def test_findings_enter_the_comparison(network, result, path):

@@ -8,20 +8,29 @@ import numpy as np
 
 from sgdvi.diagnostics.findings import Status
 from sgdvi.symmetry import Symmetry
+from sgdvi.symmetry._slices import Group
 
 if TYPE_CHECKING:
     from sgdvi.noise_balance.result import Balance
 
 _WIDTH = 80
-_NAME = 23
+_NAME = 26
 _MOST_ROWS = 12
 _MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.NOT_APPLICABLE: "n/a"}
 
 
 def short_name(symmetry: Symmetry) -> str:
-    """Name a symmetry by its first group on each side, ``"w1[:, 0] / w2[0, :]"``."""
-    first = [next((g for g in symmetry.groups if (g.exponent > 0) is positive), None) for positive in (True, False)]
-    return " / ".join(str(group) for group in first if group is not None)
+    """Name a symmetry by its largest group on each side, ``"w1[:, 0] / w2[0, :]"``: weights rather than a bias.
+
+    Of groups of one size that from the leaf with more axes is taken, which for a single input is the weight.
+    """
+    leaves = symmetry.loss.leaves
+
+    def extent(group: Group) -> tuple[int, int]:
+        return leaves[group.leaf][group.where].size, leaves[group.leaf].ndim
+
+    sides = ([g for g in symmetry.groups if (g.exponent > 0) is positive] for positive in (True, False))
+    return " / ".join(str(max(side, key=extent)) for side in sides if side)
 
 
 def describe(found: "Balance") -> str:
@@ -62,21 +71,21 @@ def _tables(found: "Balance") -> list[str]:
     else:
         chosen = list(range(len(rows)))
     name = f"{'symmetry u / w':<{_NAME}}"
-    lines = [f"{name}{'charge |u|²-|w|²':^19}{'drift dc/dt':^38}"]
-    lines.append(f"{'':<{_NAME}}{'first':>9}{'last':>10}{'measured':>11}{'predicted':>11}{'error':>10}{'z':>6}")
+    lines = [f"{name}{'charge |u|²-|w|²':^19}{'drift dc/dt':^35}"]
+    lines.append(f"{'':<{_NAME}}{'first':>9}{'last':>10}{'measured':>10}{'predicted':>10}{'error':>9}{'z':>6}")
     for number in chosen:
         row = rows[number]
-        cells = [(row["charge_first"], 9), (row["charge_last"], 10), (row["drift"], 11), (row["drift_predicted"], 11)]
+        cells = [(row["charge_first"], 9), (row["charge_last"], 10), (row["drift"], 10), (row["drift_predicted"], 10)]
         numbers = "".join(_cell(value, width) for value, width in cells)
         z = f"{row['z']:6.1f}" if math.isfinite(row["z"]) else f"{'–':>6}"
-        lines.append(f"{_clip(row['name'])}{numbers}{_cell(row['drift_error'], 10, 2)}{z}")
-    lines += ["", f"{name}{'noise, second half':^28}{'norms |u|²/|w|², at the end':^29}"]
-    lines.append(f"{'':<{_NAME}}{'Tr C(u)':>9}{'Tr C(w)':>10}{'ratio':>9}{'ratio':>9}{'from':>10}{'to':>10}")
+        lines.append(f"{_clip(row['name'])}{numbers}{_cell(row['drift_error'], 9, 2)}{z}")
+    lines += ["", f"{name}{'noise, second half':^27}{'norms |u|²/|w|², at the end':^27}"]
+    lines.append(f"{'':<{_NAME}}{'Tr C(u)':>9}{'Tr C(w)':>9}{'ratio':>9}{'ratio':>9}{'from':>9}{'to':>9}")
     for number in chosen:
         row = rows[number]
         above, below = row["noise_positive"], row["noise_negative"]
-        cells = [(above, 9), (below, 10), (above / below if below > 0 else math.inf, 9), (row["norm_ratio"], 9)]
-        bounds = [(row["norm_ratio_low"], 10), (row["norm_ratio_high"], 10)]
+        cells = [(above, 9), (below, 9), (above / below if below > 0 else math.inf, 9), (row["norm_ratio"], 9)]
+        bounds = [(row["norm_ratio_low"], 9), (row["norm_ratio_high"], 9)]
         lines.append(_clip(row["name"]) + "".join(_cell(value, width) for value, width in cells + bounds))
     left = len(rows) - len(chosen)
     if left:
