@@ -133,24 +133,26 @@ class DrawStore:
         OSError
             If the store cannot be written.
         """
-        with _writing(store, "nothing"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ZarrUserWarning)
-            root: Any = zarr.create_group(store, overwrite=True, zarr_format=3, attributes={_MARK: _FORMAT})
-            for group, own in attributes.items():
-                root.create_group(group, attributes=dict(own))
-            for group, name, dtype, dims, shape in layouts:
-                chunks = _chunks(dims, shape, chunk, np.dtype(dtype).itemsize)
-                packed: dict[str, Any] = {} if dtype is str else {"compressors": _PACKING}
-                root[group].create_array(name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=dims, **packed)
-            for path, values in fixed.items():
-                root[path][...] = values
-            place = root.create_group(_CHECKPOINT, attributes={"fingerprint": dict(fingerprint), "chunk": chunk})
-            for slot in range(2):
-                place.create_array(
-                    f"state_{slot}", shape=(len(state),), dtype="uint8", dimension_names=(f"byte_{slot}",)
-                )
-        made = cls(store, Progress(0, 0, 0.0))
-        made.commit(Progress(0, 0, 0.0), {}, state)
+        with quiet_format():
+            with _writing(store, "nothing"):
+                root: Any = zarr.create_group(store, overwrite=True, zarr_format=3, attributes={_MARK: _FORMAT})
+                for group, own in attributes.items():
+                    root.create_group(group, attributes=dict(own))
+                for group, name, dtype, dims, shape in layouts:
+                    chunks = _chunks(dims, shape, chunk, np.dtype(dtype).itemsize)
+                    packed: dict[str, Any] = {} if dtype is str else {"compressors": _PACKING}
+                    root[group].create_array(
+                        name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=dims, **packed
+                    )
+                for path, values in fixed.items():
+                    root[path][...] = values
+                place = root.create_group(_CHECKPOINT, attributes={"fingerprint": dict(fingerprint), "chunk": chunk})
+                for slot in range(2):
+                    place.create_array(
+                        f"state_{slot}", shape=(len(state),), dtype="uint8", dimension_names=(f"byte_{slot}",)
+                    )
+            made = cls(store, Progress(0, 0, 0.0))
+            made.commit(Progress(0, 0, 0.0), {}, state)
         return made
 
     @classmethod
@@ -229,7 +231,7 @@ class DrawStore:
         fixed: Mapping[str, np.ndarray] | None = None,
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write the current chunk and the state of the chains, and make them visible.
+        """Write the current chunk and the state of the chains, and make them visible; call it within `quiet_format`.
 
         Parameters
         ----------
@@ -265,10 +267,19 @@ class DrawStore:
             slot = 1 - int(self._checkpoint.attrs.get("slot", 1))
             self._arrays[f"{_CHECKPOINT}/state_{slot}"][...] = np.frombuffer(state, np.uint8)
             self._checkpoint.attrs.update({**progress._asdict(), "slot": slot})
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ZarrUserWarning)  # consolidated metadata have no Zarr 3 text yet
-                zarr.consolidate_metadata(self._store)
+            zarr.consolidate_metadata(self._store)
         self.progress = progress
+
+
+@contextmanager
+def quiet_format() -> Iterator[None]:
+    """Leave out Zarr's warning that its format has no text for consolidated metadata yet.
+
+    Filters of warnings are those of all threads: hold it in the one that outlives the writing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        yield
 
 
 @contextmanager

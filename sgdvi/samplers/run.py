@@ -87,9 +87,9 @@ def sample(
         Names of the sites to keep; None keeps all, ``()`` keeps the functionals alone.
     store
         Where draws are written while the chains run: a path (``"draws.zarr"``), an fsspec URL, or a Zarr store. A
-        chunk of draws is written when it is full (16 MB) or 5 seconds old, together with the state of the chains. It
-        then shows in `arviz.from_zarr`, in this process or another; a process that is killed loses no more than the
-        chunk it was at. One process at a time may write to a store.
+        chunk of draws is written when it is full (16 MB) or 5 seconds old, with the state of the chains, while the
+        next steps run. It then shows in `arviz.from_zarr`, in this process or another; a process that is killed loses
+        no more than one chunk of the draws it had reported. One process at a time may write to a store.
     resume
         Go on with the run in `store`; if there is none, begin it. Draws are those of an uninterrupted run. Model,
         data, key and settings must be the same, except that `num_steps` may be larger.

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, Self
 
 import jax
@@ -14,7 +16,7 @@ from sgdvi.samplers import recorder
 from sgdvi.samplers.devices import Plan, plain
 from sgdvi.samplers.facts import RunFacts
 from sgdvi.samplers.loop import Chains, status_of
-from sgdvi.store import DrawStore, Layout, Progress, as_store
+from sgdvi.store import DrawStore, Layout, Progress, as_store, quiet_format
 
 # A chunk is written when it is full, or this old: nobody waits long for draws, or loses more than this.
 _COMMIT_SECONDS = 5.0
@@ -94,29 +96,47 @@ class Follower:
 
 
 class StoreRecorder:
-    """Draws in a store, chunk by chunk, with the state of the chains."""
+    """Draws in a store, chunk by chunk, with the state of the chains; a chunk is written while the next steps run.
+
+    Draws are reported as made only when the chunk before theirs is visible: a process that is killed loses one chunk
+    of them at most.
+    """
 
     def __init__(self, facts: RunFacts, store: DrawStore, state: Chains) -> None:
         self._facts, self._store, self.state = facts, store, state
         self.done, _, self._spent = store.progress
         self._shown: np.ndarray | None = None
         self._clock = self._committed = time.perf_counter()
+        self._writer = ThreadPoolExecutor(1, "sgdvi-store")
+        self._written: Future[None] | None = None
+        self._closing = ExitStack()
         self.capacity = recorder.capacity_for(min(facts.num_draws, store.chunk), facts.draw_bytes)
         kept = {f"posterior/{name}": (one.shape, one.dtype) for name, one in facts.shapes.items()}
-        self._buffers: dict[str, np.ndarray] = {}
         said = {f"sample_stats/{name}": ((), recorder.stored_type(kind)) for name, kind in facts.outputs.stats}
-        for name, (shape, dtype) in (kept | said).items():
-            self._buffers[name] = np.empty((store.chunk, facts.num_chains, *shape), dtype)
+        # chunks in turn: one is filled while the one before is written
+        self._buffers: tuple[dict[str, np.ndarray], ...] = tuple(
+            {
+                name: np.empty((store.chunk, facts.num_chains, *shape), dtype)
+                for name, (shape, dtype) in (kept | said).items()
+            }
+            for _ in range(2)
+        )
+        for name, buffer in self._buffer(store.progress.draws).items():
             begun = store.read_chunk(name)
-            self._buffers[name][: len(begun)] = begun
+            buffer[: len(begun)] = begun
 
     def __enter__(self) -> Self:
+        self._closing.enter_context(quiet_format())
+        self._closing.enter_context(self._writer)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
-        # Ctrl-C, or a progress function that stops the run: nothing that was made is lost
-        if kind is not None and not issubclass(kind, OSError) and self.done > self._store.progress.steps:
-            self._commit()
+        with self._closing:
+            self._wait()
+            # Ctrl-C, or a progress function that stops the run: nothing that was made is lost
+            if kind is not None and not issubclass(kind, OSError) and self.done > self._store.progress.steps:
+                self._commit()
+                self._wait()
 
     def room(self, first: int) -> int:
         """See `Recorder`."""
@@ -124,19 +144,22 @@ class StoreRecorder:
 
     def put(self, first: int, count: int, values: Mapping[str, jax.Array], stats: Mapping[str, jax.Array]) -> None:
         """See `Recorder`."""
-        begin = first % self._store.chunk
+        begin, buffer = first % self._store.chunk, self._buffer(first)
         for group, arrays in zip(_GROUPS, (values, stats), strict=True):
             for name, value in arrays.items():
-                self._buffers[f"{group}/{name}"][begin : begin + count] = np.asarray(value)[:count]
+                buffer[f"{group}/{name}"][begin : begin + count] = np.asarray(value)[:count]
 
     def reached(self, done: int, state: Chains) -> None:
         """See `Recorder`."""
+        self._wait()
         before = self._draws
         self.done, self.state = done, state
         full = self._draws > before and self._draws % self._store.chunk == 0
         finished = self._draws == self._facts.num_draws
         if full or finished or time.perf_counter() - self._committed > _COMMIT_SECONDS:
             self._commit()
+        if finished:
+            self._wait()
 
     def tree(self) -> DataTree:
         """See `Recorder`."""
@@ -146,15 +169,22 @@ class StoreRecorder:
     def _draws(self) -> int:
         return max(0, self.done - self._facts.num_warmup) // self._facts.thinning
 
+    def _buffer(self, draw: int) -> dict[str, np.ndarray]:
+        """Return the buffer of the chunk that a draw belongs to."""
+        return self._buffers[draw // self._store.chunk % 2]
+
     def _commit(self) -> None:
+        """Begin to write what was made since the last time."""
         seconds = self._spent + time.perf_counter() - self._clock
         draws = self._draws
-        begin = max(0, draws - 1) // self._store.chunk * self._store.chunk
-        chunk = dict(self._buffers) | {f"{group}/draw": np.arange(begin, draws) for group in _GROUPS}
+        last = max(0, draws - 1)
+        begin = last // self._store.chunk * self._store.chunk
+        chunk = self._buffer(last) | {f"{group}/draw": np.arange(begin, draws) for group in _GROUPS}
         status, step = status_of(np.asarray(self.state.overflow), np.asarray(self.state.still))
         news = self._shown is None or not np.array_equal(step, self._shown)
         self._shown = step
-        self._store.commit(
+        self._written = self._writer.submit(
+            self._store.commit,
             Progress(self.done, draws, seconds),
             chunk if draws else {},
             _to_bytes(self.state),
@@ -162,6 +192,11 @@ class StoreRecorder:
             {"posterior": run_attributes(self._facts.sampler.kind, {"config": self._facts.config(seconds)})},
         )
         self._committed = time.perf_counter()
+
+    def _wait(self) -> None:
+        """Wait for what is being written; raise what went wrong with it, also when asked again."""
+        if self._written is not None:
+            self._written.result()
 
 
 def _create(facts: RunFacts, place: Any, state: Chains) -> DrawStore:

@@ -1,11 +1,13 @@
 """Draws on disk: the same as in memory, visible while the run goes on, safe against crashes, full disks, mistakes."""
 
+import asyncio
 import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import sgdvi
 from sgdvi import draws as labelled
-from sgdvi.samplers import recorder, stored
+from sgdvi.samplers import loop, recorder, run, stored
 
 N = 30
 RNG = np.random.default_rng(2)
@@ -179,6 +181,62 @@ def test_a_full_disk_is_told_and_leaves_the_draws(kernel: sgdvi.SGD, tmp_path: P
     assert 0 < draws < DRAWS
     assert f"the store shows {draws} draws" in str(info.value)
     assert_same(tree, sample(kernel), draws)
+    assert_same(sample(kernel, store=tmp_path / "a.zarr", resume=True), sample(kernel))
+
+
+class Waiting(WrapperStore[LocalStore]):
+    """Writes no draws before `may_write` is set, and has no room for those of the second chunk if it is `small`."""
+
+    def __init__(self, store: LocalStore) -> None:
+        super().__init__(store)
+        self.may_write, self.small = threading.Event(), False
+
+    def wait(self, key: str) -> None:
+        if key.startswith("posterior/u/c/"):
+            assert self.may_write.wait(30)
+            if self.small and key == "posterior/u/c/0/1":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def set(self, key: str, value: Any) -> None:
+        await asyncio.to_thread(self.wait, key)
+        await super().set(key, value)
+
+    def set_sync(self, key: str, value: Any) -> None:
+        self.wait(key)
+        super().set_sync(key, value)
+
+
+def test_a_chunk_is_written_while_the_next_steps_run(
+    kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, shown = Waiting(LocalStore(tmp_path / "a.zarr")), []
+
+    def advance(*args: Any, **options: Any) -> Any:
+        shown.append(draws_in(tmp_path / "a.zarr"))
+        if len(shown) > 1:  # the steps after those of the first chunk
+            store.may_write.set()
+        return loop.advance(*args, **options)
+
+    monkeypatch.setattr(run, "advance", advance)
+    assert_same(sample(kernel, store=store), sample(kernel))
+    assert shown[:2] == [0, 0]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_disk_that_fills_while_the_next_steps_run_leaves_no_hole(
+    kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None, interrupted: bool
+) -> None:
+    store = Waiting(LocalStore(tmp_path / "a.zarr"))
+    store.may_write.set()
+    store.small = True
+
+    def stop(done: int, total: int) -> None:
+        if interrupted and done == 5 + 2 * 7:  # the second chunk is being written
+            raise KeyboardInterrupt
+
+    with pytest.raises(OSError, match="No space left on device .the store shows 7 draws"):
+        sample(kernel, store=store, progress=stop)
+    assert_same(az.from_zarr(tmp_path / "a.zarr"), sample(kernel), 7)
     assert_same(sample(kernel, store=tmp_path / "a.zarr", resume=True), sample(kernel))
 
 
