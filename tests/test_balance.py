@@ -16,6 +16,9 @@ from matplotlib import pyplot as plt
 
 import sgdvi
 from sgdvi import InputError, Status
+from sgdvi.diagnostics import charges
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.noise_balance.ratios import _error, beyond
 from sgdvi.noise_balance.run import _lags
 from sgdvi.noise_balance.text import _clip, short_name
 from sgdvi.symmetry import Symmetry
@@ -212,10 +215,7 @@ def test_draws_and_arrays_read_alike(network, symmetries):
 
 def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
     loss, data = network
-    params = loss.params
-    for _ in range(40):  # each scaling changes the noise of the others a little
-        for symmetry in symmetries:
-            params = symmetry.balanced_point(params)
+    params = at_rest(loss.params, symmetries)
     still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), params)
     options = {"learning_rate": RATE, "batch_size": SIZE, "symmetries": symmetries}
     found = by_check(sgdvi.balance(loss, data, trajectory=still, **options))
@@ -226,7 +226,7 @@ def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
     dead["a"][:, 0], dead["b"][0], dead["c"][0] = 1e-8 * dead["a"][:, 0], 1e-8 * dead["b"][0], 1e-9 * dead["c"][0]
     still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), dead)
     without = sgdvi.balance(loss, data, trajectory=still, **options)
-    assert np.isnan(without.norm_ratios).tolist() == [True, False, False, False]
+    assert np.isnan(without.ratios.value).tolist() == [True, False, False, False]
     assert "of 3 rescalings" in by_check(without)["balance.ratio"].meaning
     moved = {**params, "a": 3 * params["a"], "b": 3 * params["b"], "c": params["c"] / 3}
     still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), moved)
@@ -237,24 +237,98 @@ def test_at_the_balanced_point_noise_and_ratios_pass(network, symmetries):
     assert "is balanced; along them it still drifts" in found["balance.noise"].meaning
 
 
+def at_rest(params: Any, symmetries: Any, temperature: float | None = None) -> Any:
+    for _ in range(40):  # each scaling changes the noise of the others a little
+        for symmetry in symmetries:
+            params = symmetry.balanced_point(params, temperature)
+    return params
+
+
+def test_ratios_are_read_over_the_second_half_of_all_chains(network, symmetries):
+    """Means of the norms, and of the extreme eigenvalues weighted by them: parts that died out hardly count."""
+    loss, data = network
+    rest = at_rest(loss.params, symmetries)
+    odd = {**rest, "a": np.where(np.arange(4) == 0, 1e-3, 1.0) * rest["a"], "c": rest["c"].copy()}
+    odd["c"][0] *= 1e-8
+    odd["b"] = np.where(np.arange(4) == 0, 1e-3, 1.0) * rest["b"]
+    # the first half of the run is far off, as is the neuron that died out in the first chain
+    far = {**rest, "c": 9 * rest["c"]}
+    path = jax.tree.map(lambda f, o, r: np.stack([np.stack([f, o, o]), np.stack([f, r, r])]), far, odd, rest)
+    found = sgdvi.balance(loss, data, trajectory=path, learning_rate=RATE, batch_size=SIZE, symmetries=symmetries)
+    assert by_check(found)["balance.ratio"].status is Status.PASS
+    assert found.ratios.points == 4
+    low, high, value = np.zeros(2), np.zeros(2), np.zeros(2)
+    for params in (odd, rest):
+        ends = np.array([np.linalg.eigvalsh(matrix)[[0, -1]] for matrix in symmetries[0].covariances(params)])
+        sizes = np.array([(params["a"][:, 0] ** 2).sum() + params["b"][0] ** 2, (params["c"][0] ** 2).sum()])
+        low, high, value = low + ends[:, 0] * sizes, high + ends[:, 1] * sizes, value + sizes
+    ratio = value[0] / value[1]
+    assert found.ratios.value[0] == pytest.approx(ratio, rel=1e-9)
+    wanted = [low[1] / high[0] * ratio, high[1] / low[0] * ratio]
+    np.testing.assert_allclose(found.ratios.bounds[:, 0], wanted, rtol=1e-6)
+
+
+def test_at_rest_noise_and_weight_decay_pull_alike(network, symmetries):
+    loss, data = network
+    decaying = replace(symmetries, found=tuple(replace(each, weight_decay=0.05) for each in symmetries))
+    rest = at_rest(loss.params, decaying, RATE / SIZE)
+    still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), rest)
+    options = {"trajectory": still, "symmetries": decaying}
+    found = sgdvi.balance(loss, data, learning_rate=RATE, batch_size=SIZE, **options)
+    checks = by_check(found)
+    assert checks["balance.noise"].value < 1e-6
+    assert "noise and weight decay" in checks["balance.noise"].meaning
+    # the noise alone is far from balanced, and the norms from the bounds at its balance
+    above, below = found.noise_terms
+    assert np.abs((above - below) / (above + below)).max() > 0.3
+    assert checks["balance.ratio"].status is Status.PASS
+    c1, c2 = (np.linalg.eigvalsh(matrix) for matrix in symmetries[1].covariances(rest))
+    heat = RATE / SIZE
+    wanted = [(heat * c2[0] + 0.2) / (heat * c1[-1] + 0.2), (heat * c2[-1] + 0.2) / (heat * c1[0] + 0.2)]
+    np.testing.assert_allclose(found.ratios.bounds[:, 1], wanted, rtol=1e-9)
+    unknown = by_check(sgdvi.balance(loss, data, **options))
+    assert unknown["balance.noise"].status is Status.UNKNOWN
+    assert "learning_rate=" in unknown["balance.noise"].meaning
+
+
+def test_a_ratio_is_outside_its_bounds_only_beyond_its_error():
+    draw, widen = np.random.default_rng(0), charges.slack(Thresholds())
+    assert widen == pytest.approx(1.1 / 0.9)
+    above, below = norms = 1 + 0.2 * draw.normal(size=(2, 1, 4, 400))
+    ratio = above.mean() / below.mean()
+    error = _error(above[0], below[0], ratio, below.mean())
+    assert error == pytest.approx(0.2 * np.sqrt(2 / 1600), rel=0.2)
+    # an error is that of 1 here: bounds above and below by one, by none, and by five of them
+    for low, high, z in [(0, 1 - error, 1), (0, 1, 0), (0, 1 - 5 * error, 5), (1 + 5 * error, np.inf, 5)]:
+        bounds = np.array([[low * widen], [high / widen]]) * ratio
+        outside = beyond(norms, bounds, widen)
+        assert outside[0] == pytest.approx(z, abs=0.1 + 0.03 * z)
+        finding = charges.ratios("SGD", ["u / w"], np.array([ratio]), np.array([error]), bounds, outside, points=8)
+        assert finding.status is (Status.WARN if z > 3 else Status.PASS)
+    assert "not that of u / w, 1.0" in finding.meaning
+    assert "±" in finding.meaning
+    # two points have no error
+    assert beyond(norms[..., :2], np.array([[0.0], [0.1]]), widen) == np.inf
+
+
 @pytest.mark.parametrize(
-    ("name", "charges", "parameters"),
+    ("name", "hidden", "parameters"),
     [
         ("linear", 10, 20),
         ("tanh", 0, 24),
         pytest.param("layer normalisation and tanh, with bias", 1, 24, marks=pytest.mark.slow),
     ],
 )
-def test_directions_that_are_left(name, charges, parameters):
+def test_directions_that_are_left(name, hidden, parameters):
     loss, data = loss_of(name)
     still = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (1, 3, *leaf.shape)), loss.params)
     found = sgdvi.balance(loss, data, trajectory=still)
-    assert found.num_charges == charges
-    assert found.effective_dimension == parameters - charges
+    assert found.num_charges == hidden
+    assert found.effective_dimension == parameters - hidden
     finding = by_check(found)["balance.directions"]
-    assert finding.status is (Status.WARN if charges else Status.PASS)
-    assert finding.value == charges
-    assert f"in {parameters - charges} of {parameters}" in finding.meaning or not charges
+    assert finding.status is (Status.WARN if hidden else Status.PASS)
+    assert finding.value == hidden
+    assert f"in {parameters - hidden} of {parameters}" in finding.meaning or not hidden
     if name == "linear":
         assert "GL(4), with 10 charges" in str(found)
     if "layer" in name:
@@ -307,7 +381,10 @@ def test_many_symmetries_are_listed_by_their_imbalance(result):
             **{n: np.concatenate([getattr(result.measured, n)] * 5, -3) for n in ("charges", "flow", "discrete")},
             **{n: np.concatenate([getattr(result.measured, n)] * 5, 1) for n in ("terms", "norms")},
         ),
-        bounds=np.concatenate([result.bounds] * 5, 1),
+        ratios=replace(
+            result.ratios,
+            **{n: np.concatenate([getattr(result.ratios, n)] * 5, -1) for n in ("value", "error", "bounds")},
+        ),
     )
     assert "... and 8 more, nearer to balance" in str(many)
     assert max(map(len, str(many).splitlines())) <= 80

@@ -11,6 +11,8 @@ _TITLES = {
     "balance.noise": "Noise balance",
     "balance.ratio": "Norm ratios within their bounds",
 }
+# A ratio further than this beyond its bound, in standard errors, is not there by chance.
+_RATIO_ERRORS = 3
 _DRIFT_SOURCE = f"law of balance, {ZIYIN}; 5 standard errors"
 
 
@@ -90,22 +92,31 @@ def drift(run: str, names: list[str], z: np.ndarray, thresholds: Thresholds, not
     )
 
 
-def noise(run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds) -> Finding:
-    """Check whether the noise of both sides of every rescaling is the same: whether SGD has come to rest along it.
+def noise(
+    run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds, *, decays: bool = False, note: str = ""
+) -> Finding:
+    """Check whether both sides of every rescaling pull alike: whether SGD has come to rest along it.
 
     Parameters
     ----------
     run, names
         Name of the run; names of the rescalings.
     terms
-        The two noise terms, shape (2, S), averaged over the end of the run.
+        The two noise terms, with what weight decay adds to each, shape (2, S), averaged over the end of the run; nan
+        where they are not known.
     thresholds
         Limits.
+    decays
+        Whether there is weight decay.
+    note
+        Why terms are not known.
     """
     title = _TITLES["balance.noise"]
     total = terms.sum(axis=0)
     known = np.flatnonzero(np.isfinite(total) & (total > 0))
     if not known.size:
+        if np.isnan(total).any():
+            return _plain("balance.noise", run, title, Status.UNKNOWN, note)
         reason = "There is no rescaling symmetry with gradient noise."
         return _plain("balance.noise", run, title, Status.NOT_APPLICABLE, reason)
     apart = np.abs(terms[0] - terms[1])[known] / total[known]
@@ -113,7 +124,8 @@ def noise(run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds)
     value, limit = float(apart[worst]), thresholds.noise_imbalance
     share = float((apart <= limit).mean())
     rest = value <= limit
-    meaning = f"The two noise terms differ by at most {percent(value)} of their sum, at {names[known[worst]]}. " + (
+    what = "What noise and weight decay pull to either side differs" if decays else "The two noise terms differ"
+    meaning = f"{what} by at most {percent(value)} of the sum, at {names[known[worst]]}. " + (
         f"{run} has come to rest along the orbits of {count(int(known.size), 'rescaling')}."
         if rest
         else f"{percent(share) if share else 'None'} of {count(int(known.size), 'rescaling')} "
@@ -133,46 +145,71 @@ def noise(run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds)
     )
 
 
-def ratios(run: str, names: list[str], ratio: np.ndarray, bounds: np.ndarray, thresholds: Thresholds) -> Finding:
-    """Check whether the norm ratios ||u||^2/||w||^2 lie within the bounds that hold at noise balance.
+def ratios(
+    run: str,
+    names: list[str],
+    ratio: np.ndarray,
+    error: np.ndarray,
+    bounds: np.ndarray,
+    beyond: np.ndarray,
+    *,
+    points: int,
+    decays: bool = False,
+) -> Finding:
+    """Check whether the norm ratios ||u||^2/||w||^2 lie within the bounds that hold at rest.
 
     Parameters
     ----------
     run, names
         Name of the run; names of the rescalings.
-    ratio
-        Norm ratios, shape (S,).
+    ratio, error
+        Ratios of the norms' means over the end of the run, and their standard errors, shape (S,); nan: not known.
     bounds
-        Lower and upper bounds at the same point, shape (2, S); nan where they were not computed.
-    thresholds
-        Limits: noise terms that differ by the share a of their sum move the bounds by (1 + a)/(1 - a).
+        Lower and upper bounds, shape (2, S); nan where they were not computed.
+    beyond
+        By how many standard errors the ratios lie outside the bounds, widened by `slack`, shape (S,).
+    points
+        Number of points that the bounds rest on.
+    decays
+        Whether there is weight decay.
     """
     title = _TITLES["balance.ratio"]
     known = np.flatnonzero(np.isfinite(bounds[0]) & np.isfinite(ratio))
     if not known.size:
         reason = "No bounds: no rescaling with exponents 1 and -1 and with gradient noise."
         return _plain("balance.ratio", run, title, Status.NOT_APPLICABLE, reason)
-    slack = (1 + thresholds.noise_imbalance) / (1 - thresholds.noise_imbalance)
-    inside = (bounds[0] <= ratio * slack) & (ratio <= bounds[1] * slack)
+    inside = beyond <= _RATIO_ERRORS
     value = float(inside[known].mean())
     fits = value == 1.0
-    outside = [names[place] for place in known if not inside[place]]
     meaning = (
-        f"At the last point of the first chain the norm ratios of {percent(value)} of "
-        f"{count(int(known.size), 'rescaling')} lie within the bounds that hold at noise balance"
-        + ("." if fits else f"; not that of {outside[0]}.")
+        f"Over the second half of all chains the norm ratios of {percent(value) if value else 'none'} of "
+        f"{count(int(known.size), 'rescaling')} lie, to {_RATIO_ERRORS} standard errors, within the bounds at balance "
+        f"{'of noise and weight decay' if decays else 'of the noise'}, read at {count(points, 'point')}"
     )
+    details: dict[str, float | str] = {"points": points}
+    if not fits:
+        first = next(place for place in known if not inside[place])
+        spread = f" ± {number(error[first])}" if np.isfinite(error[first]) else ""
+        low, high = (number(bound) for bound in bounds[:, first])
+        meaning += f"; not that of {names[first]}, {number(ratio[first])}{spread}, bounds {low} to {high}"
+        details["symmetry"] = names[first]
     return Finding(
         check="balance.ratio",
         run=run,
         value=value,
         threshold=1.0,
         status=Status.PASS if fits else Status.WARN,
-        meaning=meaning,
-        advice="" if fits else "Its noise is not balanced there yet: a longer run may do it.",
+        meaning=f"{meaning}.",
+        advice="" if fits else "It is not balanced there yet: a longer run may do it.",
         source=ZIYIN,
         title=title,
+        details=details,
     )
+
+
+def slack(thresholds: Thresholds) -> float:
+    """Return (1 + a)/(1 - a): so far the bounds move where the noise terms differ by the share a of their sum."""
+    return (1 + thresholds.noise_imbalance) / (1 - thresholds.noise_imbalance)
 
 
 def without_symmetry(run: str, reason: str = "The loss has no scaling symmetry, hence no charge.") -> list[Finding]:

@@ -4,26 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from sgdvi._check import require, whole
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.draws import is_tree
 from sgdvi.loss import Loss
 from sgdvi.noise_balance.measure import measure
+from sgdvi.noise_balance.ratios import norm_ratios
 from sgdvi.noise_balance.result import Balance
 from sgdvi.noise_balance.run import run_sgd
 from sgdvi.noise_balance.source import find_source
 from sgdvi.noise_balance.trajectory import read_arrays, read_tree
 from sgdvi.problem import Problem
-from sgdvi.symmetry import Symmetries, Symmetry, find_symmetries
+from sgdvi.symmetry import Symmetries, find_symmetries
 from sgdvi.symmetry._loss import SampleLoss
-from sgdvi.symmetry.noise import outer_covariances
-from sgdvi.symmetry.scaling import ratio_bounds
 
 NUM_CHAINS, NUM_STEPS = 4, 4_000
-# Entries of the matrices C1 and C2 of all symmetries together, 32 MB.
-_MOST_BOUNDS = 1 << 22
 _STREAMS = {"symmetries": 0, "run": 1}
 
 
@@ -121,24 +117,7 @@ def balance(
             symmetries = find_symmetries(source.loss, source.loss.params, source.data, key=search)
         require(isinstance(symmetries, Symmetries), "symmetries must be what find_symmetries returned", symmetries)
         measured = measure(checked, symmetries, path)
-        last = [leaf[0, -1] for leaf in path.leaves]
-        bounds = _bounds(checked, list(symmetries), last)
+        ratios = norm_ratios(checked, symmetries, path, measured)
     ignored = sum(symmetries.ignored.values())
     total = sum(leaf.size for leaf in checked.leaves) - ignored
-    return Balance(source.title, symmetries, path, measured, bounds, total, limits)
-
-
-def _bounds(loss: SampleLoss, symmetries: list[Symmetry], leaves: list[np.ndarray]) -> np.ndarray:
-    bounds, sizes = np.full((2, len(symmetries)), np.nan), 0
-    chosen = []
-    for number, symmetry in enumerate(symmetries):
-        if {group.exponent for group in symmetry.groups} == {1, -1}:
-            sides = [sum(leaves[g.leaf][g.where].size for g in side) for side in symmetry.sides]
-            sizes += sides[0] ** 2 + sides[1] ** 2
-            if sizes <= _MOST_BOUNDS:
-                chosen.append(number)
-    pairs = [symmetries[number].sides for number in chosen]
-    for number, matrices in zip(chosen, outer_covariances(loss, leaves, pairs), strict=True):
-        if all(np.trace(matrix) > 0 for matrix in matrices):
-            bounds[:, number] = ratio_bounds(*matrices)
-    return bounds
+    return Balance(source.title, symmetries, path, measured, ratios, total, limits)

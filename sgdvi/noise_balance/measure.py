@@ -27,7 +27,7 @@ class Measurement:
     terms
         The two noise terms, shape (2, S, M, K): sums of exponent times Tr C, each above 0.
     norms
-        Sums of squares of the parameters with positive and with negative exponents, shape (2, S, M, K).
+        Sums of exponent times square, each above 0, whose difference is the charge, shape (2, S, M, K).
     flow
         Predicted drift T Tr[A C] - 4 gamma c of the flow, shape (S, M, K).
     discrete
@@ -60,7 +60,7 @@ def measure(loss: SampleLoss, symmetries: Sequence[Symmetry], path: Trajectory) 
         slopes[:, chain, point] = exponents @ (mean - 2 * penalties * theta) ** 2
         for number, side in enumerate(sides):
             terms[number, :, chain, point] = side @ variance
-            norms[number, :, chain, point] = side.sign() @ theta**2
+            norms[number, :, chain, point] = side @ theta**2
     gamma = np.array([symmetry.weight_decay for symmetry in symmetries])[:, None, None]
     flow = path.temperature * (terms[0] - terms[1]) - 4 * gamma * charges
     discrete = flow + path.learning_rate * (slopes + 4 * gamma**2 * charges)
@@ -102,7 +102,7 @@ def drift(found: Measurement, path: Trajectory) -> Drift:
     total = path.spans.sum()
     changes = np.diff(found.charges, axis=2)
     predicted, flow = (_over_intervals(values, path.lags) * path.spans for values in (found.discrete, found.flow))
-    statistical = np.array([_standard_error(each) for each in changes - predicted]) * len(path.spans)
+    statistical = np.array([standard_error(each) for each in changes - predicted]) * len(path.spans)
     floor = _ROUNDING * np.abs(found.charges).mean(axis=(1, 2)) + np.finfo(float).tiny
     error = np.hypot(np.hypot(statistical, _rule(found.discrete.mean(axis=1), path)), floor) / total
     moved, expected, flowed = (values.sum(axis=2).mean(axis=1) / total for values in (changes, predicted, flow))
@@ -123,8 +123,8 @@ def _over_intervals(values: np.ndarray, lags: np.ndarray) -> np.ndarray:
     return np.where(lags == 1, values[..., :-1], (values[..., :-1] + values[..., 1:]) / 2)
 
 
-def _standard_error(values: np.ndarray) -> float:
-    """Standard error of the mean of (chain, interval), by their effective number."""
+def standard_error(values: np.ndarray) -> float:
+    """Return the standard error of the mean of values (chain, draw), by their effective number."""
     if values.size < _FEWEST or values.shape[1] < 4:
         return float("nan")
     spread = float(values.std(ddof=1))

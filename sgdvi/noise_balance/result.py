@@ -15,6 +15,7 @@ from sgdvi.diagnostics import charges
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.noise_balance.measure import Drift, Measurement, drift
+from sgdvi.noise_balance.ratios import Ratios, beyond
 from sgdvi.noise_balance.text import describe, short_name
 from sgdvi.noise_balance.trajectory import Trajectory
 from sgdvi.symmetry import Symmetries
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SCHEMA_VERSION = 1
-# Below this share of the largest norm a part of the network has died out, and the ratio of what is left says nothing.
-_VANISHED = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +40,8 @@ class Balance:
         The points that were looked at: M chains of K points.
     measured
         Charges, noise terms and predicted drift at every point, arrays (S, M, K).
-    bounds
-        Bounds on the norm ratio at noise balance, shape (2, S), at the last point of the first chain; nan where they
-        were not computed.
+    ratios
+        Norm ratios over the second half of all chains, with their errors, and with their bounds at rest.
     num_parameters
         Number of parameters that the loss uses.
     thresholds
@@ -54,7 +52,7 @@ class Balance:
     symmetries: Symmetries
     path: Trajectory
     measured: Measurement
-    bounds: np.ndarray
+    ratios: Ratios
     num_parameters: int
     thresholds: Thresholds
 
@@ -84,12 +82,16 @@ class Balance:
         return self._late(self.measured.terms)
 
     @property
-    def norm_ratios(self) -> np.ndarray:
-        """||u||^2/||w||^2 where `bounds` hold, shape (S,); inf for a scale invariance, nan where both have vanished."""
-        above, below = self.measured.norms[:, :, 0, -1]
-        ratios = np.divide(above, below, out=np.full(above.shape, np.inf), where=below > 0)
-        sizes = above + below
-        return np.where(sizes > _VANISHED * sizes.max(initial=0.0), ratios, np.nan)
+    def pulls(self) -> np.ndarray:
+        """What pulls up and down on each charge over the second half of the trajectory, shape (2, S).
+
+        Equal at rest. Without weight decay these are the noise terms; with it T Tr C(u) + 4 gamma ||w||^2 and
+        T Tr C(w) + 4 gamma ||u||^2, nan where the temperature is not known.
+        """
+        gamma = np.array([symmetry.weight_decay for symmetry in self.symmetries])
+        heat = np.where(gamma > 0, self.path.temperature, 1.0)
+        pulls: np.ndarray = heat * self.noise_terms + 4 * gamma * self._late(self.measured.norms)[::-1]
+        return pulls
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -100,16 +102,21 @@ class Balance:
         found = [charges.directions(run, self.num_charges, self.num_parameters)]
         if names:
             found.append(charges.drift(run, names, self.drift.z, limits, self._note()))
-            found.append(charges.noise(run, kept, self.noise_terms[:, few], limits))
-            found.append(charges.ratios(run, kept, self.norm_ratios[few], self.bounds[:, few], limits))
+            decays = any(self.symmetries[number].weight_decay for number in pairs)
+            read = self.ratios
+            late = self.measured.norms[..., self.path.late]
+            outside = beyond(late, read.bounds, charges.slack(limits))
+            values = read.value[few], read.error[few], read.bounds[:, few], outside[few]
+            found.append(charges.noise(run, kept, self.pulls[:, few], limits, decays=decays, note=self._note()))
+            found.append(charges.ratios(run, kept, *values, points=read.points, decays=decays))
         else:
             found += charges.without_symmetry(run)
         return tuple(found)
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one mapping per symmetry: names, charges, drifts, noise terms, norm ratio and its bounds."""
+        """Return one mapping per symmetry: names, charges, drifts, noise terms, norm ratio, its error and bounds."""
         first, last = (self.measured.charges[:, :, end].mean(axis=1) for end in (0, -1))
-        terms, ratios, moved = self.noise_terms, self.norm_ratios, self.drift
+        terms, ratios, moved = self.noise_terms, self.ratios, self.drift
         return [
             {
                 "name": name,
@@ -125,9 +132,10 @@ class Balance:
                 "z": moved.z[s],
                 "noise_positive": terms[0, s],
                 "noise_negative": terms[1, s],
-                "norm_ratio": ratios[s],
-                "norm_ratio_low": self.bounds[0, s],
-                "norm_ratio_high": self.bounds[1, s],
+                "norm_ratio": ratios.value[s],
+                "norm_ratio_error": ratios.error[s],
+                "norm_ratio_low": ratios.bounds[0, s],
+                "norm_ratio_high": ratios.bounds[1, s],
             }
             for s, (name, symmetry) in enumerate(zip(self.names, self.symmetries, strict=True))
         ]

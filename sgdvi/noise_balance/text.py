@@ -79,14 +79,15 @@ def _tables(found: "Balance") -> list[str]:
         numbers = "".join(_cell(value, width) for value, width in cells)
         z = f"{row['z']:6.1f}" if math.isfinite(row["z"]) else f"{'–':>6}"
         lines.append(f"{_clip(row['name'])}{numbers}{_cell(row['drift_error'], 9, 2)}{z}")
-    lines += ["", f"{name}{'noise, second half':^27}{'norms |u|²/|w|², at the end':^27}"]
-    lines.append(f"{'':<{_NAME}}{'Tr C(u)':>9}{'Tr C(w)':>9}{'ratio':>9}{'ratio':>9}{'from':>9}{'to':>9}")
+    lines += ["", f"{name}{'noise, second half':^24}{'|u|²/|w|², second half':^29}"]
+    heads = f"{'Tr C(u)':>8}{'Tr C(w)':>8}{'ratio':>8}{'ratio':>8}{'error':>7}{'from':>7}{'to':>7}"
+    lines.append(f"{'':<{_NAME}}{heads}")
     for number in chosen:
         row = rows[number]
         above, below = row["noise_positive"], row["noise_negative"]
-        cells = [(above, 9), (below, 9), (above / below if below > 0 else math.inf, 9), (row["norm_ratio"], 9)]
-        bounds = [(row["norm_ratio_low"], 9), (row["norm_ratio_high"], 9)]
-        lines.append(_clip(row["name"]) + "".join(_cell(value, width) for value, width in cells + bounds))
+        terms = (above, below, above / below if below > 0 else math.inf, row["norm_ratio"])
+        spread = "".join(_cell(row[f"norm_ratio_{each}"], 7, 2) for each in ("error", "low", "high"))
+        lines.append(_clip(row["name"]) + "".join(_cell(each, 8) for each in terms) + spread)
     left = len(rows) - len(chosen)
     if left:
         lines.append(f"... and {left} more, nearer to balance; .table() and .to_json have all.")
@@ -104,4 +105,5 @@ def _cell(value: float, width: int, digits: int = 3) -> str:
         return f"{'–':>{width}}"
     if math.isinf(value):
         return f"{'∞':>{width}}"
-    return f"{value:>{width}.{digits}g}"
+    # an exponent of one digit is written as one
+    return f"{f'{value:.{digits}g}'.replace('e-0', 'e-').replace('e+0', 'e+'):>{width}}"

@@ -283,11 +283,15 @@ class Symmetry:
 
 def ratio_bounds(c1: np.ndarray, c2: np.ndarray) -> tuple[float, float]:
     """Return the bounds l2min/l1max and l2max/l1min on ||u||^2/||w||^2 at noise balance; see `Symmetry`."""
-    eigenvalues = [np.linalg.eigvalsh(matrix) for matrix in (c1, c2)]
-    lowest = [0.0 if values[0] <= 1e-12 * values[-1] else float(values[0]) for values in eigenvalues]
-    highest = [float(values[-1]) for values in eigenvalues]
-    require(highest[0] > 0 and highest[1] > 0, "the gradient of the symmetry's parameters must have noise", 0.0)
-    return lowest[1] / highest[0], highest[1] / lowest[0] if lowest[0] else float("inf")
+    (least, most), (lowest, highest) = extreme_eigenvalues(c1), extreme_eigenvalues(c2)
+    require(most > 0 and highest > 0, "the gradient of the symmetry's parameters must have noise", 0.0)
+    return lowest / most, highest / least if least else float("inf")
+
+
+def extreme_eigenvalues(matrix: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest eigenvalue of a covariance; a smallest one that is rounding is zero."""
+    values = np.linalg.eigvalsh(matrix)
+    return 0.0 if values[0] <= 1e-12 * values[-1] else float(values[0]), float(values[-1])
 
 
 def _root(falling: Any, name: str) -> float:
