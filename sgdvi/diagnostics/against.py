@@ -71,15 +71,14 @@ def stein_of(run: Run, facts: Facts, law_name: str, thresholds: Thresholds) -> F
     """Check the Stein discrepancy of a run from the exact posterior, where its density is known."""
     law, points, name = facts.posterior, facts.posterior_points, facts.functional
     title = "Kernel Stein discrepancy (KSD)"
-    if law is None or points is None:
+    if law is None or points is None or facts.stein_null is None:
         reason = facts.missing or facts.improper or "Needs a posterior with a known density on a functional."
         return nothing("distance.ksd", run.name, title, Status.NOT_APPLICABLE, reason)
     if name not in run.points:
         return nothing("distance.ksd", run.name, title, Status.UNKNOWN, "No chain with finite draws is left.")
     # Half as many as the draws are worth: the null level is that of independent ones.
     values = joint.thin(run.values[name][run.keep][..., None], run.points[name].effective / 2)[:, 0]
-    sums = stein.null_sums(points, law.log_prob)
-    gap = stein.on_line(values, points, law.log_prob, sums, thresholds.null_quantile)
+    gap = stein.on_line(values, points, law.log_prob, facts.stein_null, thresholds.null_quantile)
     return survivors(run, stein.finding(run.name, name, gap, law_name, thresholds))
 
 

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from sgdvi.diagnostics import laws
+import numpy as np
+
+from sgdvi.diagnostics import laws, stein
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.divergence import LineLaw
 from sgdvi.diagnostics.findings import Finding, Status
@@ -71,6 +74,13 @@ class Facts:
     def collapsed(self) -> bool:
         """Whether the exact law of SGD is the point mass at 0."""
         return self.stationary is not None and self.stationary.zero >= 1
+
+    @cached_property
+    def stein_null(self) -> np.ndarray | None:
+        """What `stein.null_sums` draws for the exact posterior, once for all runs; None where it is unknown."""
+        if self.posterior is None or self.posterior_points is None:
+            return None
+        return stein.null_sums(self.posterior_points, self.posterior.log_prob)
 
 
 def worst(each: Sequence[Finding], *, lowest: bool = False) -> Finding:

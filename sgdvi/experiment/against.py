@@ -39,13 +39,15 @@ def read_against(against: Paths, problem: Problem, references: Sequence[str]) ->
     named = dict(against) if isinstance(against, Mapping) else {Path(path).stem: path for path in paths}
     rule = "files of draws must have different names, without the ending"
     require(len(named) == len(paths), rule, ", ".join(str(path) for path in paths), "Rename one of them.")
-    read = {}
+    if not named:
+        return {}
+    read, sites = {}, {} if problem.no_posterior else latent_sites(problem)
     for name, path in named.items():
         rule = "a file of draws must not be named like a run"
         require(name not in (*_TAKEN, *references), rule, repr(name), "Rename it.")
         tree = with_chains(name, read_file(path))
         try:
-            _check_fit(name, tree, problem)
+            _check_fit(name, tree, problem.functionals, sites)
         except InputError as error:
             advice = f"Its draws must have the sites of {problem.name}, under the same names."
             raise InputError(message(f"{str(path)!r} must fit the model", str(error).rstrip("."), advice)) from error
@@ -53,12 +55,11 @@ def read_against(against: Paths, problem: Problem, references: Sequence[str]) ->
     return read
 
 
-def _check_fit(name: str, tree: Any, problem: Problem) -> None:
-    functionals: Mapping[str, Callable[[Any], Any]] = problem.functionals
+def _check_fit(name: str, tree: Any, functionals: Mapping[str, Callable[[Any], Any]], sites: Mapping[str, Any]) -> None:
     for fn in scalar_functionals({name: tree}, functionals, None).values():
         functional(tree, fn)
     # a functional of sites of other shapes can be computed, too, and is another one
-    for site, law in ({} if problem.no_posterior else latent_sites(problem)).items():
+    for site, law in sites.items():
         if site in tree["posterior"]:
             sizes = tree["posterior"][site].sizes
             shape = tuple(size for dim, size in sizes.items() if dim not in ("chain", "draw"))
