@@ -5,12 +5,16 @@ import importlib
 import re
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import yaml
 
 import sgdvi
+from sgdvi import testing
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -74,7 +78,8 @@ def test_examples_on_the_page_of_the_laws() -> None:
 
 # What a page takes for granted before its blocks of Python, and what is shortened in them.
 DATA = """
-import jax, jax.numpy as jnp, numpy as np, numpyro, numpyro.distributions as dist, optax, sgdvi
+import typing, arviz, arviz_plots, jax, jax.numpy as jnp, numpy as np, numpyro, numpyro.distributions as dist, optax
+import scipy.stats, sgdvi, simuk, zarr
 rng, key = np.random.default_rng(0), jax.random.key(0)
 x = rng.normal(size=100)
 y = 0.6 * x + rng.normal(size=100)
@@ -96,7 +101,27 @@ def loss(params, batch):
     hidden = jax.nn.relu(x @ params["w1"] + params["b1"])
     return ((hidden @ params["w2"] - y) ** 2).sum(-1)
 """
+STEP = """
+class State(typing.NamedTuple):
+    z: object
+class Info(typing.NamedTuple):
+    loss: object
+def autoregression(key, state, batch):
+    loss, gradient = batch.value_and_grad(state.z)
+    return State({"theta": 0.6 * state.z["theta"] + 0.8 * jax.random.normal(key)}), Info(loss)
+def model(x, y=None):
+    theta = numpyro.sample("theta", dist.Normal(0, 1))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(theta * x, 1.0), obs=y)
+MyLaw, law, my_algorithm = dist.HalfNormal, scipy.stats.norm(), sgdvi.Algorithm(State, autoregression)
+"""
+STORED = """
+np.ones(400, np.float32).tofile("x.f32")
+zarr.save_array("y.zarr", np.ones(400))
+sampler = sgdvi.SGD(model, learning_rate=0.01, batch_size=16)
+"""
 PAGES_THAT_RUN = {
+    "README.md": FACTORS,
     "docs/api/laws.md": "",
     "docs/api/samplers.md": """
 def model(x, y=None):
@@ -105,14 +130,38 @@ def model(x, y=None):
         numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=y)
 hessian, noise = np.eye(2), 2 * np.eye(2)
 """,
+    "docs/api/symmetry.md": NETWORK
+    + """
+def model(x, y=None):
+    u = numpyro.sample("u", dist.Normal(0, 1))
+    w = numpyro.sample("w", dist.Normal(0, 1))
+    with numpyro.plate("data", len(x)):
+        numpyro.sample("y", dist.Normal(u * w * x[:, 0], 1.0), obs=None if y is None else y[:, 0])
+data, temperature = (x, y), 0.01
+w1, b1, w2 = draws["w1"], draws["b1"], draws["w2"]
+runs = {name: sgdvi.draws.make_tree(draws, kind=name.lower()) for name in ("SGD", "NUTS")}
+functionals = {"b": lambda ds: ds.b1[..., 0]}
+""",
+    "docs/api/testing.md": STEP,
     "docs/extending.md": FACTORS,
     "docs/getting-started.md": FACTORS,
     "docs/report.md": """
 problem = sgdvi.zoo.load("diabetes", depth=0)
 tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind="nuts")
 """,
+    "docs/sampling.md": FACTORS + STORED,
     "docs/symmetry.md": NETWORK,
 }
+
+
+# These need a process that has not begun to compute, or several; tests/samplers/test_devices.py has them
+NOT_RUN = ("jax_num_cpu_devices", "jax.distributed")
+
+
+def shorten(block: str) -> str:
+    """Return the block with fewer steps and simulations, and its stores on this disk."""
+    block = re.sub(r"thinning=\d+", "thinning=10", re.sub(r"\d+(?:_000)+", "400", block))
+    return block.replace("s3://bucket/", "").replace("simulations=200", "simulations=2")
 
 
 @pytest.mark.slow
@@ -120,13 +169,21 @@ tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind=
 def test_blocks_of_the_pages_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sgdvi.report.figure._svg", lambda figure: b"<svg/>")
+    # a whole run takes half a minute, tests/test_experiment.py has it: here its arguments must fit
+    monkeypatch.setattr("sgdvi.run", create_autospec(sgdvi.run))
+    # the checks themselves are those of tests/testing
+    for check, names in {"check_distribution": testing.CHECKS, "check_sampler": testing.SAMPLER_CHECKS}.items():
+        few = partial(getattr(testing, check), skip=set(names) - {"shapes", "keys", "law"})
+        monkeypatch.setattr(testing, check, few)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
-    names: dict[str, object] = {}
-    exec(DATA + PAGES_THAT_RUN[name], names)
+    known: dict[str, Any] = {}
+    exec(DATA + PAGES_THAT_RUN[name], known)
     for block in blocks:
-        if "sgdvi.run(" not in block:  # that whole way is tests/test_experiment.py's
-            exec(re.sub(r"\d+_000", "400", block), names)
+        if not any(text in block for text in NOT_RUN):
+            exec(shorten(block), dict(known) if "s3:" in block else known)  # other data, for this block alone
+        for test in [given for given in known if given.startswith("test_")]:
+            known.pop(test)()
 
 
 def test_readme_has_two_commands_of_one_line() -> None:
