@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from contextlib import contextmanager
 
 import arviz as az
@@ -19,7 +20,7 @@ from sgdvi.experiment.against import choose_reference
 from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import fingerprint
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
-from sgdvi.experiment.stages import _STREAMS, named_reference
+from sgdvi.experiment.stages import _STREAMS, named_reference, remedy_stages, stages
 from sgdvi.samplers.references.exact import line_posterior
 from sgdvi.zoo import load as problem_of
 
@@ -283,6 +284,33 @@ def test_a_reference_that_could_not_be_made_says_why() -> None:
         choose_reference("Laplace", {"SGD": 1}, [], skipped)
     with pytest.raises(InputError, match="one of the other runs; got 'SGD'"):
         choose_reference("SGD", {"SGD": 1}, [], skipped)
+
+
+def test_nuts_takes_as_many_draws_as_asked_for(monkeypatch):
+    counts = []
+
+    def counted(problem, key, num_warmup=1000, num_samples=2000, **options):
+        counts.append((num_warmup, num_samples))
+        raise InputError("enough")
+
+    made = sys.modules["sgdvi.experiment.stages"]  # the package has a function of this name
+    monkeypatch.setattr(made, "nuts", counted)
+    monkeypatch.setattr(made, "find_orbits", lambda *args: ())
+    monkeypatch.setattr("sgdvi.experiment.orbits.nuts", counted)
+    monkeypatch.setattr("sgdvi.experiment.orbits._prior_sds", lambda *args: {"u": 1.0})
+    monkeypatch.setattr("sgdvi.experiment.orbits.quotient_model", lambda *args, **kwargs: None)
+    problem, key = problem_of("small-n"), jax.random.key(0)
+    for draws, expected in ((None, [(1000, 2000), (300, 500)]), (200, [(100, 200), (100, 200)])):
+        plan = make_plan(problem, nuts_draws=draws)
+        todo = [*stages(problem, plan, ["NUTS"], key, False), *remedy_stages(problem, plan, key)]
+        for name, _, action in todo:
+            if name in ("NUTS", "NUTS on the quotient"):
+                with pytest.raises(InputError, match="enough"):
+                    action()
+        assert counts == expected
+        counts.clear()
+    with pytest.raises(InputError, match="nuts_draws"):
+        make_plan(problem, nuts_draws=2)
 
 
 def test_a_remedy_that_does_not_apply_is_no_run_but_a_reason(monkeypatch):

@@ -43,6 +43,7 @@ VERDICT_REACHED = 3
     "--reference", metavar="NAME", help="The run that stands for the posterior.  [default: --against, else NUTS]"
 )
 @click.option("--remedies", is_flag=True, help="Measure what to do instead, and recommend it.")
+@click.option("--nuts-draws", type=int, help="Draws of NUTS per chain, after half as many of warmup.  [default: 2000]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
@@ -98,6 +99,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
                 reference=options["reference"],
                 against=options["against"],
                 remedies=options["remedies"],
+                nuts_draws=options["nuts_draws"],
                 progress=not quiet and sys.stderr.isatty(),
                 on_stage=announce,
                 command=_command(),

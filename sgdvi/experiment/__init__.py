@@ -14,7 +14,7 @@ from sgdvi.experiment.against import Paths, check_reference, choose_reference, r
 from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.instead import instead, recommend
-from sgdvi.experiment.plan import Plan, make_plan, with_weight_decay
+from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
 from sgdvi.experiment.result import Result, check_folder, save_draws
 from sgdvi.experiment.stages import ALL_REFERENCES, REFERENCES, Todo, named_reference, remedy_stages, stages, stream
 from sgdvi.problem import Problem
@@ -51,6 +51,7 @@ def run(
     reference: str | None = None,
     against: Paths = (),
     remedies: bool = False,
+    nuts_draws: int | None = None,
     progress: bool = False,
     on_stage: Callable[[str, str], None] | None = None,
     command: str = "",
@@ -83,6 +84,9 @@ def run(
     remedies
         Whether to measure what to do instead (Laplace is run too, and where the model has a rescaling symmetry NUTS on
         the quotient and SGD with gauge noise): a section of the report, and a recommendation in the verdict.
+    nuts_draws
+        Draws of NUTS per chain, after half as many steps of warmup; None takes 2000. NUTS on the quotient takes at most
+        500.
     progress
         Whether SGD shows a progress bar.
     on_stage
@@ -115,6 +119,7 @@ def run(
             num_chains=num_chains,
             num_steps=num_steps,
             seed=seed,
+            nuts_draws=nuts_draws,
         )
         key = jax.random.key(plan.seed) if key is None else key
         asked = tuple(map(named_reference, references))
@@ -241,6 +246,7 @@ def _call(problem: Problem, plan: Plan, given: dict[str, int], weight_decay: flo
         "num_chains": plan.num_chains,
         "num_steps": plan.num_steps,
         "seed": plan.seed,
+        **({} if plan.nuts_draws == NUTS_DRAWS else {"nuts_draws": plan.nuts_draws}),
     }
     text = ", ".join(f"{name}={value!r}" for name, value in options.items())
     return f"import sgdvi\n\nresult = sgdvi.run({problem.name!r}, {text})\nprint(result)\nresult.save('report')"

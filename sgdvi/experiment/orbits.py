@@ -24,7 +24,7 @@ from sgdvi.symmetry.quotient import resample_orbits
 QUOTIENT, GAUGE = "NUTS on the quotient", "gauge noise"
 # NUTS on the quotient: few draws, as it mixes well there and every gradient is a quadrature, and longer steps than on
 # the ridge of u w, as there is none; shorter ones would all be spent at v = 0, where the density has a peak.
-_NUTS: dict[str, Any] = {"num_warmup": 300, "num_samples": 500, "target_acceptance": 0.8}
+_WARMUP, _DRAWS, _ACCEPTANCE = 300, 500, 0.8
 # A step with a move along every orbit costs as much as some ten without; a draw is kept as often.
 _FEWER = 10
 
@@ -42,8 +42,8 @@ def find_orbits(problem: Problem, key: Any) -> tuple[Symmetry, ...]:
     return tuple(found)
 
 
-def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any) -> Any:
-    """Return draws of the posterior by NUTS on the quotient, its orbits refilled by the law that the prior has there.
+def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any, most: int = _DRAWS) -> Any:
+    """Return draws by NUTS on the quotient, at most `most` per chain, orbits refilled by the prior's law there.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any) ->
     require(len(sds) == 1, rule, ", ".join(f"{sd:g}" for sd in sorted(sds)))
     model = quotient_model(problem.model, symmetries=symmetries)
     keys = jax.random.split(key, 3)
-    tree = nuts(replace(problem, model=model), keys[0], **_NUTS)
+    counts = {"num_warmup": min(_WARMUP, most // 2), "num_samples": min(_DRAWS, most)}
+    tree = nuts(replace(problem, model=model), keys[0], target_acceptance=_ACCEPTANCE, **counts)
     draws = {site: np.asarray(tree["posterior"][site].values, np.float64) for site in sites}
     moved = {label: draws[label] for label in symmetries[0].loss.labels}
     draws |= resample_orbits(symmetries, moved, sds.pop(), key=keys[1])

@@ -30,6 +30,7 @@ MOST_OF_TC = 0.2
 # Default step sizes keep 2 eta (typical x^2) below this; the gap to the flow's law is about a tenth of it.
 LARGEST_STEP = 0.25
 MOST_WARMUP = 1_000_000
+NUTS_DRAWS = 2_000
 # Learning rate times the largest curvature: steps overshoot from 1 on and diverge from 2 on.
 FASTEST = 1.0
 # Directions flatter than this share of the largest curvature, such as orbits of a symmetry, are not waited for.
@@ -46,6 +47,8 @@ class Plan:
         Of SGD on the negative log joint divided by the number of rows; how the rows of a minibatch are drawn.
     num_chains, num_steps, num_warmup, thinning, seed
         Chains, steps per chain after warmup, warmup steps, steps per kept draw, seed of all runs.
+    nuts_draws
+        Draws of NUTS per chain, after half as many steps of warmup.
     temperature, critical_temperature, phase
         Of the exact law; None where there is none, and for shuffled epochs.
     rules
@@ -60,6 +63,7 @@ class Plan:
     num_warmup: int
     thinning: int
     seed: int
+    nuts_draws: int
     temperature: float | None
     critical_temperature: float | None
     phase: str | None
@@ -76,6 +80,7 @@ def make_plan(
     num_chains: int | None = None,
     num_steps: int | None = None,
     seed: int = 0,
+    nuts_draws: int | None = None,
 ) -> Plan:
     """Choose every setting that was not given.
 
@@ -125,6 +130,7 @@ def make_plan(
         num_warmup=min(warmup, MOST_WARMUP),
         thinning=max(1, steps // KEPT_DRAWS),
         seed=whole("seed", seed),
+        nuts_draws=NUTS_DRAWS if nuts_draws is None else whole("nuts_draws", nuts_draws, least=4),
         temperature=actual,
         critical_temperature=critical,
         phase=label,

@@ -64,7 +64,9 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
         if known(network.depth + 1, network.width):
             yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
     if "NUTS" in references:
-        yield "NUTS", "the posterior by Hamiltonian Monte Carlo", lambda: nuts(problem, key=stream(key, "NUTS"))
+        counts = {"num_warmup": plan.nuts_draws // 2, "num_samples": plan.nuts_draws}
+        text = "the posterior by Hamiltonian Monte Carlo"
+        yield "NUTS", text, lambda: nuts(problem, key=stream(key, "NUTS"), **counts)
     for name in references:
         if name in _FAMILIES:
             text = _FITTED.get(name, "a Gaussian fitted to the posterior")
@@ -82,7 +84,7 @@ def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Todo]:
         return find_orbits(problem, stream(key, "symmetries"))
 
     text = "the posterior on the quotient by the symmetries, orbits refilled"
-    yield QUOTIENT, text, lambda: on_quotient(problem, orbits(), stream(key, QUOTIENT))
+    yield QUOTIENT, text, lambda: on_quotient(problem, orbits(), stream(key, QUOTIENT), plan.nuts_draws)
     text = "SGD with noise along the orbits of the symmetries"
     yield GAUGE, text, lambda: with_noise(problem, orbits(), plan, stream(key, GAUGE))
 
