@@ -160,6 +160,7 @@ def support_dimension(run: str, mine: Dimension, against: str, reference: Dimens
     """Check whether the support of a run has a lower dimension than that of the reference."""
     advice = ""
     ambient = count(mine.ambient, "coordinate")
+    value, other, limit = mine.value, reference.value, thresholds.dimension_ratio * reference.value
     if min(mine.size, reference.size) < _FEWEST_POINTS:
         status = Status.UNKNOWN
         meaning = f"Fewer than {_FEWEST_POINTS} effective draws: too few to estimate a dimension."
@@ -167,6 +168,7 @@ def support_dimension(run: str, mine: Dimension, against: str, reference: Dimens
     elif is_lower(mine, reference, thresholds):
         status = Status.FAIL
         if mine.rank < reference.rank:
+            value, other, limit = float(mine.rank), float(reference.rank), float(reference.rank)
             sizes = f"vary in {count(mine.rank, 'direction')}; those of {against} in {reference.rank}"
         else:
             sizes = f"fill a set of dimension about {number(mine.value, 2)}; those of {against} fill about "
@@ -183,13 +185,13 @@ def support_dimension(run: str, mine: Dimension, against: str, reference: Dimens
         check="support.dimension",
         run=run,
         title="Support: dimension",
-        value=mine.value,
-        threshold=thresholds.dimension_ratio * reference.value,
+        value=value,
+        threshold=limit,
         status=status,
         meaning=meaning,
         advice=advice,
         source="Facco, d'Errico, Rodriguez, Laio 2017, Scientific Reports 7, 12140 (two nearest neighbours).",
-        details={"against": against, "reference": reference.value, "coordinates": mine.ambient, "points": mine.size},
+        details={"against": against, "reference": other, "coordinates": mine.ambient, "points": mine.size},
     )
 
 

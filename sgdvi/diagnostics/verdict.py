@@ -139,8 +139,8 @@ def _answer(
     if trouble and "distance.w1" not in _known_values(found):
         return f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}", Status.UNKNOWN
     if _status(found, "mixing.rhat") is Status.FAIL or _status(found, "mixing.ess") is Status.FAIL:
-        why = _why_not_mixed(found)
-        return f"Cannot tell yet on {name}: {run} {why}.{also}", Status.UNKNOWN
+        where, why = _why_not_mixed(found)
+        return f"Cannot tell yet on {where or name}: {run} {why}.{also}", Status.UNKNOWN
     return _compare(run, name, found, aside)
 
 
@@ -280,13 +280,14 @@ def _differences(found: dict[str, Finding]) -> list[str]:
     return parts
 
 
-def _why_not_mixed(found: dict[str, Finding]) -> str:
+def _why_not_mixed(found: dict[str, Finding]) -> tuple[str | None, str]:
+    """Return the functional whose chains have not mixed, and what is wrong with them."""
     ess, rhat = found["mixing.ess"], found["mixing.rhat"]
     if rhat.status is Status.FAIL and rhat.value is not None:
-        return f"has chains that disagree (R-hat {number(rhat.value)})"
+        return rhat.functional, f"has chains that disagree (R-hat {number(rhat.value)})"
     if ess.value is not None:
-        return f"has only {number(ess.value)} effective draws"
-    return "has chains that do not move"
+        return ess.functional, f"has only {number(ess.value)} effective draws"
+    return ess.functional, "has chains that do not move"
 
 
 def _status(found: dict[str, Finding], check: str) -> Status | None:

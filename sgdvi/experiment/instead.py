@@ -94,6 +94,7 @@ def _run(comparison: Comparison, run: str, name: str, meaning: str) -> Instead:
 
 
 def _left_out(name: str, reason: str) -> Instead:
+    reason = reason[:1].upper() + reason[1:]  # messages of errors begin with a small letter
     return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
 
 

@@ -73,6 +73,13 @@ def test_a_single_chain(rng: np.random.Generator) -> None:
     assert "One chain only" in result.verdict.sentence
 
 
+def test_the_verdict_names_the_functional_that_has_not_mixed(rng: np.random.Generator) -> None:
+    far = {"u": 5 + normal(rng), "w": normal(rng) + 0.7 * np.arange(4)[:, None]}
+    result = judge(far, {"u": normal(rng), "w": normal(rng)})
+    assert found(result)["distance.w1"].functional == "u"  # the worst distance is another's
+    assert result.verdict.sentence.startswith("Cannot tell yet on w: SGD has chains that disagree")
+
+
 def test_all_chains_locked_to_one_sign(rng: np.random.Generator) -> None:
     mode = rng.choice([-1, 1], (4, DRAWS))
     both = {"u": mode * (3 + 0.4 * normal(rng))}

@@ -77,3 +77,4 @@ def test_directions_without_variance_are_counted_in_the_words() -> None:
     finding = support.support_dimension("SGD", mine, "NUTS", other, LIMITS)
     assert finding.status is Status.FAIL
     assert "the draws vary in 22 directions; those of NUTS in 24" in finding.meaning
+    assert finding.value == 22  # the number beside the words, not an estimate of another kind

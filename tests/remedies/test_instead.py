@@ -81,7 +81,7 @@ def test_without_laws_only_runs_are_measured() -> None:
         assert by_name[name].status == Status.NOT_APPLICABLE
         assert by_name[name].ks is None
     assert by_name["Laplace"].ks is not None
-    assert (by_name[QUOTIENT].status, by_name[QUOTIENT].meaning) == (Status.NOT_APPLICABLE, "there is no symmetry")
+    assert (by_name[QUOTIENT].status, by_name[QUOTIENT].meaning) == (Status.NOT_APPLICABLE, "There is no symmetry")
     assert "full-rank VI" not in by_name
     assert [row.name for row in rows if row.recommended] == ["Laplace"]
 
