@@ -11,6 +11,7 @@ from scipy import stats
 from sgdvi._batches import Batching
 from sgdvi.samplers import sgd
 from sgdvi.samplers.epochs import permuted
+from sgdvi.samplers.hashing import mixed
 
 batch_indices = jax.jit(sgd.batch_indices, static_argnums=(2, 3, 4))
 SEED = sgd.chain_seed(jax.random.key(3))
@@ -80,6 +81,25 @@ def test_bits_are_uniform_and_independent() -> None:
         for other in b:
             assert (a == other).mean() < 1e-4
             assert np.abs(np.corrcoef(a.T, other.T)[:4, 4:]).max() < 5 / np.sqrt(steps)
+
+
+def test_each_bit_of_a_word_changes_half_of_the_bits() -> None:
+    """Without one of its rounds the hash is off by 1 to 3 %, which no other test here sees."""
+    count = 2**18
+
+    @jax.jit
+    def changes() -> jax.Array:
+        words = jax.random.bits(jax.random.key(0), (count,), jnp.uint32)
+        bits = jnp.arange(32, dtype=jnp.uint32)
+
+        def of_bit(bit: jax.Array) -> jax.Array:
+            changed = mixed(words ^ (jnp.uint32(1) << bit)) ^ mixed(words)
+            return jax.lax.map(lambda place: jnp.sum(changed >> place & 1, dtype=jnp.int32), bits)
+
+        return jax.lax.map(of_bit, bits)
+
+    z = (np.asarray(changes()) - count / 2) / np.sqrt(count / 4)
+    assert np.sum(z**2) < stats.chi2(z.size).ppf(0.999)
 
 
 def test_subsets_are_equally_likely() -> None:
