@@ -125,6 +125,19 @@ def test_covariances_of_a_neuron_are_those_of_the_paper() -> None:
     assert u @ two @ u == pytest.approx(symmetry.noise_terms(params)[0], rel=1e-10)
 
 
+def test_the_covariances_hold_where_a_gradient_is_orthogonal_to_its_parameters() -> None:
+    """Rows with <u, dl/du> = 0 but dl/du not zero, by which no matrix of rank one can be divided."""
+    case = CASES["ReLU without bias"]
+    params, (x, y) = case.params(), case.data()
+    params["c"][1] = [0.7, 0.0]
+    y[:6, 0] = (np.maximum(x @ params["a"], 0) @ params["c"])[:6, 0]
+    symmetry = found("ReLU without bias")[1]
+    one, two = symmetry.covariances(params, data=(x, y))
+    w, u = params["a"][:, 1], params["c"][1]
+    noise = symmetry.noise_terms(params, data=(x, y))
+    assert (u @ two @ u, w @ one @ w) == pytest.approx(noise, rel=1e-10)
+
+
 @pytest.mark.parametrize("name", ["ReLU", "convolution", "query and key, with a bias of the query"])
 def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(name: str) -> None:
     params = CASES[name].params()
