@@ -125,6 +125,16 @@ def test_covariances_of_a_neuron_are_those_of_the_paper() -> None:
     assert u @ two @ u == pytest.approx(symmetry.noise_terms(params)[0], rel=1e-10)
 
 
+def test_what_only_the_gradient_does_not_see_is_no_symmetry(key: jax.Array) -> None:
+    """The radial derivatives of u and w agree in every sample, but a finite step moves the part without gradient."""
+
+    def loss(p: Any, batch: Any) -> Any:
+        return ((p["u"] * p["w"] + jax.lax.stop_gradient(p["u"])) * batch[0] - batch[1]) ** 2
+
+    x = np.random.default_rng(0).normal(size=(2, 24))
+    assert len(find_symmetries(loss, {"u": 1.0, "w": 0.5}, (x[0], x[1]), key=key)) == 0
+
+
 def test_the_covariances_hold_where_a_gradient_is_orthogonal_to_its_parameters() -> None:
     """Rows with <u, dl/du> = 0 but dl/du not zero, by which no matrix of rank one can be divided."""
     case = CASES["ReLU without bias"]
