@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.findings import Finding, Status
@@ -93,10 +93,15 @@ def judge(
 
 def _judge_one(run: str, findings: list[Finding], facts: Facts, reference: str | None, trouble: str) -> Verdict:
     found = {finding.check: finding for finding in findings if finding.run == run}
-    sentence, status = _answer(run, found, facts, reference, trouble)
+    # of one chain of the reference nothing is wrong, so it is no trouble, but all distances rest on it
+    unsure = [f for f in findings if f.run == reference and f.check == "mixing.rhat" and f.status is Status.UNKNOWN]
+    unsure = [replace(f, meaning=f"{f.meaning} This is about the reference, {reference}.") for f in unsure]
+    sentence, status = _answer(run, found, facts, reference, trouble, unsure)
     reasons = [trouble] if trouble else []
     known = [found[check] for check in dict.fromkeys([*_first(found), *_ALWAYS, *found]) if check in found]
-    ranked = sorted(known, key=lambda finding: -finding.status.severity)  # stable: the order above breaks ties
+    ranked = sorted(
+        [*known, *unsure], key=lambda finding: -finding.status.severity
+    )  # stable: the order above breaks ties
     for finding in ranked:
         if finding.status is Status.NOT_APPLICABLE:
             continue
@@ -122,7 +127,7 @@ def _first(found: dict[str, Finding]) -> list[str]:
 
 
 def _answer(
-    run: str, found: dict[str, Finding], facts: Facts, reference: str | None, trouble: str
+    run: str, found: dict[str, Finding], facts: Facts, reference: str | None, trouble: str, unsure: list[Finding]
 ) -> tuple[str, Status]:
     name = found["distance.w1"].functional if "distance.w1" in found else facts.functional
     name = name or facts.functional or "the functionals"
@@ -141,10 +146,10 @@ def _answer(
     if _status(found, "mixing.rhat") is Status.FAIL or _status(found, "mixing.ess") is Status.FAIL:
         where, why = _why_not_mixed(found)
         return f"Cannot tell yet on {where or name}: {run} {why}.{also}", Status.UNKNOWN
-    return _compare(run, name, found, aside)
+    return _compare(run, name, found, aside, unsure)
 
 
-def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tuple[str, Status]:
+def _compare(run: str, name: str, found: dict[str, Finding], aside: str, unsure: list[Finding]) -> tuple[str, Status]:
     """Answer where both sides are usable."""
     on_functional = [_status(found, check) for check in _ON_FUNCTIONAL]
     numbers = _numbers(found)
@@ -174,7 +179,7 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str) -> tupl
     if near:
         return f"Nearly: {run} is close to the posterior on {name} ({numbers}){extra}.", Status.WARN
     rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
-    untested = [found[check] for check in _UNTESTED if _status(found, check) is Status.UNKNOWN]
+    untested = [found[check] for check in _UNTESTED if _status(found, check) is Status.UNKNOWN] + unsure
     if untested and not rest:
         return (
             f"Yes, with a reservation: {run} matches the posterior on {name} ({numbers}){extra}, but one thing was "
@@ -245,7 +250,8 @@ def _one_sign(found: dict[str, Finding], facts: Facts) -> str:
 
 def _missed(found: dict[str, Finding], name: str) -> str:
     sign = found.get("sign.functional")
-    if sign is None or sign.value is None or sign.status not in (Status.WARN, Status.FAIL):
+    # a warning with the value 0 is one about chains that were left out
+    if sign is None or not sign.value or sign.status not in (Status.WARN, Status.FAIL):
         return ""
     relation = "<" if sign.details.get("covered_side") == 1 else ">"
     name = sign.functional or name

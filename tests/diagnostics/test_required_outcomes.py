@@ -61,6 +61,7 @@ def test_a_nan_draw(rng: np.random.Generator) -> None:
         check for check, finding in checks.items() if finding.status is Status.PASS and check != "draws.distinct"
     ]
     assert result.verdict.status is Status.WARN
+    assert "leaves out" not in result.verdict.sentence  # both signs are there
 
 
 def test_a_single_chain(rng: np.random.Generator) -> None:
@@ -71,6 +72,14 @@ def test_a_single_chain(rng: np.random.Generator) -> None:
     assert result.verdict.status is Status.WARN
     assert "not tested" in result.verdict.sentence
     assert "One chain only" in result.verdict.sentence
+
+
+def test_a_reference_of_a_single_chain_is_a_reservation(rng: np.random.Generator) -> None:
+    result = judge({"u": normal(rng)}, {"u": normal(rng, 1, 4000)})
+    assert result.verdict.status is Status.WARN
+    assert "One chain only" in result.verdict.sentence
+    assert "This is about the reference, NUTS" in result.verdict.sentence
+    assert "Run at least 4 chains from different starts." in result.verdict.changes
 
 
 def test_the_verdict_names_the_functional_that_has_not_mixed(rng: np.random.Generator) -> None:
