@@ -1,5 +1,6 @@
 """Draws on disk while they are made: a Zarr group that only ever shows complete chunks, with its checkpoint."""
 
+import errno
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -288,7 +289,8 @@ def _writing(store: Store, visible: str) -> Iterator[None]:
         yield
     except OSError as error:
         got = f"{error.strerror or error} (the store shows {visible})"
-        text = message(f"{_name(store)} must take what the run writes", got, "Make room, then go on with resume=True.")
+        todo = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "See that it can be written to"
+        text = message(f"{_name(store)} must take what the run writes", got, f"{todo}, then go on with resume=True.")
         raise OSError(error.errno, text) from error
 
 

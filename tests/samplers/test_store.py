@@ -172,7 +172,7 @@ def test_a_crash_at_any_write_loses_one_chunk_at_most(kernel: sgdvi.SGD, tmp_pat
 def test_a_full_disk_is_told_and_leaves_the_draws(kernel: sgdvi.SGD, tmp_path: Path, small_chunks: None) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(
-        OSError, match="must take what the run writes; got No space left on device.*resume=True"
+        OSError, match="must take what the run writes; got No space left on device.*Make room.*resume=True"
     ) as info:
         sample(kernel, store=failing(tmp_path / "a.zarr", 110, full))
     assert info.value.errno == errno.ENOSPC
@@ -373,7 +373,7 @@ def test_bad_stores(kernel: sgdvi.SGD, tmp_path: Path) -> None:
     with pytest.raises(sgdvi.InputError, match="resume=True needs a store"):
         sample(kernel, resume=True)
     assert (tmp_path / "folder" / "thesis.tex").read_text() == "x"
-    with pytest.raises(OSError, match="Permission denied|must take"):
+    with pytest.raises(OSError, match="must take.*See that it can be written to"):
         sample(kernel, store="/proc/draws.zarr")
 
 
