@@ -7,7 +7,7 @@ from scipy import stats
 
 from sgdvi import compare
 from sgdvi._check import InputError
-from sgdvi.diagnostics import Status, Thresholds, c2st, predictive, vsbc
+from sgdvi.diagnostics import Status, Thresholds, c2st, importance, predictive, vsbc
 from sgdvi.draws import make_tree
 
 LIMITS = Thresholds()
@@ -94,3 +94,17 @@ def test_variational_calibration_keeps_its_level_and_finds_a_bias(rng: np.random
     for bad in ([[0.5]], [1.5], [np.nan]):
         with pytest.raises(InputError, match="probabilities"):
             vsbc("VI", "v", bad)
+
+
+def test_weights_say_how_many_draws_they_leave() -> None:
+    logs = np.log(np.repeat([1.0, 3.0], [100, 300]))  # (100 + 900)^2 / (400 (100 + 2700)) = 25/28
+    assert importance.efficiency(logs - 50) == pytest.approx(25 / 28)
+    finding = importance.khat("SGD", logs, LIMITS, missed=0.2)
+    assert finding.status is Status.PASS
+    assert "worth 89 % of their number" in finding.meaning
+    assert "No weight reaches the 20 % of the posterior" in finding.meaning
+    assert finding.details["efficiency"] == pytest.approx(25 / 28)
+    assert importance.pareto_shape(np.zeros(400)) == -np.inf
+    heavy = importance.khat("SGD", 2 * np.random.default_rng(0).exponential(size=4000), LIMITS)
+    assert heavy.status is Status.WARN
+    assert heavy.value == pytest.approx(2, abs=0.3)  # the weights have a Pareto tail of index 1/2
