@@ -86,16 +86,17 @@ class Start:
         size = np.abs(self.factors)
         return bool(np.all(size == size[0]))
 
-    def survivors(self, side: Any) -> np.ndarray:
+    def survivors(self, side: Any, rounding: float = 0.0) -> np.ndarray:
         """Which subnetworks live on where v ends on ``side``; bool, shape (width,).
 
         A factor that is alone the smallest may pass through zero, and takes its subnetwork to the side of the law. Two
-        equally small ones stay equally small, reach zero only together and never pass it: the sign is locked.
+        equally small ones stay equally small, reach zero only together and never pass it: the sign is locked. Sizes
+        that differ by less than ``rounding``, a share, count as equal.
         """
         if self.depth == 0:
             return np.ones(self.factors.shape[1], bool)
         size = np.abs(self.factors)
-        free = np.sum(size == size.min(0), axis=0) == 1
+        free = np.sum(size <= (1 + rounding) * size.min(0), axis=0) == 1
         return free | (np.sign(self.factors).prod(0) == side)
 
     def squares(self, side: int) -> tuple[np.ndarray, float]:

@@ -197,8 +197,9 @@ def subnetworks(params: Any, *, sign: int | None = None, tolerance: float = 1e-3
     u_i - s w_i die out, so the shares end at :math:`(u_i + s w_i)^2/\sum_j (u_j + s w_j)^2`: memory of the start.
     At depth 2 and above the survivors become equal. A subnetwork on the other side vanishes if its two smallest
     factors are equal in size, which locks its sign; else it crosses zero and survives (Ziyin, Li and Ueda 2025,
-    Theorem 4.1, without its assumption of balance). Weight decay at depth 2 and above, which makes zero attract in
-    the very long run, is left out.
+    Theorem 4.1, without its assumption of balance). Equal is, at depth 2 and above, what differs by less than 1000
+    roundings of the precision of ``params``: trained factors are balanced to rounding only. Weight decay at depth 2
+    and above, which makes zero attract in the very long run, is left out.
 
     Examples
     --------
@@ -213,7 +214,9 @@ def subnetworks(params: Any, *, sign: int | None = None, tolerance: float = 1e-3
     require(sign is None or (np.ndim(sign) == 0 and sign in (1, -1)), "sign must be 1, -1 or None", sign)
     values = factors.prod(0)
     side = np.where(values.sum(-1) < 0, -1, 1) if sign is None else np.full(values.shape[:-1], sign)
-    surviving = np.broadcast_to(Start(factors).survivors(side[..., None]), values.shape)
+    # at depth 1 a difference of rounding grows exponentially until it counts; at depth 2 and above it does not grow
+    equal = _RESOLVED * rounding if len(factors) > 2 else 0.0
+    surviving = np.broadcast_to(Start(factors).survivors(side[..., None], equal), values.shape)
     size = np.abs(values)
     visible = size > share * size.sum(-1, keepdims=True)
     return Subnetworks(factors, values, side, surviving, visible, _final(factors, side, surviving), share, rounding)
