@@ -17,6 +17,7 @@ from sgdvi._json import plain, write_json
 from sgdvi.diagnostics import against, suite
 from sgdvi.diagnostics.common import Facts, nothing
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.finite import fixed_coordinates
 from sgdvi.diagnostics.known import Known, as_line_law, find_facts, law_points
 from sgdvi.diagnostics.reading import read_tree, scalar_functionals, summarise, summarise_law
 from sgdvi.diagnostics.runs import Law, Run
@@ -225,10 +226,12 @@ class _Work:
     @cached_property
     def read(self) -> dict[str, Run | Law]:
         """All runs as arrays."""
-        return {
+        read = {
             name: read_tree(name, run, self.functionals) if is_tree(run) else self._read_law(name, run)
             for name, run in self.runs.items()
         }
+        fixed = fixed_coordinates([run.sites for run in read.values() if isinstance(run, Run)])
+        return {name: replace(run, fixed=fixed) if isinstance(run, Run) else run for name, run in read.items()}
 
     def _read_law(self, name: str, law: Any) -> Law:
         only = next(iter(self.functionals)) if len(self.functionals) == 1 else None

@@ -108,6 +108,20 @@ def test_point_mass(rng: np.random.Generator) -> None:
     assert "point mass" in result.verdict.sentence
 
 
+def test_what_all_runs_hold_at_one_value_is_no_coordinate(rng: np.random.Generator) -> None:
+    """On the quotient of u w the draws are 1 and v: 1 neither stands still nor keeps its start."""
+    v, other = 1 + 0.2 * gaussian(rng), 1 + 0.2 * gaussian(rng)
+    runs = {
+        "SGD": sgd({"u": np.ones_like(v), "w": v}),
+        "NUTS": make_tree({"u": np.ones_like(v), "w": other}, kind="nuts"),
+    }
+    result = compare(runs, functionals=V)
+    assert {statuses(result)[check] for check in ("draws.distinct", "memory.parameters")} == {Status.PASS}
+    assert result.verdict.status is Status.PASS
+    apart = {**runs, "SGD": sgd({"u": np.full_like(v, 2.0), "w": v / 2})}
+    assert statuses(compare(apart, functionals=V))["draws.distinct"] is Status.FAIL
+
+
 def test_one_nan_lets_nothing_pass_unnoticed(rng: np.random.Generator) -> None:
     u = gaussian(rng)
     u[1, 3] = np.nan

@@ -47,12 +47,43 @@ def finite_draws(run: str, arrays: Mapping[str, np.ndarray]) -> Finding:
     )
 
 
-def distinct_draws(run: str, arrays: Mapping[str, np.ndarray], thresholds: Thresholds) -> Finding:
-    """Check that the draws move: share of distinct values of the worst coordinate, and chains that stand still."""
+def fixed_coordinates(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Find what several runs all hold at one value, such as the 1 that stands for a scale on the quotient.
+
+    Parameters
+    ----------
+    runs
+        The sites of each run, (chain, draw, ...).
+
+    Returns
+    -------
+    dict
+        Site -> mask over its entries, flattened; empty for fewer than two runs: one that stands still is stuck.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, first in runs[0].items() if len(runs) > 1 else ():
+        others = [run.get(name, np.empty((0, 0))) for run in runs]
+        if all(other.shape[2:] == first.shape[2:] and other.size for other in others):
+            flat = [other.reshape(other.shape[0] * other.shape[1], -1) for other in others]
+            found[name] = np.all([(each == flat[0][0]).all(axis=0) for each in flat], axis=0)
+    return found
+
+
+def distinct_draws(
+    run: str,
+    arrays: Mapping[str, np.ndarray],
+    thresholds: Thresholds,
+    fixed: Mapping[str, np.ndarray] | None = None,
+) -> Finding:
+    """Check that the draws move: share of distinct values of the worst coordinate, and chains that stand still.
+
+    Coordinates that are ``fixed``, name -> mask over the flattened entries, are left out.
+    """
     worst_name, worst_share, worst_count, stuck = "", np.inf, 0, 0
     for name, array in arrays.items():
         flat = array.reshape(*array.shape[:2], -1)
-        for index in range(flat.shape[2]):
+        moving = np.ones(flat.shape[2], bool) if fixed is None or name not in fixed else ~fixed[name]
+        for index in np.flatnonzero(moving):
             values = flat[:, :, index]
             values = values[np.isfinite(values).all(axis=1)]
             if values.size == 0:

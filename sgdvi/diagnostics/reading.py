@@ -106,7 +106,7 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         record = tree["chain_status"]
         overflowed = np.asarray(record["status"].values, dtype=str) == "overflowed"
         steps = np.asarray(record["step"].values) if "step" in record else None
-    settings = config(tree)
+    settings, (predicted, observed) = config(tree), _predictive(tree)
     kind = str(attrs.get("kind", "")).lower()
     if not kind and "sgd" in name.lower():
         kind = "sgd"
@@ -124,7 +124,8 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         starts=np.asarray(posterior["start"].values, str) if "start" in posterior.coords else None,
         stats=_statistics(tree),
         log_likelihood=_rows(tree, "log_likelihood"),
-        **_predictive(tree),
+        predicted=predicted,
+        observed=observed,
     )
 
 
@@ -159,12 +160,12 @@ def _rows(tree: Any, group: str, name: str = "") -> np.ndarray | None:
     return values.reshape(values.shape[0] * values.shape[1], -1)
 
 
-def _predictive(tree: Any) -> dict[str, np.ndarray | None]:
+def _predictive(tree: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     if "observed_data" not in tree.children or len(tree["observed_data"].data_vars) != 1:
-        return {}
+        return None, None
     name, values = next(iter(tree["observed_data"].to_dataset().data_vars.items()))
     predicted = _rows(tree, "posterior_predictive", str(name))
     observed = np.asarray(values.values, dtype=np.float64).reshape(-1)
     if predicted is None or predicted.shape[1] != observed.size:
-        return {}
-    return {"predicted": predicted, "observed": observed}
+        return None, None
+    return predicted, observed

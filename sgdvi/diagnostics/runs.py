@@ -46,6 +46,8 @@ class Run:
         Log likelihood of each row, shape (S, N), at draws of the run; None where unknown.
     predicted, observed
         Predictive draws of the rows, shape (S, N), and the rows, shape (N,); None where unknown.
+    fixed
+        Site -> mask over its flattened entries of what all runs of a comparison hold at one value: no coordinates.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Run:
     log_likelihood: np.ndarray | None = None
     predicted: np.ndarray | None = None
     observed: np.ndarray | None = None
+    fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def keep(self) -> np.ndarray:
@@ -105,7 +108,10 @@ class Run:
         if self.independent or rows < 2:
             return {}
         table = self.parameters().reshape(rows, -1, len(names := self.coordinates()))
-        chosen = np.unique(np.linspace(0, len(names) - 1, min(len(names), _MOST_COORDINATES)).round().astype(int))
+        still = [self.fixed.get(name, np.zeros(math.prod(site.shape[2:]), bool)) for name, site in self.sites.items()]
+        moving = np.flatnonzero(~np.concatenate(still))
+        most = min(len(moving), _MOST_COORDINATES)
+        chosen = moving[np.unique(np.linspace(0, len(moving) - 1, most).round().astype(int))]
         # Coordinates that are functionals themselves have been measured already.
         return {
             names[k]: self.mixing[names[k]] if names[k] in self.mixing else mixing.measure(table[:, :, k])

@@ -75,7 +75,7 @@ def health(run: Run, thresholds: Thresholds) -> list[Finding]:
     everything = {**run.sites, **{name: values for name, values in run.values.items() if name not in run.sites}}
     results = [
         finite.finite_draws(run.name, everything),
-        finite.distinct_draws(run.name, everything, thresholds),
+        finite.distinct_draws(run.name, everything, thresholds, run.fixed),
     ]
     if run.overflowed is not None or run.kind == "sgd":
         lost = ~run.keep if run.overflowed is None else run.overflowed

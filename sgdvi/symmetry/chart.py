@@ -66,6 +66,7 @@ class Component:
         moved = flat.copy()
         number = ((flat[:, self.single] < 0) * 2 ** np.arange(len(self.single))).sum(1)
         moved[:, self.entries] *= np.exp(step.T @ self.exponents) * self.patterns[number]
+        moved[:, self.single] = 1.0  # not only up to rounding: no coordinate, for whoever compares draws
         return moved
 
 
