@@ -14,8 +14,9 @@ from sgdvi.symmetry.scaling import extreme_eigenvalues
 
 # Entries of the matrices C1 and C2 of all symmetries together, 32 MB.
 _MOST_BOUNDS = 1 << 22
-# Points at which C1 and C2 are computed, in all chains together, and multiplications that may cost.
-_MOST_POINTS, _MOST_WORK = 32, 3e10
+# Points at which C1 and C2 are computed, in all chains together, and multiplications that may cost: seconds. Calls
+# cost as much as this many of them for each row and symmetry.
+_MOST_POINTS, _MOST_WORK, _CALLS = 32, 1e10, 3000
 # Below this share of the largest norm a part of the network has died out, and the ratio of what is left says nothing.
 _VANISHED = 1e-12
 
@@ -138,7 +139,7 @@ def _sizes(loss: SampleLoss, symmetry: Symmetry) -> tuple[int, int]:
 
 def _places(loss: SampleLoss, symmetries: Sequence[Symmetry], path: Trajectory) -> list[tuple[int, int]]:
     """Pairs of chain and point, evenly spaced over the second half, the last point among them."""
-    work = loss.num_rows * sum(u * w * (u + w) for u, w in (_sizes(loss, each) for each in symmetries))
+    work = loss.num_rows * sum((u + w) ** 2 + _CALLS for u, w in (_sizes(loss, each) for each in symmetries))
     count = max(1, min(_MOST_POINTS, int(_MOST_WORK / work)))
     chains, late = np.arange(min(path.num_chains, count)), np.flatnonzero(path.late)
     each = min(count // len(chains), len(late))

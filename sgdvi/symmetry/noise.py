@@ -114,10 +114,9 @@ def outer_covariances(loss: SampleLoss, leaves: Leaves, pairs: Sequence[Sides]) 
                 [np.asarray(g).reshape(len(block), -1) for g in step(placed, loss.rows(block))], 1
             )
             for total, (u, w) in zip(totals, places, strict=True):
-                a = _outer(gradients[:, u], gradients[:, w], theta[u], theta[w])
-                total[0] += a.sum(0)
-                total[1] += np.einsum("nki,nkj->ij", a, a, optimize=True)
-                total[2] += np.einsum("nki,nli->kl", a, a, optimize=True)
+                parts = _outer(gradients[:, u], gradients[:, w], theta[u], theta[w])
+                for whole, part in zip(total, parts, strict=True):
+                    whole += part
     result = []
     for total in totals:
         mean, left, right = (part / loss.num_rows for part in total)
@@ -132,16 +131,22 @@ def _entries(leaves: Leaves, groups: Sequence[Group]) -> np.ndarray:
     return np.concatenate([numbered[group.leaf][group.where].ravel() for group in groups])
 
 
-def _outer(of_u: np.ndarray, of_w: np.ndarray, at_u: np.ndarray, at_w: np.ndarray) -> np.ndarray:
-    """A of each sample, shape (n, n_w, n_u)."""
+def _outer(of_u: np.ndarray, of_w: np.ndarray, at_u: np.ndarray, at_w: np.ndarray) -> list[np.ndarray]:
+    """Sums of A, A^T A and A A^T over the samples: (n_w, n_u), (n_u, n_u) and (n_w, n_w)."""
     s, uu, ww = of_w @ at_w, at_u @ at_u, at_w @ at_w
     regular = np.abs(s) > _SINGULAR * np.linalg.norm(of_w, axis=1) * np.sqrt(ww)
-    inverse = np.divide(1.0, s, out=np.zeros(len(s)), where=regular)
-    a = (inverse[:, None] * of_w)[:, :, None] * of_u[:, None, :]
-    if not regular.all() and uu > 0 and ww > 0:
+    # A = left right^T, a matrix of rank one, is never formed
+    left, right = of_w * np.divide(1.0, s, out=np.zeros(len(s)), where=regular)[:, None], of_u
+    sizes = [(side**2).sum(1)[:, None] for side in (left, right)]
+    sums = [left.T @ right, (sizes[0] * right).T @ right, (sizes[1] * left).T @ left]
+    odd = ~regular & (of_u.any(1) | of_w.any(1))
+    if odd.any() and uu > 0 and ww > 0:
         # smallest norm: A = dl/dw u^T/|u|^2 + w dl/du^T/|w|^2, as s = 0 there
-        a[~regular] = of_w[~regular, :, None] * at_u / uu + (at_w / ww)[:, None] * of_u[~regular, None, :]
-    return a
+        a = of_w[odd, :, None] * at_u / uu + (at_w / ww)[:, None] * of_u[odd, None, :]
+        sums[0] += a.sum(0)
+        sums[1] += np.einsum("nki,nkj->ij", a, a, optimize=True)
+        sums[2] += np.einsum("nki,nli->kl", a, a, optimize=True)
+    return sums
 
 
 def _require_single(loss: SampleLoss) -> None:
