@@ -79,6 +79,11 @@ def test_every_status_has_a_word_a_glyph_and_a_label(comparison, status):
     assert f'class="verdict {status}"' in html
 
 
+def test_counts_in_alt_texts_are_written_as_everywhere(comparison, undrawn):
+    many = np.tile(comparison.values["SGD"]["v"], (1, 4))
+    assert "over 2\u202f000 kept draws" in traces._values(comparison, many, "v").alt
+
+
 def test_sections_without_content_are_left_out(many):
     assert setup.section(many, Context()) is None
     assert plane.section(many, Context()) is None

@@ -4,6 +4,7 @@ import numpy as np
 
 from sgdvi.comparison import Comparison
 from sgdvi.report import plots, series
+from sgdvi.report._format import number
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
 from sgdvi.report.figure import Picture, picture
@@ -33,7 +34,7 @@ def _values(comparison: Comparison, values: np.ndarray, name: str) -> Picture:
     note = "" if band is None else " The grey band is the 5 % to 95 % range of the exact law."
     return picture(
         lambda theme: plots.trace(values, name, theme, band),
-        f"Trace of {name} for {len(values)} chains of SGD over {values.shape[1]} kept draws.",
+        f"Trace of {name} for {len(values)} chains of SGD over {number(values.shape[1])} kept draws.",
         f"{name} in each chain of SGD (at most 8 shown).{note}",
     )
 
@@ -59,6 +60,6 @@ def _reference(comparison: Comparison, name: str) -> Picture:
     values = series.draws(comparison, "NUTS", name)
     return picture(
         lambda theme: plots.trace(values, name, theme, run="NUTS"),
-        f"Trace of {name} for {len(values)} chains of NUTS over {values.shape[1]} draws.",
+        f"Trace of {name} for {len(values)} chains of NUTS over {number(values.shape[1])} draws.",
         f"{name} in each chain of NUTS, for comparison.",
     )
