@@ -145,6 +145,8 @@ def _answer(
         return f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}", Status.UNKNOWN
     if _status(found, "mixing.rhat") is Status.FAIL or _status(found, "mixing.ess") is Status.FAIL:
         where, why = _why_not_mixed(found)
+        if not facts.singular and _status(found, "support.balance") is not Status.FAIL:
+            also = ""  # the dimension that such chains seem to have is that of where they have been
         return f"Cannot tell yet on {where or name}: {run} {why}.{also}", Status.UNKNOWN
     return _compare(run, name, found, aside, unsure)
 

@@ -74,6 +74,14 @@ def test_a_single_chain(rng: np.random.Generator) -> None:
     assert "One chain only" in result.verdict.sentence
 
 
+def test_nothing_is_certain_of_the_dimension_of_chains_that_have_not_mixed(rng: np.random.Generator) -> None:
+    apart = {"u": normal(rng, 16) + 0.1 * np.arange(16)[:, None], "w": 0.005 * normal(rng, 16)}
+    result = judge(apart, {"u": normal(rng), "w": normal(rng)}, functionals={"u": lambda draws: draws.u})
+    assert found(result)["support.dimension"].status is Status.FAIL
+    assert result.verdict.sentence.startswith("Cannot tell yet on u")
+    assert "certain" not in result.verdict.sentence
+
+
 def test_a_reference_of_a_single_chain_is_a_reservation(rng: np.random.Generator) -> None:
     result = judge({"u": normal(rng)}, {"u": normal(rng, 1, 4000)})
     assert result.verdict.status is Status.WARN
