@@ -152,17 +152,20 @@ def _edges(levels: np.ndarray) -> np.ndarray:
     return edges[(edges >= _LOG_SMALLEST) & (edges <= _LOG_LARGEST)]
 
 
-def in_parameters(run: str, names: str, singular: bool | None, reason: str, same_as: str = "") -> Finding:
-    """State the divergence in parameter space: infinite if `singular`, the one on `same_as` where they coincide."""
+def in_parameters(
+    run: str, names: str, singular: bool | None, reason: str, same_as: str = "", *, observed: bool = False
+) -> Finding:
+    """State the divergence in parameter space: infinite if `singular`, the one on `same_as` where they coincide.
+
+    That the supports differ is known of the law, or `observed` in the draws.
+    """
     advice = ""
     if singular:
         status, value = Status.FAIL, math.inf
-        meaning = (
-            f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, by construction: {reason}."
-        )
-        advice = (
-            "More steps do not change this, and importance weights do not exist. Compare functionals of the parameters."
-        )
+        ground = "as far as its draws show" if observed else "by construction"
+        meaning = f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, {ground}: {reason}."
+        advice = "" if observed else "More steps do not change this, and importance weights do not exist. "
+        advice += "Compare functionals of the parameters."
     elif same_as:
         status, value = Status.NOT_APPLICABLE, None
         meaning = f"The parameters are {same_as} itself: see the divergence on {same_as}."

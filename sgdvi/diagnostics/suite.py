@@ -187,8 +187,8 @@ def divergences(run: Run, found: Iterable[Finding], facts: Facts, thresholds: Th
         line = "its stationary law lives on a set of lower dimension, the posterior has a density everywhere"
         results = [divergence.in_parameters(run.name, names, True, line)]
     elif seen:
-        reason = "its draws fill a set of lower dimension than those of the reference"
-        results = [divergence.in_parameters(run.name, names, True, reason)]
+        reason = "they fill a set of lower dimension than those of the reference"
+        results = [divergence.in_parameters(run.name, names, True, reason, observed=True)]
     else:
         single = facts.functional if len(facts.factors) == 1 else ""
         results = [divergence.in_parameters(run.name, names, False, "", same_as=single)]

@@ -15,8 +15,10 @@ _MOST_POINTS = 2_000
 _FEWEST_POINTS = 50
 _COARSE = 8
 _THIN = 0.9
-# A direction this much narrower than the widest, in units of the reference, counts as none: fuzz about a surface.
+# A direction this much narrower than the widest, in units of the reference, counts as none, fuzz about a surface, if a
+# gap sets it apart: widths that fall off little by little are those of a full law that is badly scaled.
 _FUZZ = 1e-2
+_GAP = 10.0
 
 
 def balance_residual(factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -94,9 +96,11 @@ def two_nn(points: np.ndarray) -> float:
 
 def linear_rank(points: np.ndarray) -> int:
     """Return the number of directions in which standardised `points` (n, d) vary beyond fuzz."""
-    centred = points - points.mean(axis=0)
-    values = np.linalg.svd(centred, compute_uv=False)
-    return int((values > _FUZZ * max(values[0], 1e-300)).sum()) if values.size and values[0] > 0 else 0
+    widths = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    if not widths.size or widths[0] == 0:
+        return 0
+    ends = np.flatnonzero((widths[1:] < _FUZZ * widths[0]) & (_GAP * widths[1:] < widths[:-1]))
+    return int(ends[0]) + 1 if ends.size else len(widths)
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ def dimension(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension
     chosen = np.asarray(points, dtype=np.float64)[rows]
     chosen = (chosen - chosen.mean(axis=0)) @ transform
     rank = linear_rank(chosen)
-    chosen = chosen @ whitening(chosen, _FUZZ)
+    chosen = chosen @ (whitening(chosen, _FUZZ) if rank < chosen.shape[1] else whitening(chosen))
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
     return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1])

@@ -231,7 +231,8 @@ def _in_parameters(found: dict[str, Finding], facts: Facts) -> str:
         where = f"in {names} its draws lie on {line}{one_sign}"
         return f"{where}, a set to which the posterior gives probability 0 (KL = infinity)"
     if _status(found, "kl.parameters") is Status.FAIL:
-        return f"in {names} its law has a support of lower dimension than the posterior's (KL = infinity){one_sign}"
+        what = "its law has a support" if facts.singular else "its draws fill a set"
+        return f"in {names} {what} of lower dimension than the posterior's (KL = infinity){one_sign}"
     return f"in {names} it covers only one of the sign patterns that are equally probable"
 
 

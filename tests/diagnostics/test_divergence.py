@@ -78,5 +78,10 @@ def test_finding_names_its_direction(value: float, status: Status) -> None:
 def test_singular_laws_are_infinite_by_construction() -> None:
     found = divergence.in_parameters("SGD", "(u, w)", True, "a line against a plane")
     assert (found.value, found.status) == (math.inf, Status.FAIL)
+    assert "infinite, by construction: a line" in found.meaning
+    found = divergence.in_parameters("SGD", "(u, w)", True, "they lie on a line", observed=True)
+    assert found.value == math.inf
+    assert "infinite, as far as its draws show: they lie" in found.meaning
+    assert found.advice == "Compare functionals of the parameters."
     assert divergence.in_parameters("SGD", "(u)", False, "", same_as="v").status is Status.NOT_APPLICABLE
     assert np.isinf(found.value or 0.0)

@@ -38,6 +38,15 @@ def test_ten_dimensions() -> None:
     assert gate(sample, reference) is Status.FAIL  # a linear subspace
 
 
+@pytest.mark.parametrize("dimension", [2, 10, 40])
+def test_a_badly_scaled_law_is_not_one_of_lower_dimension(dimension: int) -> None:
+    rng = np.random.default_rng(dimension)
+    reference, sample = rng.normal(size=(2, 2000, dimension))
+    widths = np.geomspace(1, 1e-3 if dimension > 2 else 0.02, dimension)
+    assert gate(sample * widths, reference) is Status.PASS
+    assert gate(np.where(np.arange(dimension) < dimension - 1, sample, 1e-3 * sample), reference) is Status.FAIL
+
+
 def test_few_points_are_unknown() -> None:
     rng = np.random.default_rng(0)
     assert gate(rng.normal(size=(20, 2)), rng.normal(size=(20, 2))) is Status.UNKNOWN
