@@ -149,6 +149,9 @@ def test_the_line_u_equals_w_against_a_gaussian(rng: np.random.Generator) -> Non
     assert "lower dimension" in checks["importance.khat"].meaning
     assert checks["distance.ks"].status is Status.PASS
     assert result.verdict.status is Status.WARN
+    # no law of the run is known: what is said of it is said of its draws
+    assert "its draws fill a set of lower dimension" in result.verdict.sentence
+    assert "as far as its draws show" in checks["kl.parameters"].meaning
     assert "KL = infinity" in result.verdict.sentence
 
 
