@@ -208,8 +208,7 @@ def test_a_save_that_fails_leaves_the_old_report(result, tmp_path, monkeypatch):
 
 def test_the_call_in_the_report_gives_the_same_draws(result):
     scope: dict = {}
-    text = result.context.call.split("\nprint")[0].replace("sgdvi.run(", "sgdvi.run(references=(), problem=")
-    exec(text, scope)
+    exec(result.context.call.split("\nprint")[0], scope)
     assert np.array_equal(scope["result"].runs["SGD"]["posterior"]["u"], result.runs["SGD"]["posterior"]["u"])
 
 
@@ -247,6 +246,7 @@ def test_draws_of_another_tool_stand_for_the_posterior(tmp_path):
     distance = next(f for f in result.findings if f.check == "distance.ks" and f.run == "SGD")
     assert distance.details["against"] == "stan"
     assert [stage.name for stage in result.context.stages][-1] == "stan"
+    assert f"references=[], against={{'stan': {str(tmp_path / 'stan.nc')!r}}})" in result.context.call
     with monkey_runs() as calls:
         for options, words in (
             ({"reference": "Stan", "against": [tmp_path / "stan.nc"]}, "one of the runs to be made"),

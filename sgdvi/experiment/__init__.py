@@ -10,7 +10,7 @@ import jax
 from sgdvi._batches import NO_TEMPERATURE, Batching
 from sgdvi._check import InputError
 from sgdvi.comparison import Known, compare
-from sgdvi.experiment.against import Paths, check_reference, choose_reference, read_against
+from sgdvi.experiment.against import Paths, check_reference, choose_reference, name_files, read_against
 from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.instead import instead, recommend
@@ -164,7 +164,7 @@ def run(
             settings=_settings(problem, plan),
             stages=tuple(took),
             command=command,
-            call=_call(problem, plan, given, weight_decay),
+            call=_call(problem, plan, given, weight_decay, _chosen(asked, reference, against, remedies)),
             environment=environment(problem.data),
             remedies=rows,
         )
@@ -235,7 +235,21 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
     )
 
 
-def _call(problem: Problem, plan: Plan, given: dict[str, int], weight_decay: float | None) -> str:
+def _chosen(asked: tuple[str, ...], reference: str | None, against: Paths, remedies: bool) -> dict[str, Any]:
+    """Return what was chosen beside SGD, as arguments of `run` that can be written down."""
+    files = {name: str(path) for name, path in name_files(against).items()}
+    chosen = {
+        "references": None if asked == REFERENCES else list(asked),
+        "reference": reference,
+        "against": files or None,
+        "remedies": remedies or None,
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _call(
+    problem: Problem, plan: Plan, given: dict[str, int], weight_decay: float | None, chosen: dict[str, Any]
+) -> str:
     options: dict[str, Any] = dict(given)
     if weight_decay is not None:
         options["weight_decay"] = weight_decay
@@ -247,6 +261,7 @@ def _call(problem: Problem, plan: Plan, given: dict[str, int], weight_decay: flo
         "num_steps": plan.num_steps,
         "seed": plan.seed,
         **({} if plan.nuts_draws == NUTS_DRAWS else {"nuts_draws": plan.nuts_draws}),
+        **chosen,
     }
     text = ", ".join(f"{name}={value!r}" for name, value in options.items())
     return f"import sgdvi\n\nresult = sgdvi.run({problem.name!r}, {text})\nprint(result)\nresult.save('report')"

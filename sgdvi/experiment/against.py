@@ -17,6 +17,23 @@ Paths = Mapping[str, str | os.PathLike[str]] | Sequence[str | os.PathLike[str]]
 _TAKEN = ("SGD", "exact law", "exact posterior", QUOTIENT, GAUGE)
 
 
+def name_files(against: Paths) -> dict[str, str | os.PathLike[str]]:
+    """Return the files of draws by name; one file alone may be given, too.
+
+    Raises
+    ------
+    InputError
+        If two have one name.
+    """
+    if isinstance(against, Mapping):
+        return dict(against)
+    paths = [against] if isinstance(against, str | os.PathLike) else list(against)
+    named = {Path(path).stem: path for path in paths}
+    rule = "files of draws must have different names, without the ending"
+    require(len(named) == len(paths), rule, ", ".join(str(path) for path in paths), "Rename one of them.")
+    return named
+
+
 def read_against(against: Paths, problem: Problem, references: Sequence[str]) -> dict[str, Any]:
     """Read the draws of other tools, name -> DataTree, before anything is run.
 
@@ -34,11 +51,7 @@ def read_against(against: Paths, problem: Problem, references: Sequence[str]) ->
     InputError
         If a file cannot be read, a name is taken, or the draws do not fit the problem.
     """
-    single = isinstance(against, str | os.PathLike)
-    paths: Sequence[Any] = [against] if single else list(against)
-    named = dict(against) if isinstance(against, Mapping) else {Path(path).stem: path for path in paths}
-    rule = "files of draws must have different names, without the ending"
-    require(len(named) == len(paths), rule, ", ".join(str(path) for path in paths), "Rename one of them.")
+    named = name_files(against)
     if not named:
         return {}
     read, sites = {}, {} if problem.no_posterior else latent_sites(problem)
