@@ -1,16 +1,21 @@
 """Every fitted reference on a posterior that is Gaussian and known, and what each refuses."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.infer import SVI, Trace_ELBO
+from numpyro.infer.autoguide import AutoDiagonalNormal
 
 from sgdvi import InputError, Problem, zoo
 from sgdvi.draws import config
-from sgdvi.samplers.references import pathfinder, variational
+from sgdvi.samplers.references import pathfinder, variational, vi
 
 DRAWS = 4000
 
@@ -41,6 +46,42 @@ def errors(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.nd
     spread = np.sqrt((covariance**2 + np.outer(sd, sd) ** 2) / len(draws))
     of_mean = (draws.mean(axis=0) - mean) / sd * np.sqrt(len(draws))
     return np.concatenate([of_mean, ((np.cov(draws.T) - covariance) / spread).ravel()])
+
+
+def bound() -> tuple[str, np.ndarray]:
+    """Return the program of the lower bound that is fitted, and its value beside that of NumPyro."""
+    problem = zoo.load("small-n", depth=3)
+    guide = AutoDiagonalNormal(problem.model)
+    svi = SVI(problem.model, guide, numpyro.optim.Adam(0.1), Trace_ELBO(num_particles=4))
+    params = svi.get_params(svi.init(jax.random.key(0), *problem.data))
+    terms = [
+        lambda key, kind=kind: kind(num_particles=4).loss(key, params, problem.model, guide, *problem.data)
+        for kind in (vi._ELBO, Trace_ELBO)
+    ]
+    values = np.array([term(jax.random.key(1)) for term in terms])
+    return str(jax.make_jaxpr(terms[0])(jax.random.key(1))), values
+
+
+def test_the_lower_bound_is_that_of_numpyro(x64: None) -> None:
+    _, (ours, theirs) = bound()
+    assert ours == pytest.approx(theirs, rel=1e-12)
+
+
+@pytest.mark.slow
+def test_the_lower_bound_is_the_same_program_in_every_process() -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import test_families; print(test_families.bound()[0])"
+    programs = set()
+    for number in "123":
+        made = subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).parent)],
+            env=os.environ | {"PYTHONHASHSEED": number},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        programs.add(made.stdout)
+    assert len(programs) == 1
+    assert "lambda" in programs.pop()
 
 
 @pytest.mark.parametrize(

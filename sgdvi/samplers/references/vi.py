@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from arviz_stats.base import array_stats
 from numpyro import handlers
-from numpyro.infer import SVI, Trace_ELBO
+from numpyro.infer import ELBO, SVI
 from numpyro.infer.autoguide import (
     AutoBNAFNormal,
     AutoContinuous,
@@ -98,7 +99,7 @@ def variational(
     guide = _GUIDES[family](problem.model)
     rate = optax.exponential_decay(_FIRST_RATE, steps, _LAST_RATE / _FIRST_RATE)
     # The search for a mode has no noise to average.
-    elbo = Trace_ELBO(num_particles=1 if family == "laplace" else _PARTICLES)
+    elbo = _ELBO(num_particles=1 if family == "laplace" else _PARTICLES)
     started = time.perf_counter()
     if family in _FLOWS:
         _require_two_dimensions(problem, family, data)
@@ -122,6 +123,25 @@ def variational(
         "seconds": time.perf_counter() - started,
     }
     return from_samples(samples, kind="vi", dims=problem.dims, config=config)
+
+
+class _ELBO(ELBO):
+    """The lower bound of `numpyro.infer.Trace_ELBO`, its terms added in the order of the model.
+
+    NumPyro 0.22 goes through a set of names, whose order is another one in every process: draws of one key would differ
+    in their last digits, and no program that was compiled before would serve.
+    """
+
+    def loss(self, rng_key: Any, param_map: Any, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return minus the bound, a mean over the particles."""
+
+        def particle(key: jax.Array) -> jax.Array:
+            model_key, guide_key = jax.random.split(key)
+            log_guide, trace = log_density(handlers.seed(guide, guide_key), args, kwargs, param_map)
+            replayed = handlers.replay(handlers.seed(model, model_key), trace)
+            return log_density(replayed, args, kwargs, param_map)[0] - log_guide
+
+        return -jnp.mean(jax.vmap(particle)(jax.random.split(rng_key, self.num_particles)))
 
 
 def _require_two_dimensions(problem: Problem, family: str, data: tuple[Any, ...]) -> None:
