@@ -79,6 +79,17 @@ def as_store(store: Any) -> Store:
         raise InputError(message(rule, f"{text!r} ({error})", advice)) from error
 
 
+@contextmanager
+def quiet_format() -> Iterator[None]:
+    """Leave out Zarr's warning that its format has no text for consolidated metadata yet.
+
+    Filters of warnings are those of all threads: hold it in the one that outlives the writing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        yield
+
+
 class DrawStore:
     """The store of one run.
 
@@ -99,6 +110,7 @@ class DrawStore:
         self._growing = [a for a in self._arrays.values() if "draw" in a.metadata.dimension_names]
 
     @classmethod
+    @quiet_format()
     def create(
         cls,
         store: Store,
@@ -134,26 +146,23 @@ class DrawStore:
         OSError
             If the store cannot be written.
         """
-        with quiet_format():
-            with _writing(store, "nothing"):
-                root: Any = zarr.create_group(store, overwrite=True, zarr_format=3, attributes={_MARK: _FORMAT})
-                for group, own in attributes.items():
-                    root.create_group(group, attributes=dict(own))
-                for group, name, dtype, dims, shape in layouts:
-                    chunks = _chunks(dims, shape, chunk, np.dtype(dtype).itemsize)
-                    packed: dict[str, Any] = {} if dtype is str else {"compressors": _PACKING}
-                    root[group].create_array(
-                        name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=dims, **packed
-                    )
-                for path, values in fixed.items():
-                    root[path][...] = values
-                place = root.create_group(_CHECKPOINT, attributes={"fingerprint": dict(fingerprint), "chunk": chunk})
-                for slot in range(2):
-                    place.create_array(
-                        f"state_{slot}", shape=(len(state),), dtype="uint8", dimension_names=(f"byte_{slot}",)
-                    )
-            made = cls(store, Progress(0, 0, 0.0))
-            made.commit(Progress(0, 0, 0.0), {}, state)
+        with _writing(store, "nothing"):
+            root: Any = zarr.create_group(store, overwrite=True, zarr_format=3, attributes={_MARK: _FORMAT})
+            for group, own in attributes.items():
+                root.create_group(group, attributes=dict(own))
+            for group, name, dtype, dims, shape in layouts:
+                chunks = _chunks(dims, shape, chunk, np.dtype(dtype).itemsize)
+                packed: dict[str, Any] = {} if dtype is str else {"compressors": _PACKING}
+                root[group].create_array(name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=dims, **packed)
+            for path, values in fixed.items():
+                root[path][...] = values
+            place = root.create_group(_CHECKPOINT, attributes={"fingerprint": dict(fingerprint), "chunk": chunk})
+            for slot in range(2):
+                place.create_array(
+                    f"state_{slot}", shape=(len(state),), dtype="uint8", dimension_names=(f"byte_{slot}",)
+                )
+        made = cls(store, Progress(0, 0, 0.0))
+        made.commit(Progress(0, 0, 0.0), {}, state)
         return made
 
     @classmethod
@@ -270,17 +279,6 @@ class DrawStore:
             self._checkpoint.attrs.update({**progress._asdict(), "slot": slot})
             zarr.consolidate_metadata(self._store)
         self.progress = progress
-
-
-@contextmanager
-def quiet_format() -> Iterator[None]:
-    """Leave out Zarr's warning that its format has no text for consolidated metadata yet.
-
-    Filters of warnings are those of all threads: hold it in the one that outlives the writing.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        yield
 
 
 @contextmanager

@@ -154,6 +154,7 @@ def dimension(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension
     chosen = np.asarray(points, dtype=np.float64)[rows]
     chosen = (chosen - chosen.mean(axis=0)) @ transform
     rank = linear_rank(chosen)
+    # what a gap sets apart stays narrow; what is badly scaled is scaled
     chosen = chosen @ (whitening(chosen, _FUZZ) if rank < chosen.shape[1] else whitening(chosen))
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]

@@ -99,9 +99,8 @@ def _judge_one(run: str, findings: list[Finding], facts: Facts, reference: str |
     sentence, status = _answer(run, found, facts, reference, trouble, unsure)
     reasons = [trouble] if trouble else []
     known = [found[check] for check in dict.fromkeys([*_first(found), *_ALWAYS, *found]) if check in found]
-    ranked = sorted(
-        [*known, *unsure], key=lambda finding: -finding.status.severity
-    )  # stable: the order above breaks ties
+    # stable: the order above breaks ties
+    ranked = sorted([*known, *unsure], key=lambda finding: -finding.status.severity)
     for finding in ranked:
         if finding.status is Status.NOT_APPLICABLE:
             continue

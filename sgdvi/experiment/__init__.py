@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -125,7 +125,8 @@ def run(
         asked = tuple(map(named_reference, references))
         measured = remedies and not problem.no_posterior
         named = tuple(dict.fromkeys([*asked, "NUTS", "Laplace"])) if measured else asked
-        others = read_against(against, problem, named)
+        files = name_files(against)
+        others = read_against(files, problem, named)
         check_reference(reference, ["exact posterior", *named, *others])
         tell = on_stage or (lambda name, text: None)
         runs: dict[str, Any] = {}
@@ -164,7 +165,7 @@ def run(
             settings=_settings(problem, plan),
             stages=tuple(took),
             command=command,
-            call=_call(problem, plan, given, weight_decay, _chosen(asked, reference, against, remedies)),
+            call=_call(problem, plan, given, weight_decay, _chosen(asked, reference, files, remedies)),
             environment=environment(problem.data),
             remedies=rows,
         )
@@ -235,13 +236,12 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
     )
 
 
-def _chosen(asked: tuple[str, ...], reference: str | None, against: Paths, remedies: bool) -> dict[str, Any]:
+def _chosen(asked: tuple[str, ...], reference: str | None, files: Mapping[str, Any], remedies: bool) -> dict[str, Any]:
     """Return what was chosen beside SGD, as arguments of `run` that can be written down."""
-    files = {name: str(path) for name, path in name_files(against).items()}
     chosen = {
         "references": None if asked == REFERENCES else list(asked),
         "reference": reference,
-        "against": files or None,
+        "against": {name: str(path) for name, path in files.items()} or None,
         "remedies": remedies or None,
     }
     return {name: value for name, value in chosen.items() if value is not None}

@@ -18,7 +18,7 @@ _TAKEN = ("SGD", "exact law", "exact posterior", QUOTIENT, GAUGE)
 
 
 def name_files(against: Paths) -> dict[str, str | os.PathLike[str]]:
-    """Return the files of draws by name; one file alone may be given, too.
+    """Return the files of draws by name, that of the file without ending where none is given; one alone may be given.
 
     Raises
     ------
@@ -34,13 +34,15 @@ def name_files(against: Paths) -> dict[str, str | os.PathLike[str]]:
     return named
 
 
-def read_against(against: Paths, problem: Problem, references: Sequence[str]) -> dict[str, Any]:
+def read_against(
+    files: Mapping[str, str | os.PathLike[str]], problem: Problem, references: Sequence[str]
+) -> dict[str, Any]:
     """Read the draws of other tools, name -> DataTree, before anything is run.
 
     Parameters
     ----------
-    against
-        Name -> path, or paths, whose names are those of the files without ending.
+    files
+        Name -> path: see `name_files`.
     problem
         Its functionals must be computable from the draws, and its sites have the same shapes.
     references
@@ -51,11 +53,10 @@ def read_against(against: Paths, problem: Problem, references: Sequence[str]) ->
     InputError
         If a file cannot be read, a name is taken, or the draws do not fit the problem.
     """
-    named = name_files(against)
-    if not named:
+    if not files:
         return {}
     read, sites = {}, {} if problem.no_posterior else latent_sites(problem)
-    for name, path in named.items():
+    for name, path in files.items():
         rule = "a file of draws must not be named like a run"
         require(name not in (*_TAKEN, *references), rule, repr(name), "Rename it.")
         tree = with_chains(name, read_file(path))

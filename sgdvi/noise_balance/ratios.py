@@ -66,17 +66,18 @@ def norm_ratios(loss: SampleLoss, symmetries: Sequence[Symmetry], path: Trajecto
     error = np.array([_error(*pair) for pair in zip(norms[0], norms[1], value, below, strict=True)])
     bounds = np.full((2, len(symmetries)), np.nan)
     chosen = _bounded(loss, symmetries)
-    places = _places(loss, [symmetries[number] for number in chosen], path) if chosen else []
+    bounded = [symmetries[number] for number in chosen]
+    places = _places(loss, bounded, path) if chosen else []
     # axes: C1 or C2, smallest or largest eigenvalue
     total, weight = np.zeros((2, 2, len(chosen))), np.zeros((2, len(chosen)))
     for chain, point in places:
         leaves = [leaf[chain, point] for leaf in path.leaves]
-        pairs = outer_covariances(loss, leaves, [symmetries[number].sides for number in chosen])
+        pairs = outer_covariances(loss, leaves, [each.sides for each in bounded])
         size = measured.norms[:, chosen, chain, point]
         ends = np.array([[extreme_eigenvalues(matrix) for matrix in pair] for pair in pairs]).transpose(1, 2, 0)
         total, weight = total + ends * size[:, None], weight + size
     if places:
-        gamma = np.array([symmetries[number].weight_decay for number in chosen])
+        gamma = np.array([each.weight_decay for each in bounded])
         heat = np.where(gamma > 0, path.temperature, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             one, two = heat * total / weight[:, None] + 4 * gamma
