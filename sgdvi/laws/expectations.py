@@ -1,7 +1,7 @@
 """Expectations under one law at depth 1 and above that stay differentiable in its parameters."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,12 @@ def panels(law: SGDStationary) -> Panels:
     """
     require(law.depth > 0, "log |v| needs a law on one side of zero", "depth 0")
     require(law.batch_shape == (), "expectations are of one law", f"a batch of shape {law.batch_shape}")
-    p, density, quadrature = jax.tree.map(lambda leaf: leaf[0], law._built())
+    return _panels(*law._built())
+
+
+@jax.jit
+def _panels(*built: Any) -> Panels:
+    p, density, quadrature = jax.tree.map(lambda leaf: leaf[0], built)
     nodes, _, mass = node_masses(density, quadrature)
     shift = density.log_jacobian(jnp.zeros_like(quadrature.left))
     numbers = _summary.numbers(p, density, quadrature)

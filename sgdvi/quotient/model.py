@@ -115,8 +115,9 @@ class QuotientModel:
             for base, leaf in zip(bases, self._split(flat), strict=True)
         ]
         constant, linear, square = (jnp.concatenate(part) for part in zip(*quadratic, strict=True))
+        centred = all(_centred(base) for base in bases if isinstance(base, dist.Normal))
         other = partial(entrywise, chosen=others) if any(base is not None for base in others) else None
-        prior = Prior(constant, linear, square, other)
+        prior = Prior(constant, None if centred else linear, square, other)
         sampled = [p for p in self._parts if len(p.names) > MOST_DIMENSIONS or np.isin(p.entries, joint).any()]
         total = self._along_sampled(sampled, joint, entrywise, priors, bases, flat)
         for dimension in range(1, MOST_DIMENSIONS + 1):
@@ -250,6 +251,11 @@ def _quadratic(law: dist.Normal | None, leaf: jax.Array) -> tuple[jax.Array, jax
     y, mean = leaf / law.scale, jnp.broadcast_to(law.loc / law.scale, leaf.shape)
     constant = -0.5 * mean**2 - jnp.broadcast_to(jnp.log(law.scale), leaf.shape) - 0.5 * math.log(2 * math.pi)
     return constant.ravel(), (mean * y).ravel(), (0.5 * y**2).ravel()
+
+
+def _centred(law: dist.Normal) -> bool:
+    """Whether the mean is known to be 0: not where it is another site, nor where it is traced."""
+    return not isinstance(law.loc, jax.core.Tracer) and not np.any(np.asarray(law.loc))
 
 
 def _independent(fn: dist.Distribution) -> dist.Distribution | None:

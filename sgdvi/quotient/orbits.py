@@ -27,13 +27,14 @@ class Prior(NamedTuple):
     Attributes
     ----------
     constant, linear, square
-        It is constant + linear f - square f^2 where the law is normal, shape (P,); 0 elsewhere.
+        It is constant + linear f - square f^2 where the law is normal, shape (P,); 0 elsewhere. linear is None where
+        every normal law has mean 0, so that no sign matters.
     other
         The log density where the law is another one, 0 elsewhere: (B, P) -> (B, P). None where all are normal.
     """
 
     constant: jax.Array
-    linear: jax.Array
+    linear: jax.Array | None
     square: jax.Array
     other: Callable[[jax.Array], jax.Array] | None
 
@@ -59,21 +60,21 @@ def log_masses(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> jax
     dimension = len(parts[0].names)
     log_density = _integrand(parts, prior, flat)
     reach = _FARTHEST / np.array([np.abs(part.exponents).max() for part in parts])
-    low = jnp.broadcast_to(-reach[:, None], (len(parts), dimension)).astype(flat.dtype)
+    low = jnp.broadcast_to(-reach, (dimension, len(parts))).astype(flat.dtype)
     fixed = lax.stop_gradient
     high = -low
     for _ in range(_REFINEMENTS):
-        low, high = _narrowed(low, high, fixed(log_density(_nodes(low, high, _SCAN[dimension]))), dimension)
+        low, high = _narrowed(low, high, fixed(log_density(_axes(low, high, _SCAN[dimension]))))
     # the grid is not differentiated: the rule is exact to rounding wherever it stands
     low, high = fixed(low), fixed(high)
     count = _NODES[dimension]
-    total = logsumexp(log_density(_nodes(low, high, count)), axis=0)
-    cells = jnp.log((high - low) / (count - 1)).sum(-1)
+    total = logsumexp(log_density(_axes(low, high, count)), axis=tuple(range(dimension)))
+    cells = jnp.log((high - low) / (count - 1)).sum(0)
     return (total + cells).sum() + sum(log_area(part) for part in parts)
 
 
-def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Callable[[jax.Array], jax.Array]:
-    """Return the log of the integrand, summed over the signs, as a function of nodes (B, C, k): shape (B, C)."""
+def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Callable[[Sequence[jax.Array]], jax.Array]:
+    """Return the log of the integrand, summed over the signs, on the grids with k axes (N, C): shape (N, ..., N, C)."""
     kinds = [np.unique(part.exponents, axis=1, return_inverse=True) for part in parts]
     most, counts = max(powers.shape[1] for powers, _ in kinds), [len(part.patterns) for part in parts]
     powers = np.zeros((len(parts), most, len(parts[0].names)))
@@ -98,27 +99,53 @@ def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Cal
         return jnp.zeros(flat.shape[0], dtype).at[entries].set(jnp.asarray(pattern, dtype))
 
     constant, square = summed(prior.constant).sum(-1), summed(prior.square)
-    linear = [summed(prior.linear * with_signs(pattern)) for pattern in signs]
+    # signs that are all equally probable are counted, not summed over
+    equal = prior.linear is None and prior.other is None
+    slopes = [None if prior.linear is None else summed(prior.linear * with_signs(pattern)) for pattern in signs]
+    patterns = list(zip(absent, signs.astype(dtype), slopes, strict=True))
     owner = slot // most
-    volume = jnp.asarray(np.stack([part.volume for part in parts]), dtype)
-    powers_, signs_ = jnp.asarray(powers, dtype), jnp.asarray(signs, dtype)
+    volume, powers = np.stack([part.volume for part in parts]).astype(dtype), powers.astype(dtype)
 
-    def log_density(at: jax.Array) -> jax.Array:
-        scale = jnp.exp(jnp.einsum("bck,cak->bca", at, powers_))
-        # where no law is normal the scales may be infinite in float32
-        base = constant + (at * volume).sum(-1) - (square * jnp.where(square > 0, scale, 0.0) ** 2).sum(-1)
-        found = []
-        for pattern, slope, missing in zip(signs_, linear, absent, strict=True):
-            value = base + (slope * jnp.where(slope != 0, scale, 0.0)).sum(-1) + missing
-            if prior.other is not None:
-                points = jnp.broadcast_to(flat, (at.shape[0], flat.shape[0]))
-                moved = pattern * scale.reshape(-1, slots)[:, slot] * flat[entries]
-                # no product with a matrix of zeros and ones: far out the law is -inf, above all in float32
-                value = value.at[:, owner].add(prior.other(points.at[:, entries].set(moved))[:, entries])
-            found.append(value)
-        return found[0] if len(found) == 1 else logsumexp(jnp.stack(found), axis=0)
+    def log_density(axes: Sequence[jax.Array]) -> jax.Array:
+        # exponentials on the axes and products on the grid: far fewer exponentials
+        scales = [
+            _outer(jnp.multiply, [jnp.exp(at * powers[:, kind, k]) for k, at in enumerate(axes)])
+            for kind in range(most)
+        ]
+        value = constant + _outer(jnp.add, [at * volume[:, k] for k, at in enumerate(axes)])
+        # one kind after the other: a sum over a short last axis takes ten times as long; and where no law is normal
+        # the scales may be infinite in float32
+        for kind, scale in enumerate(scales):
+            value = value - square[:, kind] * jnp.where(square[:, kind] > 0, scale, 0.0) ** 2
+        if equal:
+            return value + np.log(counts).astype(dtype)
+        found = [value + missing + signed(scales, pattern, slope) for missing, pattern, slope in patterns]
+        return logsumexp(jnp.stack(found), axis=0)
+
+    def signed(scales: Sequence[jax.Array], pattern: np.ndarray, slope: jax.Array | None) -> jax.Array:
+        total = jnp.zeros((), dtype)
+        if slope is not None:
+            for kind, scale in enumerate(scales):
+                total = total + slope[:, kind] * jnp.where(slope[:, kind] != 0, scale, 0.0)
+        if prior.other is not None:
+            stretch = jnp.stack(scales, axis=-1)
+            lead = stretch.shape[:-2]
+            moved = pattern * stretch.reshape(-1, slots)[:, slot] * flat[entries]
+            points = jnp.broadcast_to(flat, (len(moved), flat.shape[0])).at[:, entries].set(moved)
+            # no product with a matrix of zeros and ones: far out the law is -inf, above all in float32
+            terms = prior.other(points)[:, entries].reshape(*lead, -1)
+            total = total + jnp.zeros((*lead, len(parts)), dtype).at[..., owner].add(terms)
+        return total
 
     return log_density
+
+
+def _outer(operation: Callable[[jax.Array, jax.Array], jax.Array], along: Sequence[jax.Array]) -> jax.Array:
+    """Combine arrays (N, ...) along the axes of a grid to one on the grid, (N, ..., N, ...)."""
+    total = along[0]
+    for number, other in enumerate(along[1:], start=1):
+        total = operation(jnp.expand_dims(total, number), other)
+    return total
 
 
 def log_area(part: Component) -> float:
@@ -132,24 +159,21 @@ def log_sphere(size: int) -> float:
     return math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
 
 
-def _nodes(low: jax.Array, high: jax.Array, count: int) -> jax.Array:
-    """Grids, shape (count^k, C, k)."""
-    share = jnp.linspace(0.0, 1.0, count, dtype=low.dtype)
-    dimension = low.shape[1]
-    grid = jnp.stack(jnp.meshgrid(*[share] * dimension, indexing="ij"), axis=-1).reshape(-1, 1, dimension)
-    return low + (high - low) * grid
+def _axes(low: jax.Array, high: jax.Array, count: int) -> list[jax.Array]:
+    """Axes of grids over the boxes between low and high, both (k, C): k of shape (count, C)."""
+    share = jnp.linspace(0.0, 1.0, count, dtype=low.dtype)[:, None]
+    return list(low[:, None] + (high - low)[:, None] * share)
 
 
-def _narrowed(low: jax.Array, high: jax.Array, values: jax.Array, dimension: int) -> tuple[jax.Array, jax.Array]:
-    """Return the smallest box of the grid around what is not negligible."""
-    count = _SCAN[dimension]
-    inside = values > values.max(0) - _DEPTH
-    cube = inside.reshape(*[count] * dimension, -1)
+def _narrowed(low: jax.Array, high: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the smallest boxes of the grid around what is not negligible; values of shape (N, ..., N, C)."""
+    count, dimension = values.shape[0], values.ndim - 1
     ends = []
     for axis in range(dimension):
-        along = cube.any(tuple(other for other in range(dimension) if other != axis))
+        highest = values.max(tuple(other for other in range(dimension) if other != axis))
+        along = highest > highest.max(0) - _DEPTH
         first, last = along.argmax(0), count - 1 - along[::-1].argmax(0)
         ends.append((jnp.maximum(first - 1, 0), jnp.minimum(last + 1, count - 1)))
     step = (high - low) / (count - 1)
-    first, last = (jnp.stack([end[side] for end in ends], axis=-1) for side in (0, 1))
+    first, last = (jnp.stack([end[side] for end in ends]) for side in (0, 1))
     return low + first * step, low + last * step

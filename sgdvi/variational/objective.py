@@ -13,11 +13,10 @@ from jax.typing import ArrayLike
 
 from sgdvi._check import require
 from sgdvi.laws import SGDStationary
-from sgdvi.laws._arrays import give_back, is_traced, to_float64
-from sgdvi.laws.expectations import panels
+from sgdvi.laws._arrays import give_back, to_float64
+from sgdvi.laws.expectations import Panels, panels
 from sgdvi.laws.products import slow_part
 from sgdvi.linear import LinearNetwork
-from sgdvi.moments import Moments
 from sgdvi.samplers.references.exact import LinePosterior, line_posterior
 
 
@@ -92,8 +91,6 @@ def divergence_from(network: LinearNetwork, posterior: LinePosterior) -> Callabl
     """Return `divergence` as a function of temperature and weight decay, with the posterior made beforehand."""
 
     def value(temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> Any:
-        if not is_traced(temperature, weight_decay):
-            law_of(network, temperature, weight_decay)  # refuses in words what the compiled program makes nan
         with jax.enable_x64(True):
             result = against_posterior(network, posterior, temperature, weight_decay).kl
         return give_back(result, None, (temperature,))
@@ -111,48 +108,40 @@ class Against(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """What the divergence needs of a network's data, prior and posterior: numbers, so that depths share a program."""
+    """What the mean log posterior needs of a network's data, prior and posterior: numbers, which share a program."""
 
-    moments: Moments
+    center: Any
     prior_sd: Any
     precision: Any
     log_normalizer: Any
-    mean: Any
-    variance: Any
 
 
 def against_posterior(
     network: LinearNetwork, posterior: LinePosterior, temperature: ArrayLike, weight_decay: ArrayLike | None = None
 ) -> Against:
-    """Return KL to the posterior, mean, variance and entropy of SGD's law, nan without one; arguments as `divergence`.
+    """Return KL to the posterior, mean, variance and entropy of SGD's law; arguments and errors as of `divergence`.
 
-    The caller holds ``jax.enable_x64(True)``. Networks of one depth and width, and all temperatures, share one
-    compiled program.
+    The caller holds ``jax.enable_x64(True)``. The law is made by itself, not in one program with what is asked of it:
+    so all networks from depth 2 on share what takes longest to compile.
     """
-    moments = network.moments
-    precision = 2 * network.kappa * network.num_data * float(moments.beta1)
-    flat = (posterior.mean, posterior.variance) if network.depth == 0 else (0.0, 1.0)
-    target = _Target(moments, network.prior_sd, precision, posterior.log_normalizer, *flat)
-    decay = network.law_decay if weight_decay is None else weight_decay
-    numbers = jax.tree.map(to_float64, (target, temperature, decay))
-    return _against(*numbers, depth=network.depth, width=network.width, sign=side(network))
-
-
-@partial(jax.jit, static_argnames=("depth", "width", "sign"))
-def _against(target: _Target, temperature: Array, weight_decay: Array, *, depth: int, width: int, sign: int) -> Against:
-    law = SGDStationary(target.moments, temperature, depth=depth, width=width, weight_decay=weight_decay, sign=sign)
-    if depth == 0:
+    moments, law = network.moments, law_of(network, temperature, weight_decay)
+    if network.depth == 0:
         mean, variance, entropy = law.mean, law.variance, law.entropy()
-        cross = (variance + (mean - target.mean) ** 2) / target.variance + jnp.log(2 * jnp.pi * target.variance)
+        cross = (variance + (mean - posterior.mean) ** 2) / posterior.variance
+        cross = cross + jnp.log(2 * jnp.pi * posterior.variance)
         return Against(0.5 * cross - entropy, mean, variance, entropy)
+    precision = 2 * network.kappa * network.num_data * float(moments.beta1)
+    target = _Target(abs(float(moments.minimizer)), network.prior_sd, precision, posterior.log_normalizer)
     nodes = panels(law)
-    kl = -nodes.entropy - _log_posterior_mean(target, nodes, depth + 1, width)
-    return Against(kl, sign * nodes.mean, nodes.variance, nodes.entropy)
+    target = jax.tree.map(to_float64, target)
+    kl = -nodes.entropy - _log_posterior_mean(target, nodes, network.depth + 1, network.width)
+    return Against(kl, side(network) * nodes.mean, nodes.variance, nodes.entropy)
 
 
-def _log_posterior_mean(target: _Target, nodes: Any, n: int, width: int) -> Array:
+@partial(jax.jit, static_argnames=("n", "width"))
+def _log_posterior_mean(target: _Target, nodes: Panels, n: int, width: int) -> Array:
     log_unit = n * jnp.log(target.prior_sd)
-    fit = 0.5 * target.precision * nodes.square(jnp.abs(target.moments.minimizer))
+    fit = 0.5 * target.precision * nodes.square(target.center)
     bend = 0.5 * n * nodes.power(2 / n) / target.prior_sd**2
     rest = nodes.slow(lambda log_v: slow_part(n, width, log_v - log_unit))
     return rest - log_unit - fit - bend - target.log_normalizer

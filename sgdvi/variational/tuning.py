@@ -232,6 +232,8 @@ def divergence_at(network: LinearNetwork, posterior: LinePosterior) -> Callable[
     """The divergence as a function of temperature and decay (None: that of the prior); inf where there is no law."""
 
     def value(temperature: float, weight_decay: float | None = None) -> float:
+        if not temperature < highest_temperature(network, weight_decay):
+            return math.inf
         with jax.enable_x64(True):
             kl = float(against_posterior(network, posterior, temperature, weight_decay).kl)
         return kl if math.isfinite(kl) else math.inf

@@ -1,5 +1,7 @@
 """Comparisons for the report: synthetic draws, so that nothing has to run."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -38,6 +40,36 @@ def comparison() -> Comparison:
         "mean-field VI": from_samples({"u": rng.normal(0.77, 0.05, 900), "w": rng.normal(0.77, 0.05, 900)}),
     }
     return compare(runs, functionals={"v": lambda ds: ds.u * ds.w})
+
+
+def crowded(comparison: Comparison, more: int) -> Comparison:
+    """Add runs, each with a cloud of draws of its own in the plane of the factors."""
+    rng = np.random.default_rng(4)
+    clouds = rng.choice([-1, 1], (more, 4, 500)) * rng.lognormal(-0.3, 0.4, (more, 4, 500))
+    around = rng.normal(0, 0.2, clouds.shape)
+    runs = {f"remedy {k}": make_tree({"u": u, "w": 0.6 / u + around[k]}, kind="nuts") for k, u in enumerate(clouds)}
+    return replace(
+        comparison,
+        runs={**comparison.runs, **runs},
+        values={**comparison.values, **{run: {"v": rng.normal(0.6, 0.1, (4, 500))} for run in runs}},
+        summaries={**comparison.summaries, **dict.fromkeys(runs, comparison.summaries["NUTS"])},
+        findings=(
+            *comparison.findings,
+            *(replace(f, run=run) for run in runs for f in comparison.findings if f.run == "NUTS"),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def crowd(comparison) -> Comparison:
+    """As many runs as `--remedies` makes."""
+    return crowded(comparison, 4)
+
+
+@pytest.fixture(scope="session")
+def throng(comparison) -> Comparison:
+    """As many runs as `--remedies` makes beside all references."""
+    return crowded(comparison, 10)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
-"""The page in a real browser: it renders at 1280 and 400 pixels, light and dark, and nothing sticks out."""
+"""The page in a real browser: at 1280 and 400 pixels, light and dark, and on paper, where nothing sticks out."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+import pypdfium2
 import pytest
 
 from sgdvi.report import write_html
@@ -13,12 +15,17 @@ pytestmark = pytest.mark.browser
 HEIGHT = 1600
 
 
+def browse(chromium: str, page: Path, dark: bool, folder: Path, *options: str) -> None:
+    fixed = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    fixed += [f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    subprocess.run([chromium, *fixed, *options, page.as_uri()], check=True, capture_output=True, timeout=60)
+
+
 def screenshot(chromium: str, page: Path, width: int, dark: bool, folder: Path) -> np.ndarray:
     target = folder / "shot.png"
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
-    options += [f"--user-data-dir={folder / 'profile'}", f"--window-size={width},{HEIGHT}"]
-    options += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", f"--screenshot={target}"]
-    subprocess.run([chromium, *options, page.as_uri()], check=True, capture_output=True, timeout=60)
+    browse(
+        chromium, page, dark, folder, "--hide-scrollbars", f"--window-size={width},{HEIGHT}", f"--screenshot={target}"
+    )
     return matplotlib.image.imread(target)[..., :3]
 
 
@@ -41,3 +48,44 @@ def test_the_page_renders(chromium, page, tmp_path, width, dark):
     # the margin on the right is empty everywhere: nothing is wider than the page
     margin = image[:, -8:]
     assert np.abs(margin - image[5, 5]).max() < 0.02
+
+
+def printed(chromium: str, page: Path, dark: bool, folder: Path) -> pypdfium2.PdfDocument:
+    target = folder / "report.pdf"
+    browse(chromium, page, dark, folder, "--no-pdf-header-footer", f"--print-to-pdf={target}")
+    return pypdfium2.PdfDocument(target)
+
+
+def test_the_page_prints_in_light_whatever_the_screen_is(chromium, page, tmp_path):
+    text, sheets = "", []
+    for dark in (False, True):
+        with printed(chromium, page, dark, tmp_path) as paper:
+            sheets.append([sheet.render(scale=2).to_numpy() / 255 for sheet in paper])
+            text = "".join(sheet.get_textpage().get_text_range() + "\n" for sheet in paper)
+    assert 3 <= len(sheets[0]) <= 20
+    for light, dark in zip(*sheets, strict=True):
+        np.testing.assert_array_equal(light, dark)
+        # nothing runs over the edge, and no sheet is left all but empty
+        assert min(edge.min() for edge in (light[:, :40], light[:, -40:], light[:40], light[-40:])) == 1
+        assert np.median(light) == 1
+        assert (light.min(-1) < 0.8).mean() > 0.003
+    headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page.read_text(encoding="utf-8"))
+    assert len(headings) > 5
+    assert [heading for heading in headings if heading not in " ".join(text.split())] == []
+
+
+def test_wide_tables_are_whole_on_paper(chromium, throng, undrawn, tmp_path):
+    with printed(chromium, write_html(throng, tmp_path / "report.html"), False, tmp_path) as paper:
+        margin, (width, _) = 35, paper[0].get_size()
+        text, heights = "", []
+        for sheet in paper:
+            letters = sheet.get_textpage()
+            text += letters.get_text_range() + "\n"
+            boxes = np.array([letters.get_charbox(k) for k in range(letters.count_chars())])
+            assert boxes[:, 0].min() > margin
+            assert boxes[:, 2].max() < width - margin
+            heights.append(np.max(boxes[:, 3] - boxes[:, 1]))
+    # too wide a page is printed in small letters: those of the title have 12 points
+    assert heights[0] > 11
+    # the last column is there wherever the first one is
+    assert text.count("remedy 9") == text.count("remedy 0") > 10

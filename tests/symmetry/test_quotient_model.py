@@ -196,6 +196,30 @@ def test_far_out_where_a_density_underflows_in_float32_it_still_has_its_integral
     assert float(two) == pytest.approx(exact, abs=1e-5)
 
 
+@pytest.mark.parametrize("mean", [0.0, 0.4])
+def test_signs_are_counted_only_where_they_are_equally_probable(x64: None, mean: float) -> None:
+    """A product, whose two signs count, beside a neuron that has one: priors known to be centred, and not known."""
+    pair, neuron = np.array([[1.0, 1.0], [-1.0, -1.0]]), np.ones((1, 3))
+    parts = [
+        Component(("product",), np.array([0, 1]), np.array([[-1.0, 1.0]]), (np.array([0]),), -np.eye(1), pair),
+        Component(("neuron",), np.array([2, 3, 4]), np.array([[1, 1, -1.0]]), (np.array([2, 3]),), np.eye(1), neuron),
+    ]
+    y = jnp.array([1.0, 0.7, 0.6, 0.8, 1.2])
+    law = dist.Normal(jnp.array([mean, mean, 0.0, 0.0, 0.0]), 1.0)
+    constant, nothing = -(law.loc**2 + np.log(2 * np.pi)) / 2, jnp.zeros(5)
+    given = [Prior(constant, law.loc * y, y**2 / 2, None), Prior(nothing, nothing, nothing, law.log_prob)]
+    if mean == 0:
+        given.append(Prior(constant, None, y**2 / 2, None))
+
+    def density(u: float) -> float:
+        return np.exp(-((u - mean) ** 2) / 2 - (0.7 / u - mean) ** 2 / 2) / (2 * np.pi * abs(u))
+
+    product = quad(density, 0, np.inf)[0] + quad(density, -np.inf, 0)[0]
+    other = quad(lambda s: np.exp(-s / 2 - 1.44 / (2 * s)) / (2 * np.sqrt(s)), 0, np.inf)[0] / np.sqrt(2 * np.pi)
+    for prior in given:
+        assert float(log_masses(parts, prior, y)) == pytest.approx(np.log(product * other), abs=1e-8)
+
+
 def test_quotient_draws_are_invariants(product: Any) -> None:
     symmetries = product[1].symmetries
     u, w = rng.normal(size=(2, 3, 5))

@@ -14,9 +14,10 @@ import sgdvi
 from sgdvi import InputError, LinearNetwork, SGDGuide, zoo
 from sgdvi.diagnostics.divergence import kl_divergence
 from sgdvi.diagnostics.known import as_line_law
+from sgdvi.laws import _scalar, expectations
 from sgdvi.samplers.references import line_posterior
 from sgdvi.variational import divergence, matching_temperature, parameter_divergence, reduced_model, split, tune
-from sgdvi.variational.objective import _against, law_of, log_evidence
+from sgdvi.variational.objective import _log_posterior_mean, law_of, log_evidence
 from sgdvi.variational.tuning import Tuned
 
 
@@ -132,13 +133,26 @@ def test_the_decay_is_tuned_as_well(tuned: Tuned) -> None:
 
 
 def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
-    programs = _against._cache_size()
+    def made() -> list[int]:
+        return [program._cache_size() for program in (_scalar.prepare, expectations._panels, _log_posterior_mean)]
+
+    programs = made()
     assert tuned.divergence(tuned.temperature) == tuned.kl
     assert tuned.divergence(tuned.matching_temperature) == tuned.matching_kl
     assert tuned.divergence(1e3) == math.inf  # beyond Tc
     assert tune(network("diabetes")).temperature < tuned.temperature  # 442 rows against 12
     split(network("weak-signal"), 0.001)
-    assert _against._cache_size() == programs
+    assert made() == programs
+
+
+def test_networks_from_depth_2_on_share_what_takes_longest_to_compile() -> None:
+    def made() -> list[int]:
+        return [program._cache_size() for program in (_scalar.prepare, expectations._panels)]
+
+    split(network("small-n", depth=2), 0.2)
+    programs = made()
+    split(network("small-n", depth=3), 0.3)
+    assert made() == programs
 
 
 def test_the_evidence_is_that_of_the_whole_model(x64: None) -> None:
