@@ -83,8 +83,8 @@ else:
 # %%
 model = vb.reduced_model(network)
 guide = sgdvi.SGDGuide(model, network)
-svi = SVI(model, guide, Adam(0.02), Trace_ELBO(num_particles=16))
-fitted = svi.run(jax.random.key(0), 600, *problem.data, progress_bar=False)
+svi = SVI(model, guide, Adam(0.03), Trace_ELBO(num_particles=16))
+fitted = svi.run(jax.random.key(0), 300, *problem.data, progress_bar=False)
 found = float(guide.temperature(fitted.params))
 
 tuned = {
@@ -190,6 +190,8 @@ assert np.all(np.diff(signs) > 0)
 # patients. They have a density in the plane, so they have what SGD has not, a finite
 # divergence there: the exact evidence less the lower bound. What do they make of $v$?
 # Kolmogorov's distance to the exact posterior is a number that all can be given.
+# (`variational` has more families: `"low-rank"`, which is the full one in two
+# dimensions, `"laplace"`, which takes the ridge for a Gaussian, and `"bnaf"`.)
 
 # %%
 many = sgdvi.zoo.load("diabetes", depth=1)
@@ -205,14 +207,15 @@ def distance(cdf) -> float:
 
 
 scores = {"SGD, best T": (np.inf, distance(lambda v: np.asarray(law.cdf(v))))}
-for family in ("mean-field", "full-rank", "low-rank", "laplace", "iaf", "Pathfinder"):
+for family in ("mean-field", "full-rank", "iaf", "Pathfinder"):
     if family == "Pathfinder":
         fit = pathfinder(many, jax.random.key(1))
     else:
-        fit = variational(many, jax.random.key(1), family, num_steps=3000)
+        fit = variational(many, jax.random.key(1), family, num_steps=2000)
     draws = np.sort(functional(fit, many.functionals["v"]).ravel())
-    # Pathfinder's bound is one number; the search for a mode (Laplace) has none
-    elbo = np.mean(np.atleast_1d(config(fit).get("elbo", np.nan))[-20:])
+    elbo = np.mean(
+        np.atleast_1d(config(fit)["elbo"])[-20:]
+    )  # Pathfinder has one number
     kl = nearest.log_evidence - elbo
     scores[family] = (
         kl,
@@ -225,15 +228,14 @@ for family, (kl, ks) in scores.items():
 # %%
 fig, ax = plt.subplots(figsize=(6.6, 3.2))
 heights = [ks for _, ks in scores.values()]
-ax.bar(range(7), heights, 0.6, color=[COLORS["SGD"]] + 6 * [COLORS["mean-field VI"]])
-ax.set_xticks(range(7), scores, rotation=20)
+ax.bar(range(5), heights, 0.6, color=[COLORS["SGD"]] + 4 * [COLORS["mean-field VI"]])
+ax.set_xticks(range(5), scores, rotation=20)
 ax.set(ylabel="Kolmogorov distance on v", title="To the exact posterior of v, depth 1")
 plt.show()
 assert heights[0] < 0.03 < min(heights[1:])
-finite = np.array([kl for kl, _ in scores.values()])
-finite = finite[np.isfinite(finite)]
-assert finite.size == 5
-assert finite.min() > 0
+finite = [kl for name, (kl, _) in scores.items() if name != "SGD, best T"]
+assert np.isfinite(finite).all()
+assert min(finite) > 0
 
 # %% [markdown]
 # On these data tuned SGD is nearer to the posterior of $v$ than every one of them,

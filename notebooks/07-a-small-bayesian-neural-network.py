@@ -13,8 +13,8 @@
 # %% [markdown]
 # # A small Bayesian neural network
 #
-# Six ReLU neurons on body mass index, blood pressure and a serum measurement of 442
-# diabetes patients: 31 parameters, each with a N(0, 1) prior. No law of SGD is known
+# Four ReLU neurons on body mass index, blood pressure and a serum measurement of 442
+# diabetes patients: 21 parameters, each with a N(0, 1) prior. No law of SGD is known
 # in closed form here, so NUTS stands for the posterior. Which of its statements can
 # SGD, SWAG and SGLD stand in for?
 
@@ -30,7 +30,7 @@ from sgdvi.samplers.references import nuts
 jax.config.update("jax_enable_x64", True)
 set_style()
 
-problem = sgdvi.zoo.load("relu")
+problem = sgdvi.zoo.load("relu", width=4)
 x, y = problem.data
 key = jax.random.key(0)
 noise_sd = 0.7  # of the model, fixed
@@ -55,18 +55,18 @@ def loss(params, batch):
 # %%
 rng = np.random.default_rng(0)
 params = {
-    "weights": rng.normal(size=(3, 6)),
-    "biases": rng.normal(size=6),
-    "output": rng.normal(size=6),
+    "weights": rng.normal(size=(3, 4)),
+    "biases": rng.normal(size=4),
+    "output": rng.normal(size=4),
     "offset": np.float64(0.0),
 }
 found = sgdvi.find_symmetries(loss, params, (x, y), key=key)
 print(found)
-assert len(found) == 6
+assert len(found) == 4
 assert all(symmetry.kind == "rescaling" for symmetry in found)
 
 # %% [markdown]
-# Six of the 31 directions are directions that the data say nothing about. The
+# Four of the 21 directions are directions that the data say nothing about. The
 # posterior fills them as the prior does; the noise of SGD does not act on them.
 #
 # ## The runs
@@ -75,7 +75,7 @@ assert all(symmetry.kind == "rescaling" for symmetry in found)
 # SGLD adds the noise that makes it sample the posterior when its steps are small.
 
 # %%
-reference = nuts(problem, key, num_warmup=300, num_samples=300, num_chains=4)
+reference = nuts(problem, key, num_warmup=150, num_samples=200, num_chains=4)
 
 batch_size, rate = 32, 0.02
 sgd = sgdvi.SGD(problem.model, learning_rate=rate, batch_size=batch_size)
@@ -111,7 +111,7 @@ def sides(draws):
     """Squared norms on both sides of every neuron, (draw, neuron)."""
     take = {name: np.asarray(values) for name, values in draws.items()}
     incoming = (take["weights"] ** 2).sum(-2) + take["biases"] ** 2
-    return incoming.reshape(-1, 6), (take["output"] ** 2).reshape(-1, 6)
+    return incoming.reshape(-1, 4), (take["output"] ** 2).reshape(-1, 4)
 
 
 def charges(draws):
@@ -259,7 +259,7 @@ assert ratio["SGD"] < 0.95 < ratio["SGLD"]
 #
 # ## What was learnt
 #
-# - The network has six scaling symmetries; `find_symmetries` finds them from the loss.
+# - The network has four scaling symmetries; `find_symmetries` finds them from the loss.
 # - Along them SGD is not a posterior at all: its charges keep to where the noise
 #   balances, with a tenth of the posterior's spread. SGLD, which injects noise, does
 #   spread. `resample_orbits` gives SGD that spread back and changes no prediction.

@@ -243,7 +243,8 @@ def _positive_definite(name: str, value: Any) -> np.ndarray:
 
 def _kl(covariance: np.ndarray, a: np.ndarray, num_data: int) -> float:
     ratio = num_data * a @ covariance
-    return float(0.5 * (np.trace(ratio) - len(a) - np.linalg.slogdet(ratio)[1]))
+    # at its zero rounding could make it negative
+    return max(0.0, float(0.5 * (np.trace(ratio) - len(a) - np.linalg.slogdet(ratio)[1])))
 
 
 def _result(

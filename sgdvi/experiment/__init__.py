@@ -133,10 +133,10 @@ def run(
         try:
             took = _carry_out(stages(problem, plan, named, key, progress), tell, runs)
             extra = _carry_out(remedy_stages(problem, plan, key), tell, runs) if measured else []
-            missing = {stage.name: stage.skipped for stage in (*took, *extra) if stage.skipped}
+            carried_out = (*took, *extra)
             # What was made for the remedies alone and does not apply is no empty column of every table.
             unasked = {stage.name for stage in extra} | set(named) - set(asked)
-            took = [stage for stage in (*took, *extra) if not (stage.skipped and stage.name in unasked)]
+            took = [stage for stage in carried_out if not (stage.skipped and stage.name in unasked)]
             runs |= others
             took += [Stage(name) for name in others]
             skipped = {stage.name: stage.skipped for stage in took}
@@ -156,7 +156,7 @@ def run(
             rows: tuple[Instead, ...] = ()
             if measured:
                 tell("remedies", "what to do instead")
-                rows = instead(problem, plan, comparison, missing)
+                rows = instead(problem, plan, comparison, carried_out)
                 comparison = recommend(comparison, rows)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error

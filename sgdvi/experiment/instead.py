@@ -1,8 +1,7 @@
 """What to do instead of SGD as it runs: every remedy with the distance to the posterior that it leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 from scipy import stats
@@ -19,12 +18,12 @@ from sgdvi.laws.products import known
 from sgdvi.problem import Problem
 from sgdvi.remedies import Remedies, remedies, reweight
 from sgdvi.remedies.between import LEVELS, FromPosterior
-from sgdvi.report import Instead
+from sgdvi.report import Instead, Stage
 from sgdvi.report.context import RECOMMENDED
 from sgdvi.samplers.references import line_posterior
 
 NOTHING = "SGD as it runs"
-# Remedies that are runs of the comparison, by what they cost.
+# Remedies that are runs of the comparison.
 _BY_RUNS = {
     GAUGE: "SGD with moves along the orbits of the symmetries: on each orbit it has the posterior's law, with all "
     "signs there; its law across the orbits is another than SGD's.",
@@ -45,14 +44,14 @@ def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
     return remedies(network, plan.temperature)
 
 
-def instead(
-    problem: Problem, plan: Plan, comparison: Comparison, skipped: Mapping[str, str] = MappingProxyType({})
-) -> tuple[Instead, ...]:
+def instead(problem: Problem, plan: Plan, comparison: Comparison, stages: Iterable[Stage] = ()) -> tuple[Instead, ...]:
     """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
 
     Distances of runs are those of the comparison, with their null levels; tuning is measured between exact laws;
-    weights are made for the draws of SGD themselves. ``skipped`` says why runs did not take place: name -> reason.
+    weights are made for the draws of SGD themselves. ``stages`` say how long runs took, or why they did not take place.
     """
+    seconds = {stage.name: stage.seconds for stage in stages}
+    skipped = {stage.name: stage.skipped for stage in stages}
     exact = exact_remedies(problem, plan)
     rows = [_run(comparison, "SGD", NOTHING, "The draws of SGD, unchanged.")]
     rows += [_tune(exact), _weights(problem, plan, comparison, exact), _signs(problem, rows[0])]
@@ -66,6 +65,7 @@ def instead(
         rows.append(Instead("NUTS", 0.0, 0.0, None, None, str(_reference_status(comparison)), text))
     elif skipped.get("NUTS"):
         rows.append(_left_out("NUTS", skipped["NUTS"]))
+    rows = [replace(row, seconds=seconds.get("SGD" if row.name == NOTHING else row.name)) for row in rows]
     chosen = _recommend(rows, exact)
     return tuple(replace(row, recommended=row.name == chosen) for row in rows)
 
@@ -145,7 +145,10 @@ def _signs(problem: Problem, before: Instead) -> Instead:
 
 
 def _reference_status(comparison: Comparison) -> Status:
-    own = [f.status for f in comparison.findings if f.run == "NUTS" and f.check in ("mixing.rhat", "mixing.ess")]
+    of_nuts = {f.check: f.status for f in comparison.findings if f.run == "NUTS"}
+    own = [of_nuts[check] for check in ("mixing.rhat", "mixing.ess") if check in of_nuts]
+    if of_nuts.get("hmc.divergences") is Status.FAIL:  # a few are a warning of the comparison, no reason to drop it
+        own.append(Status.FAIL)
     return max(own, key=lambda status: status.severity, default=Status.UNKNOWN)
 
 
@@ -153,7 +156,7 @@ def _recommend(rows: list[Instead], exact: Remedies | None) -> str:
     """Return the cheapest that is near: by the exact laws where they are known, else by the runs."""
     if exact is not None:
         return NOTHING if exact.recommended.name == "none" else exact.recommended.name
-    near = [
-        row.name for row in rows if row.status == Status.PASS and row.ks is not None and row.name != "restore signs"
-    ]
-    return near[0] if near else ""
+    near = [row for row in rows if row.status == Status.PASS and row.ks is not None and row.name != "restore signs"]
+    if near and near[0].name == NOTHING:
+        return NOTHING
+    return min(near, key=lambda row: row.seconds or 0.0).name if near else ""

@@ -30,7 +30,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Instead:
-    """One remedy: its distances to the posterior with their null levels (None where it does not apply), and words."""
+    """One remedy: its distances to the posterior with their null levels (None where it does not apply), and words.
+
+    ``seconds`` is the wall time of its run, None where it needs none.
+    """
 
     name: str
     ks: float | None
@@ -40,6 +43,7 @@ class Instead:
     status: str
     meaning: str
     recommended: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

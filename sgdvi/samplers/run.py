@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from tqdm.auto import tqdm
 
 from sgdvi._batches import Batching
@@ -138,9 +139,9 @@ def sample(
     target = sampler.prepare(arguments, held.num_data if held else None)
     sampler.check_run(target.num_data, steps, warmup, thin)
     rows = target.rows(arguments)
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(chains))
+    keys = _chain_keys(key, chains)
     starts = make_starts(target, rows, keys, init)
-    one = jax.tree.map(lambda leaf: leaf[0], starts.z)
+    one = jax.tree.map(lambda leaf: np.asarray(leaf)[0], starts.z)
     plan = Plan.make(chains, devices, sum(leaf.nbytes for leaf in jax.tree.leaves(one)))
     sampler.check(target, one, rows)
     chosen = target.outputs if keep is None else tuple(keep)
@@ -161,6 +162,16 @@ def sample(
             _run(facts, keys, plan, recorder, report)
         plan.wait()
         return recorder.tree()
+
+
+@partial(jax.jit, static_argnames="count")
+def _chain_keys(key: jax.Array, count: int) -> jax.Array:
+    return jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(count))
+
+
+@jax.jit
+def _seeds(keys: jax.Array) -> jax.Array:
+    return jax.vmap(chain_seed)(keys)
 
 
 def _check_options(functionals: Any, keep: Any, dims: Any, progress: Any) -> None:
@@ -190,7 +201,7 @@ def _run(facts: RunFacts, keys: jax.Array, plan: Plan, recorder: Recorder, repor
     most = max(1, min(_MOST_BLOCK, _INDEX_WORDS // (plan.group_size * words)))
     block = 1 << (most.bit_length() - 1)
     work = Work(facts.outputs, sampler.algorithm, size, sampler.batching, block, recorder.capacity)
-    seeds = jax.vmap(chain_seed)(keys)
+    seeds = _seeds(keys)
     feed = Feed(facts.held, seeds, size, sampler.batching) if facts.held else None
     state, seeds, rows = plan.spread(recorder.state), plan.spread(seeds), plan.copy(facts.rows)
     done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS

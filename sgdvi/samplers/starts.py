@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -50,7 +49,7 @@ def make_starts(target: Target, rows: Rows, keys: jax.Array, init: Any | None) -
     z, found = _given(target, params, rows)
     for name, value in target.by_name(z, "init").items():
         rule, advice = f"the start of {name!r} must lie in the support of its prior", "Move it off the boundary."
-        require(bool(jnp.isfinite(value).all()), rule, named[name].ravel()[:3], advice)
+        require(bool(np.isfinite(value).all()), rule, named[name].ravel()[:3], advice)
     if not found.all():
         lost = int(np.argmin(found))
         require_finite(found, target.not_finite(jax.tree.map(lambda leaf: leaf[lost], z), rows))

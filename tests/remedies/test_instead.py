@@ -13,10 +13,11 @@ import pytest
 
 from sgdvi import Comparison, InputError, Known, Problem, compare, zoo
 from sgdvi.diagnostics.findings import Status
+from sgdvi.draws import make_tree
 from sgdvi.experiment.instead import NOTHING, instead, recommend
 from sgdvi.experiment.orbits import QUOTIENT, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import make_plan
-from sgdvi.report import Context, Instead, render_page
+from sgdvi.report import Context, Instead, Stage, render_page
 from sgdvi.samplers.references import line_posterior
 
 
@@ -75,7 +76,9 @@ def test_without_laws_only_runs_are_measured() -> None:
     runs = {name: {"u": rng.normal(0, sd, (4, 500))} for name, sd in (("SGD", 2.0), ("NUTS", 1.0), ("Laplace", 1.0))}
     found = compare(runs, functionals=problem.functionals)
     bare = zoo.load("logistic")
-    rows = instead(bare, plan, found, {QUOTIENT: "there is no symmetry", "full-rank VI": "was not asked for"})
+    stages = [Stage(QUOTIENT, skipped="there is no symmetry"), Stage("full-rank VI", skipped="was not asked for")]
+    stages += [Stage("NUTS", 9.0), Stage("Laplace", 2.0), Stage("SGD", 1.0)]
+    rows = instead(bare, plan, found, stages)
     by_name = {row.name: row for row in rows}
     for name in ("tune the temperature", "reweight", "restore signs"):
         assert by_name[name].status == Status.NOT_APPLICABLE
@@ -84,6 +87,15 @@ def test_without_laws_only_runs_are_measured() -> None:
     assert (by_name[QUOTIENT].status, by_name[QUOTIENT].meaning) == (Status.NOT_APPLICABLE, "There is no symmetry")
     assert "full-rank VI" not in by_name
     assert [row.name for row in rows if row.recommended] == ["Laplace"]
+    assert [by_name[name].seconds for name in (NOTHING, "reweight", "Laplace", "NUTS")] == [1.0, None, 2.0, 9.0]
+    # the quickest of those that are near
+    slower = instead(bare, plan, found, [*stages, Stage("Laplace", 10.0)])
+    assert [row.name for row in slower if row.recommended] == ["NUTS"]
+    # not one that diverges: 100 of 2000 draws
+    statistics = {"diverging": np.arange(2000).reshape(4, 500) % 20 == 0}
+    runs["NUTS"] = make_tree(runs["NUTS"], kind="nuts", sample_stats=statistics)
+    diverging = instead(bare, plan, compare(runs, functionals=problem.functionals), [*stages, Stage("Laplace", 10.0)])
+    assert [row.name for row in diverging if row.recommended] == ["Laplace"]
 
 
 def test_orbits_are_refilled_only_where_the_prior_on_them_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
