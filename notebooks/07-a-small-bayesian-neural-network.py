@@ -75,11 +75,18 @@ assert all(symmetry.kind == "rescaling" for symmetry in found)
 # SGLD adds the noise that makes it sample the posterior when its steps are small.
 
 # %%
-reference = nuts(problem, key, num_warmup=150, num_samples=200, num_chains=4)
+reference = nuts(
+    problem,
+    key,
+    num_warmup=150,
+    num_samples=200,
+    num_chains=4,
+    target_acceptance=0.9,
+)
 
 batch_size, rate = 32, 0.02
 sgd = sgdvi.SGD(problem.model, learning_rate=rate, batch_size=batch_size)
-settings = {"num_steps": 20_000, "num_warmup": 20_000, "num_chains": 8, "thinning": 100}
+settings = {"num_steps": 10_000, "num_warmup": 20_000, "num_chains": 8, "thinning": 50}
 samplers = {
     "SGD": sgd,
     "SWAG": sgdvi.SWAG(sgd, burn_in=12_000, period=100, snapshots=80, rank=20),

@@ -202,7 +202,16 @@ def _each(function: Callable[..., Any], *trees: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf[None], function(*jax.tree.map(lambda leaf: leaf[0], trees)))
     if count <= _PIECE:
         return jax.vmap(function)(*trees)
-    return jax.lax.map(lambda row: function(*row), trees, batch_size=_PIECE)
+    # Pieces of one size, filled up with copies of the last law: a shorter one would be compiled by itself.
+    pieces = -(-count // _PIECE)
+    size = -(-count // pieces)
+    copies = pieces * size - count
+
+    def filled(leaf: Array) -> Array:
+        return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], copies, axis=0)]) if copies else leaf
+
+    result = jax.lax.map(lambda row: function(*row), jax.tree.map(filled, trees), batch_size=size)
+    return jax.tree.map(lambda leaf: leaf[:count], result)
 
 
 def _is_zero(change: Any) -> bool:
