@@ -111,7 +111,7 @@ plt.show()
 
 # %%
 diagram = sgdvi.phase_diagram(
-    moments, noise=np.linspace(0.03, 3, 40), temperature=np.linspace(0.01, 0.58, 40)
+    moments, noise=np.linspace(0.03, 3, 32), temperature=np.linspace(0.01, 0.58, 32)
 )
 ax = plot_phase_diagram(diagram, points={"the laws above": (1.0, 0.5 * critical)})
 plt.show()

@@ -1,6 +1,6 @@
 """What to do instead of SGD as it runs: every remedy with the distance to the posterior that it leaves."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,7 +44,7 @@ def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
     return remedies(network, plan.temperature)
 
 
-def instead(problem: Problem, plan: Plan, comparison: Comparison, stages: Iterable[Stage] = ()) -> tuple[Instead, ...]:
+def instead(problem: Problem, plan: Plan, comparison: Comparison, stages: Sequence[Stage] = ()) -> tuple[Instead, ...]:
     """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
 
     Distances of runs are those of the comparison, with their null levels; tuning is measured between exact laws;
