@@ -83,8 +83,8 @@ else:
 # %%
 model = vb.reduced_model(network)
 guide = sgdvi.SGDGuide(model, network)
-svi = SVI(model, guide, Adam(0.03), Trace_ELBO(num_particles=16))
-fitted = svi.run(jax.random.key(0), 300, *problem.data, progress_bar=False)
+svi = SVI(model, guide, Adam(0.005), Trace_ELBO())
+fitted = svi.run(jax.random.key(0), 3_000, *problem.data, progress_bar=False)
 found = float(guide.temperature(fitted.params))
 
 tuned = {

@@ -78,8 +78,8 @@ assert all(symmetry.kind == "rescaling" for symmetry in found)
 reference = nuts(
     problem,
     key,
-    num_warmup=150,
-    num_samples=200,
+    num_warmup=120,
+    num_samples=150,
     num_chains=4,
     target_acceptance=0.9,
 )
