@@ -153,10 +153,9 @@ def _reference_status(comparison: Comparison) -> Status:
 
 
 def _recommend(rows: list[Instead], exact: Remedies | None) -> str:
-    """Return the cheapest that is near: by the exact laws where they are known, else by the runs."""
+    """Return the cheapest that is near: by the exact laws where they are known, else by the time that runs took."""
     if exact is not None:
         return NOTHING if exact.recommended.name == "none" else exact.recommended.name
     near = [row for row in rows if row.status == Status.PASS and row.ks is not None and row.name != "restore signs"]
-    if near and near[0].name == NOTHING:
-        return NOTHING
-    return min(near, key=lambda row: row.seconds or 0.0).name if near else ""
+    # SGD has run already
+    return min(near, key=lambda row: (row.name != NOTHING, row.seconds or 0.0)).name if near else ""

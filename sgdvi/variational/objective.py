@@ -131,9 +131,8 @@ def against_posterior(
         cross = cross + jnp.log(2 * jnp.pi * posterior.variance)
         return Against(0.5 * cross - entropy, mean, variance, entropy)
     precision = 2 * network.kappa * network.num_data * float(moments.beta1)
-    target = _Target(abs(float(moments.minimizer)), network.prior_sd, precision, posterior.log_normalizer)
-    nodes = panels(law)
-    target = jax.tree.map(to_float64, target)
+    numbers = abs(float(moments.minimizer)), network.prior_sd, precision, posterior.log_normalizer
+    target, nodes = _Target(*map(to_float64, numbers)), panels(law)
     kl = -nodes.entropy - _log_posterior_mean(target, nodes, network.depth + 1, network.width)
     return Against(kl, side(network) * nodes.mean, nodes.variance, nodes.entropy)
 

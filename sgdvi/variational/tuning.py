@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from sgdvi.laws import critical_temperature
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
 from sgdvi.linear import LinearNetwork
 from sgdvi.samplers.references.exact import LinePosterior, ProductPosterior, line_posterior
-from sgdvi.variational.objective import against_posterior, law_of, log_evidence, matching_temperature, side
+from sgdvi.variational.objective import against_posterior, log_evidence, matching_temperature, side
 
 # The divergence changes over about a power of ten in T: eight points in it find every valley.
 _PER_DECADE, _DECADES = 8, 6
@@ -230,9 +230,10 @@ def _search_both(network: LinearNetwork, value: Callable[..., float], start: flo
 
 def divergence_at(network: LinearNetwork, posterior: LinePosterior) -> Callable[..., float]:
     """The divergence as a function of temperature and decay (None: that of the prior); inf where there is no law."""
+    highest = cache(partial(highest_temperature, network))
 
     def value(temperature: float, weight_decay: float | None = None) -> float:
-        if not temperature < highest_temperature(network, weight_decay):
+        if not temperature < highest(weight_decay):
             return math.inf
         with jax.enable_x64(True):
             kl = float(against_posterior(network, posterior, temperature, weight_decay).kl)
@@ -251,7 +252,6 @@ def highest_temperature(network: LinearNetwork, weight_decay: float | None = Non
 
 def split(network: LinearNetwork, temperature: float) -> DivergenceParts:
     """Split KL(p_SGD || p_Bayes) on v into its causes, see `DivergenceParts`; arguments as in `divergence`."""
-    law_of(network, temperature)  # refuses a temperature without a law
     return _split(network, temperature, line_posterior(network))
 
 
