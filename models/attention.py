@@ -18,7 +18,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from sgdvi._check import positive, whole
+from sgdvi._internal.check import positive, whole
 from sgdvi.models._data import columns
 from sgdvi.problem import Problem
 

@@ -10,9 +10,9 @@ exact law is that of the effective width, without the prior's weight decay, whic
 the very long run.
 """
 
-from sgdvi.linear import linear_problem
 from sgdvi.models._data import columns, standardised
 from sgdvi.problem import Problem
+from sgdvi.problem.linear import linear_problem
 
 NOISE_SD = 0.81
 

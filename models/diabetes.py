@@ -11,9 +11,9 @@ the better: at depth 1 it ends on the two balanced lines u = w and u = -w of the
 no mass at all, and the width of its law on v is set by learning rate and batch size, not by the number of rows.
 """
 
-from sgdvi.linear import linear_problem
 from sgdvi.models._data import columns, standardised
 from sgdvi.problem import Problem
+from sgdvi.problem.linear import linear_problem
 
 NOISE_SD = 0.81
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from sgdvi._check import positive
+from sgdvi._internal.check import positive
 from sgdvi.models._data import columns, standardised
 from sgdvi.problem import Problem
 

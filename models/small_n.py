@@ -10,9 +10,9 @@ side, so that fifth is lost whatever the learning rate and however long the run;
 same.
 """
 
-from sgdvi.linear import linear_problem
 from sgdvi.models._data import columns, standardised
 from sgdvi.problem import Problem
+from sgdvi.problem.linear import linear_problem
 
 NOISE_SD = 0.95
 NUM_PATIENTS = 12

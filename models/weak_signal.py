@@ -15,9 +15,9 @@ signal the learning rates that this takes make discrete SGD overflow first. With
 batch size 1 and 0.2, 0.5, 0.9 and 1.2 Tc.
 """
 
-from sgdvi.linear import linear_problem
 from sgdvi.models._data import columns
 from sgdvi.problem import Problem
+from sgdvi.problem.linear import linear_problem
 
 NOISE_SD = 1.0
 

@@ -12,19 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgdvi._check import InputError, message, require
-from sgdvi._json import plain, write_json
+from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.text import number
 from sgdvi.diagnostics import against, suite
 from sgdvi.diagnostics.common import Facts, nothing
+from sgdvi.diagnostics.facts import Known, as_line_law, find_facts, law_points
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.finite import fixed_coordinates
-from sgdvi.diagnostics.known import Known, as_line_law, find_facts, law_points
-from sgdvi.diagnostics.reading import read_tree, scalar_functionals, summarise, summarise_law
-from sgdvi.diagnostics.runs import Law, Run
+from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
+from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
-from sgdvi.diagnostics.words import number
-from sgdvi.draws import is_tree
+from sgdvi.draws.tree import is_tree
 from sgdvi.inputs import as_run
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]

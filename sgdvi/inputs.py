@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from xarray import DataTree
 
-from sgdvi._check import InputError, message, require, whole
-from sgdvi.draws import NUTS_FIELDS, from_numpyro, from_samples, make_tree
+from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree
 
 _FORMS = (
     "Give a DataTree, a dictionary of arrays (chain, draw, ...), a numpyro MCMC after its run, a pair (svi, result), "

@@ -7,8 +7,8 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-from sgdvi._batches import noise_share
-from sgdvi._check import InputError, message, require, whole
+from sgdvi._internal.batches import noise_share
+from sgdvi._internal.check import InputError, message, require, whole
 
 Kind = Literal["scalar", "diagonal", "full"]
 _QUADRATIC = "the mean loss is quadratic with this Hessian, and its minimum is the posterior mean"

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from sgdvi._check import InputError, message, require
-from sgdvi.problem import Problem
+from sgdvi._internal.check import InputError, message, require
+from sgdvi.problem.base import Problem
 
 __all__ = ["list", "load", "table", "template"]
 
@@ -179,8 +179,8 @@ def _trial(problem: Problem, path: Path) -> None:
     from numpyro import handlers
     from numpyro.infer.util import log_density
 
-    from sgdvi._tree import to_jax
-    from sgdvi.loss import Loss, count_rows
+    from sgdvi._internal.tree import to_jax
+    from sgdvi.problem.loss import Loss, count_rows
 
     if isinstance(problem.model, Loss):
         problem.model.check(problem.data, count_rows(problem.data))

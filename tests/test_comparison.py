@@ -9,16 +9,15 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
-from sgdvi._check import InputError
+from sgdvi._internal.check import InputError
+from sgdvi._internal.text import number
 from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.diagnostics import Status
-from sgdvi.diagnostics.known import as_line_law, find_facts
+from sgdvi.diagnostics.facts import as_line_law, find_facts
 from sgdvi.diagnostics.suite import ORDER
-from sgdvi.diagnostics.words import number
 from sgdvi.draws import from_samples, make_tree
 from sgdvi.laws import discrete_law, lyapunov_exponent
-from sgdvi.linear import LinearNetwork
-from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.problem.network import LinearNetwork, line_posterior
 
 V = {"v": lambda draws: draws.u * draws.w}
 BATCH = 1

@@ -12,16 +12,15 @@ import pytest
 
 import sgdvi
 from sgdvi import experiment
-from sgdvi._check import InputError
+from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.draws import load, make_tree, save
 from sgdvi.experiment import Interrupted, run
-from sgdvi.experiment.against import choose_reference
-from sgdvi.experiment.balanced import findings_of_balance
 from sgdvi.experiment.environment import fingerprint
+from sgdvi.experiment.other_tools import choose_reference
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
-from sgdvi.experiment.stages import _STREAMS, named_reference, remedy_stages, stages
-from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.experiment.stages import _STREAMS, findings_of_balance, named_reference, remedy_stages, stages
+from sgdvi.problem.network import line_posterior
 from sgdvi.zoo import load as problem_of
 
 SMALL = {"num_steps": 400, "num_chains": 3, "references": ()}
@@ -176,7 +175,7 @@ def test_the_law_of_balance_is_read_off_the_run_of_sgd(result):
 
 
 def test_a_model_too_large_for_passes_over_its_data_is_referred_to_the_command(result, monkeypatch):
-    monkeypatch.setattr("sgdvi.experiment.balanced._MOST_NUMBERS", 10)
+    monkeypatch.setattr("sgdvi.experiment.stages._MOST_NUMBERS", 10)
     (finding,) = findings_of_balance(result.problem, result.runs["SGD"], jax.random.key(0))
     assert finding.status is Status.UNKNOWN
     assert "sgdvi balance" in finding.meaning
@@ -296,9 +295,9 @@ def test_nuts_takes_as_many_draws_as_asked_for(monkeypatch):
     made = sys.modules["sgdvi.experiment.stages"]  # the package has a function of this name
     monkeypatch.setattr(made, "nuts", counted)
     monkeypatch.setattr(made, "find_orbits", lambda *args: ())
-    monkeypatch.setattr("sgdvi.experiment.orbits.nuts", counted)
-    monkeypatch.setattr("sgdvi.experiment.orbits._prior_sds", lambda *args: {"u": 1.0})
-    monkeypatch.setattr("sgdvi.experiment.orbits.quotient_model", lambda *args, **kwargs: None)
+    monkeypatch.setattr("sgdvi.experiment.descent.nuts", counted)
+    monkeypatch.setattr("sgdvi.experiment.descent._prior_sds", lambda *args: {"u": 1.0})
+    monkeypatch.setattr("sgdvi.experiment.descent.quotient_model", lambda *args, **kwargs: None)
     problem, key = problem_of("small-n"), jax.random.key(0)
     for draws, expected in ((None, [(1000, 2000), (300, 500)]), (200, [(100, 200), (100, 200)])):
         plan = make_plan(problem, nuts_draws=draws)

@@ -12,7 +12,7 @@ from numpyro.infer.autoguide import AutoNormal
 from numpyro.optim import optax_to_numpyro
 
 import sgdvi
-from sgdvi._check import InputError
+from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.draws import from_samples, make_tree, save
 from sgdvi.inputs import as_run, from_svi, read_file

@@ -25,6 +25,10 @@ assert dict(jax.config.values) == before, "importing sgdvi changes global JAX se
 """
 
 
+# What is public stands in ``__init__.pyi``: functions and classes, and whole modules.
+MODULES = {name for name in sgdvi.__all__ if isinstance(getattr(sgdvi, name), ModuleType)}
+NAMES = sorted(set(sgdvi.__all__) - MODULES - {"__version__"})
+
 # ArviZ puts a lazy stand-in in NumPyro's place; whichever comes first, NumPyro must be whole
 FIRST = ["arviz", "sgdvi.comparison", "sgdvi.diagnostics", "sgdvi.experiment", "sgdvi.report"]
 NUMPYRO = """
@@ -50,12 +54,12 @@ def test_name_exists(name: str) -> None:
     assert name in dir(sgdvi)
 
 
-@pytest.mark.parametrize("name", sorted(sgdvi._CONTENTS))
+@pytest.mark.parametrize("name", NAMES)
 def test_name_is_documented(name: str) -> None:
     assert (getattr(sgdvi, name).__doc__ or "").strip(), f"sgdvi.{name} has no docstring"
 
 
-@pytest.mark.parametrize("name", sorted(sgdvi._CONTENTS))
+@pytest.mark.parametrize("name", NAMES)
 def test_lazy_name_is_no_module(name: str) -> None:
     # after `import sgdvi.thing` the attribute `sgdvi.thing` is the module, so a lazy name of that spelling would change
     assert importlib.util.find_spec(f"sgdvi.{name}") is None
@@ -63,12 +67,8 @@ def test_lazy_name_is_no_module(name: str) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'posterior'"):
+    with pytest.raises(AttributeError, match="attribute posterior"):
         sgdvi.posterior  # noqa: B018
-
-
-def test_star_import_and_type_checkers_see_the_same_names() -> None:
-    assert set(sgdvi._CONTENTS) | sgdvi._MODULES | {"__version__"} == set(sgdvi.__all__)
 
 
 @pytest.mark.parametrize(

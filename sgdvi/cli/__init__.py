@@ -10,15 +10,8 @@ from collections.abc import Sequence
 import click
 
 from sgdvi import __version__
-from sgdvi._check import InputError
-from sgdvi.cli.balance import balance
-from sgdvi.cli.compare import compare
-from sgdvi.cli.doctor import doctor
-from sgdvi.cli.law import law
-from sgdvi.cli.models import models
-from sgdvi.cli.phases import phases
-from sgdvi.cli.report import report
-from sgdvi.cli.sweep import sweep
+from sgdvi._internal.check import InputError
+from sgdvi.cli import balance, compare, doctor, law, models, phases, report, sweep
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -36,14 +29,8 @@ def cli() -> None:
     """
 
 
-cli.add_command(compare)
-cli.add_command(sweep)
-cli.add_command(law)
-cli.add_command(phases)
-cli.add_command(balance)
-cli.add_command(report)
-cli.add_command(models)
-cli.add_command(doctor)
+for module in (compare, sweep, law, phases, balance, report, models, doctor):
+    cli.add_command(module.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

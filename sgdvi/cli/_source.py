@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from sgdvi.linear import LinearNetwork
-    from sgdvi.moments import Moments
+    from sgdvi.laws.moments import Moments
+    from sgdvi.problem.network import LinearNetwork
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Source:
 
     def temperature(self, learning_rate: float, batch_size: int) -> float:
         """Temperature of a run: of the model's own loss, or of (v x - y)^2 where there is no model."""
-        from sgdvi._check import positive, whole
+        from sgdvi._internal.check import positive, whole
 
         if self.network is not None:
             return self.network.temperature(learning_rate, batch_size)
@@ -128,14 +128,14 @@ def read_request(
 def check_out(out: str | None) -> None:
     """Refuse a figure that cannot be written, before anything is computed."""
     if out is not None:
-        from sgdvi.plots.canvas import check_figure_path
+        from sgdvi.style.canvas import check_figure_path
 
         check_figure_path(out)
 
 
 def print_json(record: dict[str, Any]) -> None:
     """Print a record as JSON."""
-    from sgdvi._json import plain
+    from sgdvi._internal.files import plain
 
     click.echo(json.dumps(plain(record), indent=2, ensure_ascii=False))
 
@@ -147,7 +147,7 @@ def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable
 
 
 def _decay(source: Source, given: float | None, depth: float, metastable: bool = False) -> float:
-    from sgdvi._check import non_negative
+    from sgdvi._internal.check import non_negative
 
     if given is not None:
         return non_negative("weight_decay", given)
@@ -158,8 +158,8 @@ def _find_source(
     model: str | None, moments: tuple[float, ...] | None, slope: float | None, noise: float | None, **options: Any
 ) -> Source:
     """Make the source from what was given; ``options`` (depth, width) go to the model."""
-    from sgdvi._check import InputError, message
-    from sgdvi.moments import Moments
+    from sgdvi._internal.check import InputError, message
+    from sgdvi.laws.moments import Moments
 
     given = {"MODEL": model, "--moments": moments or None, "--slope": slope}
     names = [name for name, value in given.items() if value is not None]
@@ -187,7 +187,7 @@ def _find_temperature(
     critical: float,
 ) -> float | None:
     """Return the temperature of the run that the options describe; None where they describe none."""
-    from sgdvi._check import require
+    from sgdvi._internal.check import require
     from sgdvi.laws.temperatures import parse_temperature
 
     both = temperature is not None and learning_rate is not None
@@ -204,7 +204,7 @@ def _find_temperature(
 def _from_model(model: str, options: dict[str, Any]) -> Source:
     import numpy as np
 
-    from sgdvi._check import InputError, message
+    from sgdvi._internal.check import InputError, message
     from sgdvi.zoo import load
 
     problem = load(model)

@@ -9,7 +9,7 @@ import click
 FASTEST = 0.05
 
 
-@click.command(short_help="Find the scaling symmetries of a model and measure how SGD moves along them.")
+@click.command("balance", short_help="Find the scaling symmetries of a model and measure how SGD moves along them.")
 @click.argument("model")
 @click.option("--learning-rate", type=float, help="Of SGD on the model's loss.  [default: see below]")
 @click.option("--batch-size", type=int, help="Rows per minibatch, with replacement.  [default: at most 16]")
@@ -20,7 +20,7 @@ FASTEST = 0.05
 @click.option("--out", type=click.Path(), metavar="FILE", help="Draw the figure: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--quiet", is_flag=True, help="Say nothing while it runs.")
-def balance(model: str, **options: Any) -> None:
+def command(model: str, **options: Any) -> None:
     """Find the scaling symmetries of MODEL and measure how SGD moves along them.
 
     MODEL is a name (`sgdvi models` lists them) or the path of your own file (`sgdvi models --template` prints one).
@@ -52,10 +52,10 @@ def _run(
 ) -> None:
     import jax
 
-    from sgdvi._check import whole
+    from sgdvi._internal.check import whole
     from sgdvi.experiment.plan import make_plan
     from sgdvi.noise_balance import balance as measure
-    from sgdvi.plots.canvas import check_figure_path
+    from sgdvi.style.canvas import check_figure_path
     from sgdvi.zoo import load
 
     if out is not None:

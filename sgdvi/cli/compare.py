@@ -9,7 +9,7 @@ import click
 VERDICT_REACHED = 3
 
 
-@click.command(short_help="Compare SGD with the posterior on a model and write a report.")
+@click.command("compare", short_help="Compare SGD with the posterior on a model and write a report.")
 @click.argument("model")
 @click.option("--depth", type=int, help="Depth of a linear network; 0 is regression.  [default: the model's]")
 @click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
@@ -52,7 +52,7 @@ VERDICT_REACHED = 3
 )
 @click.option("--cache/--no-cache", default=True, help="Keep compiled programs for the next run (SGDVI_CACHE=folder).")
 @click.option("--quiet", is_flag=True, help="Print only the path of the report.")
-def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, **options: Any) -> int:
+def command(model: str, out: str | None, overwrite: bool, fail_on: str | None, **options: Any) -> int:
     """Run SGD, NUTS, variational inference and the exact laws on MODEL and say whether SGD gives the posterior.
 
     MODEL is a name (`sgdvi models` lists them) or the path of your own file (`sgdvi models --template` prints one).
@@ -67,7 +67,7 @@ def compare(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
     say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
     with compilation_cache(options.pop("cache"), say), no_lost_interrupt() as stop_if_interrupted:
         from sgdvi.diagnostics.findings import Status
-        from sgdvi.experiment import REFERENCES, Interrupted, check_folder, run, save_draws
+        from sgdvi.experiment.conduct import REFERENCES, Interrupted, check_folder, run, save_draws
         from sgdvi.zoo import load
 
         problem = load(model)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import click
 
 
-@click.command(short_help="Show versions and devices, and check that this machine can run sgdvi.")
-def doctor() -> int:
+@click.command("doctor", short_help="Show versions and devices, and check that this machine can run sgdvi.")
+def command() -> int:
     """Show versions and devices, and check that this machine can run sgdvi. Exit status 1 if it cannot."""
     import jax
 
@@ -48,7 +48,7 @@ def _float64() -> None:
 def _figures() -> None:
     from matplotlib.figure import Figure
 
-    from sgdvi.report.figure import picture
+    from sgdvi.style.figure import picture
 
     picture(lambda theme: Figure(figsize=(1, 1)), "", "")
 
@@ -58,7 +58,7 @@ def _storage() -> None:
 
     import numpy as np
 
-    from sgdvi.draws import load, make_tree, save
+    from sgdvi.draws.tree import load, make_tree, save
 
     with tempfile.TemporaryDirectory() as folder:
         save({"trial": make_tree({"v": np.zeros((2, 8))}, kind="trial")}, folder)

@@ -14,7 +14,7 @@ MOST_DEPTHS = 6
 INFINITE = float("inf")
 
 
-@click.command(short_help="Print and draw an exact stationary law of SGD.")
+@click.command("law", short_help="Print and draw an exact stationary law of SGD.")
 @data_options
 @click.option("--depth", metavar="D", help="Depth; 0 is regression, inf the limit.  [default: the model's, else 1]")
 @click.option("--width", type=int, help="Width d.  [default: the model's, else 1]")
@@ -23,7 +23,7 @@ INFINITE = float("inf")
 @click.option("--second-order", is_flag=True, help="Depth 1: correct the drift for the size of --learning-rate.")
 @click.option("--metastable", is_flag=True, help="Depth 2 and above with decay: the bulk that stands before zero.")
 @output_options("density, cdf and tail")
-def law(**options: Any) -> None:
+def command(**options: Any) -> None:
     """Print the exact stationary law of SGD: regime, mean, spread, modes, moments, quantiles, tail, bias.
 
     The data are those of MODEL (`sgdvi models` lists them), or five --moments, or a line with --slope and --noise.
@@ -46,7 +46,7 @@ def _run(
     as_json: bool,
     **data: Any,
 ) -> None:
-    from sgdvi._check import positive, require
+    from sgdvi._internal.check import positive, require
     from sgdvi.cli._law_record import describe
     from sgdvi.cli._law_text import comparison, text
     from sgdvi.laws.temperatures import parse_temperature
@@ -90,7 +90,7 @@ def _run(
 
 def _depth(option: str, text: str) -> float:
     """A depth as it is written: a whole number, or inf."""
-    from sgdvi._check import InputError, message
+    from sgdvi._internal.check import InputError, message
 
     word = text.strip().lower()
     if word == "inf":
@@ -104,7 +104,7 @@ def _depth(option: str, text: str) -> float:
 
 def _width(depth: float, units: int, ratio: float | None) -> int:
     """Width of a network; with a ratio it is a share of the depth, and regression has one unit."""
-    from sgdvi._check import require, whole
+    from sgdvi._internal.check import require, whole
 
     if ratio is None or depth in (0, INFINITE):
         return whole("width", units if ratio is None else 1, least=1)
@@ -117,7 +117,7 @@ def _width(depth: float, units: int, ratio: float | None) -> int:
 
 def _make(request: Request, heat: float, depth: float, width: int, ratio: float | None, metastable: bool) -> "Shown":
     """The law of one depth."""
-    from sgdvi._check import InputError, message, require
+    from sgdvi._internal.check import InputError, message, require
     from sgdvi.cli._law_record import Shown
     from sgdvi.laws import InfiniteDepthLaw, MetastableLaw, stationary_law
 
@@ -155,7 +155,7 @@ def _make(request: Request, heat: float, depth: float, width: int, ratio: float 
 
 def _second_order(request: Request, heat: float, depth: float) -> "Shown":
     """The law of depth 1 with the drift corrected."""
-    from sgdvi._check import InputError, message, require
+    from sgdvi._internal.check import InputError, message, require
     from sgdvi.cli._law_record import Shown
     from sgdvi.laws import SecondOrderLaw
 

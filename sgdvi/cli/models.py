@@ -3,9 +3,9 @@
 import click
 
 
-@click.command(short_help="List the models that ship with sgdvi, or print a template.")
+@click.command("models", short_help="List the models that ship with sgdvi, or print a template.")
 @click.option("--template", is_flag=True, help="Print a model file of your own to start from.")
-def models(template: bool) -> None:
+def command(template: bool) -> None:
     """List the models that ship with sgdvi.
 
     `sgdvi models --template > mymodel.py` starts a file of your own; `sgdvi compare ./mymodel.py` runs it.

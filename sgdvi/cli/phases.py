@@ -11,14 +11,14 @@ LEVELS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 HOTTEST = 1.15
 
 
-@click.command(short_help="Print and draw a phase diagram: temperature against noise.")
+@click.command("phases", short_help="Print and draw a phase diagram: temperature against noise.")
 @data_options
 @click.option("--noise-max", type=float, metavar="S", help="Largest noise.  [default: three times the data's own]")
 @click.option("--temperature-max", type=float, metavar="T", help="Highest temperature.  [default: 1.15 times every Tc]")
 @click.option("--points", type=int, default=200, show_default=True, help="Laws along each axis.")
 @click.option("--log", is_flag=True, help="Logarithmic axes, where runs far below Tc can be seen.")
 @output_options("the diagram")
-def phases(**options: Any) -> None:
+def command(**options: Any) -> None:
     """Print and draw in which regime SGD is at depth 1, over temperature and noise.
 
     The noise of the data, their residuals about the least-squares line, is scaled; x and the line stay as they are. The
@@ -43,7 +43,7 @@ def _run(
     as_json: bool,
     **data: Any,
 ) -> None:
-    from sgdvi._check import positive, require, whole
+    from sgdvi._internal.check import positive, require, whole
     from sgdvi.laws import critical_temperature, phase_diagram
 
     check_out(out)
@@ -75,7 +75,7 @@ def _run(
         click.echo(_text(record))
     if out is not None:
         from sgdvi.plots import plot_phase_diagram, save_figure
-        from sgdvi.plots.canvas import panels
+        from sgdvi.style.canvas import panels
 
         name = "this run" if heat is not None else "these data, at Tc"
         mark = {name: (own, heat if heat is not None else critical)}

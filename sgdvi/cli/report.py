@@ -5,16 +5,16 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Render a report again, or several on one page.")
+@click.command("report", short_help="Render a report again, or several on one page.")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(), metavar="FOLDER...")
 @click.option("--out", type=click.Path(), metavar="FILE", help="The page.  [default: report.html in the one FOLDER]")
-def report(folders: tuple[str, ...], out: str | None) -> None:
+def command(folders: tuple[str, ...], out: str | None) -> None:
     """Render the page of each FOLDER that `sgdvi compare` wrote, from its report.json and draws.nc.
 
     The same version of sgdvi gives the same bytes. With several folders the verdicts come first, in one table, and
     --out is needed. The last line printed is the path of the page.
     """
-    from sgdvi._check import require
+    from sgdvi._internal.check import require
     from sgdvi.report import read_record, render_pages, write_page
 
     several = len(folders) > 1

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-@click.command(short_help="Map where SGD is nearest to the posterior over learning rate and batch size.")
+@click.command("sweep", short_help="Map where SGD is nearest to the posterior over learning rate and batch size.")
 @click.argument("model")
 @click.option("--depth", type=int, help="Depth of a linear network; 0 is regression.  [default: the model's]")
 @click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
@@ -30,7 +30,7 @@ import click
     help="Write the map: .png, .svg, .pdf, .html or .json by the ending; may be given several times.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def sweep(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **options: Any) -> None:
+def command(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **options: Any) -> None:
     """Say at which learning rate and batch size SGD is nearest to the posterior of MODEL, and how near.
 
     Linear networks with a known posterior are computed from the exact laws, in seconds. Other models are run: SGD in
@@ -41,7 +41,7 @@ def sweep(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **options
     say: Callable[[str], None] = lambda text: click.echo(text, err=True)  # noqa: E731
     with compilation_cache(True, say):
         from sgdvi.cli._source import print_json
-        from sgdvi.sweeping import sweep as make
+        from sgdvi.experiment.map.call import sweep as make
 
         for path in out:
             _check(path)
@@ -68,7 +68,7 @@ def sweep(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **options
 
 
 def _numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> list[Any] | None:
-    from sgdvi._check import InputError, message
+    from sgdvi._internal.check import InputError, message
 
     if text is None:
         return None
@@ -81,7 +81,7 @@ def _numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> list[An
 
 def _check(path: str) -> None:
     """Refuse a file that cannot be written, before anything is computed."""
-    from sgdvi._check import require
+    from sgdvi._internal.check import require
     from sgdvi.cli._source import check_out
 
     target = Path(path).expanduser()
@@ -98,7 +98,7 @@ def _write(found: Any, path: str) -> Path:
     if target.suffix.lower() == ".json":
         return found.to_json(target)
     from sgdvi.plots import plot_sweep, save_figure
-    from sgdvi.plots.canvas import panels
+    from sgdvi.style.canvas import panels
 
     with panels(1, (2.8 + 0.62 * len(found.batch_sizes), 1.6 + 0.36 * len(found.learning_rates))) as (figure, axes):
         plot_sweep(found, ax=axes[0])

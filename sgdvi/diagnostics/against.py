@@ -8,7 +8,7 @@ import numpy as np
 from sgdvi.diagnostics import c2st, distances, importance, joint, modes, predictive, stein
 from sgdvi.diagnostics.common import Facts, nothing, ordered, survivors, tail_of, worst
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.runs import Law, Run
+from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
 
 

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 import numpy as np
 from scipy import stats
 
+from sgdvi._internal.text import number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import number
 
 _FOLDS = 5
 _TITLE = "Classifier two-sample test (C2ST)"

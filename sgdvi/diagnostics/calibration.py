@@ -6,10 +6,10 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy import stats
 
-from sgdvi._check import require, whole
+from sgdvi._internal.check import require, whole
+from sgdvi._internal.text import count, number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import count, number
 
 # Mean, spread, skewness and tails of the ranks: more terms find finer shapes, and these four with less power.
 _TERMS = 4

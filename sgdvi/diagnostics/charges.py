@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import count, number, percent
 
 _TITLES = {
     "balance.drift": "Drift of the charges, standard errors",

@@ -7,14 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
+from sgdvi._internal.text import count
 from sgdvi.diagnostics import laws, stein
 from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.divergence import LineLaw
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.phases import Setting
-from sgdvi.diagnostics.runs import Law, Run
+from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.tail import Tail
-from sgdvi.diagnostics.words import count
 
 _MOST_LISTED = 20
 

@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 from scipy import stats
 
-from sgdvi._check import InputError, message
+from sgdvi._internal.check import InputError, message
+from sgdvi._internal.text import number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import number
 
 _MOST_POINTS = 200_000
 _NULL_POINTS = 1_000

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import number, percent
 
 LogDensity = Callable[[np.ndarray], np.ndarray]
 

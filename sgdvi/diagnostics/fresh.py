@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sgdvi.diagnostics.known import Known
+from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.stationarity import FreshStep, Line
 
 _DRAWS = 2_000

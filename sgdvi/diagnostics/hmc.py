@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from arviz_stats.base import array_stats
 
+from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import count, number, percent
 
 BETANCOURT = "Betancourt 2017, arXiv:1701.02434"
 _TITLES = {"divergences": "Divergences", "energy": "Energy (BFMI)", "depth": "Tree depth"}

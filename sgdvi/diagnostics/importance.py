@@ -5,9 +5,9 @@ import math
 import numpy as np
 from arviz_stats.base import array_stats
 
+from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import number, percent
 
 _TITLE = "Importance weights (Pareto k)"
 _SOURCE = "Vehtari, Simpson, Gelman, Yao, Gabry 2024, JMLR 25 (72): k below min(1 - 1/log10(S), 0.7)."

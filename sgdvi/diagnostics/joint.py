@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from sgdvi._internal.text import count, number
 from sgdvi.diagnostics.distances import grade
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import count, number
 
 MOST_POINTS = 1_000
 _FEWEST_POINTS = 50

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from sgdvi._internal.text import number
 from sgdvi.diagnostics.distances import Distance, difference, grade
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import number
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy import stats
 
+from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.mixing import Mixing
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import number, percent
 
 _NO_STARTS = "Needs at least two named starts with two chains each: sgdvi.sample(..., init={'a': {...}, 'b': {...}})."
 MARGOSSIAN = "Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman 2024, Bayesian Analysis (nested R-hat)"

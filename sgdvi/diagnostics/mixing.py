@@ -6,9 +6,9 @@ import numpy as np
 import numpyro  # noqa: F401  before ArviZ, whose lazy stand-in for it would load its parts twice
 from arviz_stats.base import array_stats
 
+from sgdvi._internal.text import count, number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import VEHTARI, Thresholds
-from sgdvi.diagnostics.words import count, number
 
 _FEWEST_DRAWS = 8
 # Beyond this, ranking takes seconds and the draws are autocorrelated anyway: chains are thinned first.

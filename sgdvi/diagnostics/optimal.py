@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from sgdvi._check import positive, require
+from sgdvi._internal.check import positive, require
 from sgdvi.diagnostics.divergence import Divergences, LineLaw, divergences
-from sgdvi.diagnostics.known import as_line_law
-from sgdvi.linear import LinearNetwork
-from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.diagnostics.facts import as_line_law
+from sgdvi.problem.network import LinearNetwork, line_posterior
 from sgdvi.variational.tuning import least_divergence
 
 _ASSUMPTIONS = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sgdvi._internal.text import count, number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import count, number
 
 
 @dataclass(frozen=True)

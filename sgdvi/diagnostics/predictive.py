@@ -7,9 +7,9 @@ from arviz_stats.base import array_stats
 from scipy import stats
 from scipy.special import logsumexp
 
+from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import count, number, percent
 
 _LOO = "Vehtari, Gelman, Gabry 2017, Statistics and Computing 27, 1413 (PSIS-LOO); differences below 4 are small."
 _INTERVAL = 0.9

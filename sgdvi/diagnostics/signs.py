@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sgdvi._internal.text import count, listed, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import count, listed, percent
 
 # Fewer draws than this are expected on a sign before its absence means anything.
 _FEWEST_EXPECTED = 5

@@ -22,9 +22,9 @@ from sgdvi.diagnostics import (
     tail,
 )
 from sgdvi.diagnostics.common import Facts, nothing, ordered, survivors, tail_of, worst
+from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.known import Known
-from sgdvi.diagnostics.runs import Law, Run
+from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
 
 # The order in which a person reads the checks.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from arviz_stats.base import array_stats
 
+from sgdvi._internal.text import number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-from sgdvi.diagnostics.words import number
 
 # Below this the Pareto fit to the tail has hardly any points.
 _FEWEST_EFFECTIVE = 100

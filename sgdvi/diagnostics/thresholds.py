@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from sgdvi._check import InputError, message, positive
+from sgdvi._internal.check import InputError, message, positive
 
 
 def _limit(default: float, why: str = "") -> Any:

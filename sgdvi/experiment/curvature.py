@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from sgdvi.problem import Problem
+from sgdvi.problem.base import Problem
 from sgdvi.samplers.quadratic import adam_minimum
-from sgdvi.samplers.target import find_start, require_finite
-from sgdvi.samplers.targets import as_arguments, make_target
+from sgdvi.samplers.targets.base import find_start, require_finite
+from sgdvi.samplers.targets.make import as_arguments, make_target
 
 # Beyond this many parameters the Hessian costs more than the run.
 _LARGEST_HESSIAN = 300

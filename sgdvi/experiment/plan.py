@@ -2,19 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
-from sgdvi._batches import NO_TEMPERATURE, Batching
-from sgdvi._check import InputError, message, non_negative, positive, require, whole
+from sgdvi._internal.batches import NO_TEMPERATURE, Batching
+from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
-from sgdvi.experiment.stability import stable_rate
 from sgdvi.laws import phase
 from sgdvi.laws.temperatures import parse_temperature as parse_temperature
-from sgdvi.linear import LinearNetwork
-from sgdvi.loss import count_rows
-from sgdvi.problem import Problem
+from sgdvi.problem.base import Problem
+from sgdvi.problem.loss import count_rows
+from sgdvi.problem.network import LinearNetwork
+from sgdvi.samplers import SGD, sample
 from sgdvi.samplers.warmup import suggest_warmup
 from sgdvi.variational.objective import matching_temperature as matching_temperature
 
@@ -283,3 +284,38 @@ def with_weight_decay(problem: Problem, weight_decay: float | None) -> Problem:
     network = problem.exact
     sd = math.inf if gamma == 0 else network.noise_sd / math.sqrt(network.num_data * gamma)
     return problem.with_options(prior_sd=sd)
+
+
+_CHAINS, _STEPS = 32, 512
+_MOST_HALVINGS = 12
+
+
+def stable_rate(problem: Problem, rate: float, batch_size: int, batching: Batching, key: Any) -> float:
+    """Return a rate at which no chain of a short run from the problem's own starts overflows.
+
+    The given one if it is; otherwise half of the first of its halves that is, as what one short run in two loses, a
+    long one loses too.
+
+    Parameters
+    ----------
+    problem
+        What is run.
+    rate
+        The rate to begin with.
+    batch_size, batching
+        Of SGD.
+    key
+        JAX key.
+    """
+    for halvings in range(_MOST_HALVINGS):
+        if _stays_finite(problem, rate / 2**halvings, batch_size, batching, key):
+            return rate / 2 ** (halvings + 1) if halvings else rate
+    return rate / 2**_MOST_HALVINGS
+
+
+def _stays_finite(problem: Problem, rate: float, batch_size: int, batching: Batching, key: Any) -> bool:
+    sampler = SGD(problem.model, learning_rate=rate, batch_size=batch_size, batching=batching)
+    tree = sample(
+        sampler, problem.data, key=key, num_steps=_STEPS, num_chains=_CHAINS, thinning=_STEPS, progress=False
+    )  # fmt: skip
+    return all(bool(np.isfinite(values).all()) for values in jax.tree.leaves(dict(tree["posterior"].data_vars)))

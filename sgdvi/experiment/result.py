@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sgdvi._check import InputError, message
+from sgdvi._internal.check import InputError, message
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
-from sgdvi.draws import save
-from sgdvi.experiment.instead import exact_remedies
+from sgdvi.draws.tree import save
 from sgdvi.experiment.plan import Plan
-from sgdvi.problem import Problem
+from sgdvi.experiment.remedies import exact_remedies
+from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
 from sgdvi.report import Context, read_record, write_html, write_record
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import jax
 
-from sgdvi._batches import Batching
-from sgdvi._check import InputError, message
-from sgdvi.experiment.descent import descend
-from sgdvi.experiment.orbits import GAUGE, QUOTIENT, find_orbits, on_quotient, with_noise
+from sgdvi._internal.batches import Batching
+from sgdvi._internal.check import InputError, message
+from sgdvi.diagnostics import charges
+from sgdvi.diagnostics.findings import Finding
+from sgdvi.experiment.descent import GAUGE, QUOTIENT, descend, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import Plan
-from sgdvi.laws.products import known
-from sgdvi.problem import Problem
+from sgdvi.laws.prior import known
+from sgdvi.noise_balance import balance
+from sgdvi.problem.base import Problem
 from sgdvi.samplers.references import line_posterior, nuts, pathfinder, variational
 
 # Those that run where none are named, and all that can be named.
@@ -126,3 +128,32 @@ def _describe(plan: Plan) -> str:
     share = f" = {plan.temperature / critical:.3g} Tc" if critical and math.isfinite(critical) else ""
     phase = f", phase {plan.phase}" if plan.phase else ""
     return f"{text}, T = {plan.temperature:.3g}{share}{phase}"
+
+
+# Points of each chain; a pass over the data each.
+_POINTS = 24
+# Beyond this many parameters times rows the passes cost more than the run.
+_MOST_NUMBERS = 20_000_000
+
+
+def findings_of_balance(problem: Problem, draws: Any, key: Any) -> Sequence[Finding]:
+    """Return what the law of balance says of a run of SGD: symmetries, drift, noise balance and norm ratios.
+
+    Parameters
+    ----------
+    problem
+        What was run.
+    draws
+        The draws of SGD.
+    key
+        JAX key of the search for symmetries.
+    """
+    group = draws["posterior"]
+    numbers = sum(group[name][0, 0].size for name in group.data_vars) * len(problem.data[0])
+    if numbers > _MOST_NUMBERS:
+        reason = "The model is large: run `sgdvi balance` on it."
+        return [charges.not_measured("SGD", reason)]
+    try:
+        return balance(problem, trajectory=draws, key=key, points=_POINTS).findings
+    except InputError as error:
+        return [charges.not_measured("SGD", f"The symmetries are not known: {error}")]

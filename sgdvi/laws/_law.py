@@ -11,20 +11,29 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
-from sgdvi._check import require
-from sgdvi.laws import _lookup, _scalar
-from sgdvi.laws._arrays import filled_up, flatten_batch, give_back, is_traced, keep, restore_batch, to_float64, uniform
-from sgdvi.laws._density import Parameters
-from sgdvi.laws._summary import Numbers
-from sgdvi.laws._table import Quadrature, Table
+from sgdvi._internal.check import require
+from sgdvi.laws._engine import batch, lookup
+from sgdvi.laws._engine.arrays import (
+    filled_up,
+    flatten_batch,
+    give_back,
+    is_traced,
+    keep,
+    restore_batch,
+    to_float64,
+    uniform,
+)
+from sgdvi.laws._engine.density import Parameters
+from sgdvi.laws._engine.summary import Numbers
+from sgdvi.laws._engine.table import Quadrature, Table
 from sgdvi.laws.degenerate import interpolation, oriented
-from sgdvi.moments import Moments
+from sgdvi.laws.moments import Moments
 
 # Concrete values are handed over up to this many at a time.
 _PIECE = 65536
 # From this many on log densities are read off a table.
 _MANY = 65536
-Built = tuple[Parameters, _scalar.AnyDensity, Quadrature]
+Built = tuple[Parameters, batch.AnyDensity, Quadrature]
 
 
 class AbstractLaw(Distribution):
@@ -93,16 +102,16 @@ class AbstractLaw(Distribution):
             self._validate_sample(value)
         if self._may_be_looked_up(value):
             return self._log_prob_of_many(value)
-        return self._on_values(lambda built, v: _scalar.log_prob(built[1], built[2].log_norm, self.sign * v), value)
+        return self._on_values(lambda built, v: batch.log_prob(built[1], built[2].log_norm, self.sign * v), value)
 
     def score(self, value: ArrayLike) -> Any:
         """Derivative of the log density with respect to ``value``; nan outside the support."""
-        return self._on_values(lambda built, v: self.sign * _scalar.score(built[1], self.sign * v), value)
+        return self._on_values(lambda built, v: self.sign * batch.score(built[1], self.sign * v), value)
 
     def cdf(self, value: ArrayLike) -> Any:
         """Probability of a draw at or below ``value``."""
         side = 0 if self.sign > 0 else 1
-        return self._on_values(lambda built, v: _scalar.cdf(built[1], self._table(), self.sign * v)[side], value)
+        return self._on_values(lambda built, v: batch.cdf(built[1], self._table(), self.sign * v)[side], value)
 
     def log_cdf(self, value: ArrayLike) -> Any:
         """Log of the probability of a draw at or below ``value``, also where that probability underflows."""
@@ -154,7 +163,7 @@ class AbstractLaw(Distribution):
             center = p.beta2 / p.beta1
             noise = p.alpha3 + center * (p.alpha1 * center - 2 * p.alpha2)
             powers = self._left_power * jnp.log(jnp.abs(center)) if self.depth else 0.0
-            return quadrature.log_norm - _scalar.level_at(density, center) - powers - jnp.log(noise)
+            return quadrature.log_norm - batch.level_at(density, center) - powers - jnp.log(noise)
 
         return self._on_laws(value)
 
@@ -193,13 +202,13 @@ class AbstractLaw(Distribution):
         require(self.depth > 0 or (is_whole and order >= 0), rule, order)
         require(self.sign > 0 or is_whole, "order must be a whole number on v < 0", order)
         if self.depth == 0:
-            return self._on_laws(lambda built: _scalar.line_moment(built[0], int(order)))
+            return self._on_laws(lambda built: batch.line_moment(built[0], int(order)))
 
         def value(built: Any) -> Array:
             p = built[0]
             exists = order < jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf) - 1
             exists = exists & (order > -self._left_order(p))
-            power = jnp.exp(_scalar.log_power_mean(built[1], built[2].log_norm, jnp.where(exists, float(order), 0.0)))
+            power = jnp.exp(batch.log_power_mean(built[1], built[2].log_norm, jnp.where(exists, float(order), 0.0)))
             infinite = jnp.where(_no_law(p), jnp.nan, jnp.inf)
             return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, infinite)
 
@@ -212,13 +221,13 @@ class AbstractLaw(Distribution):
     @property
     def mode(self) -> Any:
         """Where the density is largest: 0 where it diverges there (regime II), as `phase` tells."""
-        return self._on_laws(lambda built: self.sign * _scalar.modes(built[1])[0])
+        return self._on_laws(lambda built: self.sign * batch.modes(built[1])[0])
 
     @property
     def modes(self) -> Any:
         """All maxima of the density by their size, on a last axis of length 2 that is filled up with nan."""
         with jax.enable_x64(True):
-            result = (self.sign * _scalar.modes(self._built()[1])[1]).reshape(*self._law_shape, 2)
+            result = (self.sign * batch.modes(self._built()[1])[1]).reshape(*self._law_shape, 2)
         return give_back(result, None, self._leaves)
 
     @property
@@ -270,10 +279,10 @@ class AbstractLaw(Distribution):
         return self._kept("_density", self._prepare)
 
     def _table(self) -> Table:
-        return self._kept("_tables", lambda: _scalar.tabulate(*self._built()[1:]))
+        return self._kept("_tables", lambda: batch.tabulate(*self._built()[1:]))
 
     def _numbers(self) -> Numbers:
-        return self._kept("_sums", lambda: _scalar.numbers(*self._built()))
+        return self._kept("_sums", lambda: batch.numbers(*self._built()))
 
     def _kept(self, name: str, make: Any) -> Any:
         kept = self.__dict__.get(name)
@@ -286,23 +295,23 @@ class AbstractLaw(Distribution):
 
     def _may_be_looked_up(self, value: Any) -> bool:
         count = np.size(value)
-        return count >= max(_MANY, _lookup.WORTH * int(np.prod(self._law_shape)))
+        return count >= max(_MANY, lookup.WORTH * int(np.prod(self._law_shape)))
 
     def _log_prob_of_many(self, value: Any) -> Any:
         with jax.enable_x64(True):
             _, density, quadrature = self._built()
-            table = self._kept("_lookup", lambda: _scalar.look_up(density, quadrature.log_norm))
+            table = self._kept("_lookup", lambda: batch.look_up(density, quadrature.log_norm))
             v = value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
-            result = _scalar.log_prob_of_many(density, quadrature.log_norm, table, v, self._law_shape, self.sign)
+            result = batch.log_prob_of_many(density, quadrature.log_norm, table, v, self._law_shape, self.sign)
         return give_back(result, value, self._leaves)
 
-    def _quantile(self, density: _scalar.AnyDensity, q: Array) -> tuple[Array, Array]:
+    def _quantile(self, density: batch.AnyDensity, q: Array) -> tuple[Array, Array]:
         masses = (q, 1 - q) if self.sign > 0 else (1 - q, q)
-        return _scalar.quantile(density, self._table(), *masses)
+        return batch.quantile(density, self._table(), *masses)
 
     def _log_tail(self, value: ArrayLike, side: int) -> Any:
         def tail(built: Any, v: Array) -> Array:
-            return _scalar.log_tail(built[1], built[2].log_norm, self._table(), self.sign * v, side * self.sign)
+            return batch.log_tail(built[1], built[2].log_norm, self._table(), self.sign * v, side * self.sign)
 
         return self._on_values(tail, value)
 

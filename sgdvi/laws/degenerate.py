@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from sgdvi.laws._arrays import to_float64
-from sgdvi.moments import Moments, difference_of_products
+from sgdvi.laws._engine.arrays import to_float64
+from sgdvi.laws.moments import Moments, difference_of_products
 
 # Delta below this share of alpha1 alpha3 is rounding, and so is c below its share of the two terms it is made of.
 DELTA_ROUNDING = 1e-13

@@ -6,11 +6,10 @@ from functools import cached_property
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._check import non_negative, positive, require
-from sgdvi.laws.intervals import PhaseInterval, phase_intervals
-from sgdvi.laws.phases import critical_temperature, phase
-from sgdvi.laws.spread import mean_and_variance
-from sgdvi.moments import Moments
+from sgdvi._internal.check import non_negative, positive, require
+from sgdvi.laws.fluctuation import mean_and_variance
+from sgdvi.laws.moments import Moments
+from sgdvi.laws.phases import PhaseInterval, critical_temperature, phase, phase_intervals
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from sgdvi._check import require
-from sgdvi.laws import _summary
-from sgdvi.laws._table import node_masses
+from sgdvi._internal.check import require
+from sgdvi.laws._engine import summary
+from sgdvi.laws._engine.table import node_masses
 from sgdvi.laws.stationary import SGDStationary
 
 
@@ -70,7 +70,7 @@ def _panels(*built: Any) -> Panels:
     p, density, quadrature = jax.tree.map(lambda leaf: leaf[0], built)
     nodes, _, mass = node_masses(density, quadrature)
     shift = density.log_jacobian(jnp.zeros_like(quadrature.left))
-    numbers = _summary.numbers(p, density, quadrature)
+    numbers = summary.numbers(p, density, quadrature)
     return Panels(
         nodes + shift,
         mass,

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._check import InputError, message, positive
-from sgdvi.laws import _scalar
-from sgdvi.laws._deep import infinitely_deep
-from sgdvi.laws._density import Parameters
+from sgdvi._internal.check import InputError, message, positive
+from sgdvi.laws._engine import batch
+from sgdvi.laws._engine.deep import infinitely_deep
+from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._law import AbstractLaw, Built
-from sgdvi.moments import Moments
+from sgdvi.laws.moments import Moments
 
 
 class InfiniteDepthLaw(AbstractLaw):
@@ -74,7 +74,7 @@ class InfiniteDepthLaw(AbstractLaw):
         p = self._parameters(2, self.ratio)
         exists = (p.temperature > 0) & (p.beta2 > 0)
         p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
-        return p, *_scalar.prepare(infinitely_deep, p)
+        return p, *batch.prepare(infinitely_deep, p)
 
     def _tail(self, p: Parameters) -> Any:
         return jnp.full_like(p.temperature, 5.0)

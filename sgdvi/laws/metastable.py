@@ -7,12 +7,12 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from sgdvi._check import InputError, message, require, whole
-from sgdvi.laws import _scalar
-from sgdvi.laws._deep import deep
-from sgdvi.laws._density import Parameters
+from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi.laws._engine import batch
+from sgdvi.laws._engine.deep import deep
+from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._law import AbstractLaw, Built
-from sgdvi.moments import Moments
+from sgdvi.laws.moments import Moments
 
 
 class MetastableLaw(AbstractLaw):
@@ -92,7 +92,7 @@ class MetastableLaw(AbstractLaw):
         p = self._parameters(self.depth, self.width)
         exists = (p.temperature > 0) & (p.beta2 > 0) & (p.weight_decay > 0)
         p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
-        return p, *_scalar.prepare(deep, p)
+        return p, *batch.prepare(deep, p)
 
     def _tail(self, p: Parameters) -> Any:
         return jnp.full_like(p.temperature, 5 - 3 / (self.depth + 1))
@@ -100,4 +100,4 @@ class MetastableLaw(AbstractLaw):
 
 def _barrier(built: Built) -> tuple[Array, Array, Array]:
     parameters, density, quadrature = built
-    return _scalar.barrier(parameters, density, quadrature.log_norm)
+    return batch.barrier(parameters, density, quadrature.log_norm)

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from sgdvi._check import require
+from sgdvi._internal.check import require
 from sgdvi.laws.stationary import SGDStationary
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)

@@ -9,13 +9,13 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import constraints
 
-from sgdvi._check import InputError, message, require
-from sgdvi.laws import _scalar
-from sgdvi.laws._arrays import give_back, is_traced, keep, to_float64
-from sgdvi.laws._density import Parameters, corrected_ray
+from sgdvi._internal.check import InputError, message, require
+from sgdvi.laws._engine import batch
+from sgdvi.laws._engine.arrays import give_back, is_traced, keep, to_float64
+from sgdvi.laws._engine.density import Parameters, corrected_ray
+from sgdvi.laws._engine.noise import noise_gap
 from sgdvi.laws._law import AbstractLaw, Built
-from sgdvi.laws._noise import noise_gap
-from sgdvi.moments import Moments
+from sgdvi.laws.moments import Moments
 
 
 class SecondOrderLaw(AbstractLaw):
@@ -95,7 +95,7 @@ class SecondOrderLaw(AbstractLaw):
         room = p.beta2 - p.weight_decay
         exists = (p.temperature > 0) & (p.temperature * (p.alpha3 + size * room**2) < room)
         p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
-        return p, *_scalar.prepare(corrected_ray, p, size)
+        return p, *batch.prepare(corrected_ray, p, size)
 
     def _tail(self, p: Parameters) -> Any:
         return 3.5 + 1.5 * self._sizes() * p.beta1**2 / p.alpha1

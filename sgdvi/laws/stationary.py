@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._check import InputError, message, whole
-from sgdvi.laws import _scalar
-from sgdvi.laws._deep import deep
-from sgdvi.laws._density import Parameters, line, ray
+from sgdvi._internal.check import InputError, message, whole
+from sgdvi.laws._engine import batch
+from sgdvi.laws._engine.deep import deep
+from sgdvi.laws._engine.density import Parameters, line, ray
 from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.degenerate import Support, support
+from sgdvi.laws.moments import Moments
 from sgdvi.laws.phases import critical_temperature
-from sgdvi.moments import Moments
 
 
 class SGDStationary(AbstractLaw):
@@ -148,7 +148,7 @@ class SGDStationary(AbstractLaw):
 
     def _prepare(self) -> Built:
         p = _masked(self._parameters(self.depth, self.width), self.depth)
-        return p, *_scalar.prepare((line, ray, deep)[min(self.depth, 2)], p)
+        return p, *batch.prepare((line, ray, deep)[min(self.depth, 2)], p)
 
     def _tail(self, p: Parameters) -> Any:
         if self.depth == 0:

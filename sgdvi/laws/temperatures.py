@@ -5,9 +5,9 @@ import re
 
 import numpy as np
 
-from sgdvi._check import positive, require
+from sgdvi._internal.check import positive, require
+from sgdvi.laws.moments import Moments
 from sgdvi.laws.phases import critical_temperature
-from sgdvi.moments import Moments
 
 
 def parse_temperature(value: float | str, critical: float) -> float:

@@ -5,17 +5,17 @@ from typing import Any
 
 import jax
 
-from sgdvi._check import require, whole
+from sgdvi._internal.check import require, whole
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.draws import is_tree
-from sgdvi.loss import Loss
+from sgdvi.draws.tree import is_tree
 from sgdvi.noise_balance.measure import measure
 from sgdvi.noise_balance.ratios import norm_ratios
 from sgdvi.noise_balance.result import Balance
 from sgdvi.noise_balance.run import run_sgd
 from sgdvi.noise_balance.source import find_source
 from sgdvi.noise_balance.trajectory import read_arrays, read_tree
-from sgdvi.problem import Problem
+from sgdvi.problem.base import Problem
+from sgdvi.problem.loss import Loss
 from sgdvi.symmetry import Symmetries, find_symmetries
 from sgdvi.symmetry._loss import SampleLoss
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._check import InputError, message, require, whole
+from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.noise_balance.source import Source
 from sgdvi.noise_balance.trajectory import Trajectory, make_trajectory
 from sgdvi.samplers import SGD, sample

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._check import InputError, message, require
-from sgdvi.loss import Loss
-from sgdvi.problem import Problem
-from sgdvi.samplers.model_target import ModelTarget, model_target
-from sgdvi.samplers.target import find_start, require_finite
+from sgdvi._internal.check import InputError, message, require
+from sgdvi.problem.base import Problem
+from sgdvi.problem.loss import Loss
+from sgdvi.samplers.targets.base import find_start, require_finite
+from sgdvi.samplers.targets.model import ModelTarget, model_target
 from sgdvi.zoo import load
 
 

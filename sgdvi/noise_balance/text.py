@@ -2,16 +2,11 @@
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sgdvi.diagnostics.findings import Status
-from sgdvi.symmetry import Symmetry
-from sgdvi.symmetry._slices import Group
-
-if TYPE_CHECKING:
-    from sgdvi.noise_balance.result import Balance
+from sgdvi.noise_balance.readings import Readings, short_name
 
 _WIDTH = 80
 _NAME = 26
@@ -19,21 +14,7 @@ _MOST_ROWS = 12
 _MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.NOT_APPLICABLE: "n/a"}
 
 
-def short_name(symmetry: Symmetry) -> str:
-    """Name a symmetry by its largest group on each side, ``"w1[:, 0] / w2[0, :]"``: weights rather than a bias.
-
-    Of groups of one size that from the leaf with more axes is taken, which for a single input is the weight.
-    """
-    leaves = symmetry.loss.leaves
-
-    def extent(group: Group) -> tuple[int, int]:
-        return leaves[group.leaf][group.where].size, leaves[group.leaf].ndim
-
-    sides = ([g for g in symmetry.groups if (g.exponent > 0) is positive] for positive in (True, False))
-    return " / ".join(str(max(side, key=extent)) for side in sides if side)
-
-
-def describe(found: "Balance") -> str:
+def describe(found: Readings) -> str:
     """Return the result as a person reads it in a terminal."""
     path = found.path
     chains = f"{path.num_chains} chain{'s' if path.num_chains > 1 else ''} of SGD, {int(path.steps[-1]):,} steps"
@@ -53,14 +34,14 @@ def describe(found: "Balance") -> str:
     return "\n".join(lines)
 
 
-def _rate(found: "Balance") -> str:
+def _rate(found: Readings) -> str:
     if math.isnan(found.path.learning_rate):
         return "learning rate not known"
     size = found.path.batch_size
     return f"learning rate {found.path.learning_rate:.3g}, batch size {size}, T = {found.path.temperature:.3g}"
 
 
-def _tables(found: "Balance") -> list[str]:
+def _tables(found: Readings) -> list[str]:
     """Two tables: charges with their drift, and noise terms with the norm ratio; the farthest from rest first."""
     rows = found.table()
     if len(rows) > _MOST_ROWS:

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgdvi._batches import Batching
-from sgdvi._check import InputError, message, positive, require, whole
+from sgdvi._internal.batches import Batching
+from sgdvi._internal.check import InputError, message, positive, require, whole
 from sgdvi.symmetry._loss import SampleLoss
 
 

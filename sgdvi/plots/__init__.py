@@ -4,15 +4,15 @@ Every function draws on the ``ax`` that it is given, or on a new figure in the s
 exact law is the black line; the other colours are safe for colour-blind readers (Okabe and Ito 2008).
 """
 
-from sgdvi.plots.balance import plot_balance as plot_balance
-from sgdvi.plots.canvas import COLORS as COLORS
-from sgdvi.plots.canvas import save_figure as save_figure
-from sgdvi.plots.canvas import set_style as set_style
+from sgdvi.experiment.map.figure import plot_sweep as plot_sweep
+from sgdvi.noise_balance.figure import plot_balance as plot_balance
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
 from sgdvi.plots.laws import plot_law as plot_law
 from sgdvi.plots.laws import plot_law_panels as plot_law_panels
-from sgdvi.plots.sweep import plot_sweep as plot_sweep
+from sgdvi.style.canvas import COLORS as COLORS
+from sgdvi.style.canvas import save_figure as save_figure
+from sgdvi.style.canvas import set_style as set_style
 
 __all__ = [
     "COLORS",

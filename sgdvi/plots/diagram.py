@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, label
 
 from sgdvi.laws import Phase, PhaseDiagram
-from sgdvi.plots.canvas import canvas, legend_above
-from sgdvi.report.palette import LIGHT
+from sgdvi.style.canvas import canvas, legend_above
+from sgdvi.style.palette import LIGHT
 
 _COLORS = {
     Phase.IIIB: "#cfe3f2",

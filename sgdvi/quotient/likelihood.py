@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgdvi._check import require
-from sgdvi.loss import Loss
-from sgdvi.samplers.model_target import ModelTarget, model_target
-from sgdvi.samplers.target import find_start, require_finite
-from sgdvi.samplers.targets import as_arguments
+from sgdvi._internal.check import require
+from sgdvi.problem.loss import Loss
+from sgdvi.samplers.targets.base import find_start, require_finite
+from sgdvi.samplers.targets.make import as_arguments
+from sgdvi.samplers.targets.model import ModelTarget, model_target
 from sgdvi.symmetry import Symmetries, find_symmetries
 
 

@@ -16,9 +16,9 @@ from numpyro import handlers
 from numpyro.distributions import constraints
 from numpyro.infer.reparam import Reparam
 
-from sgdvi._check import InputError, message, require
+from sgdvi._internal.check import InputError, message, require
 from sgdvi.quotient.likelihood import model_symmetries
-from sgdvi.quotient.orbits import MOST_DIMENSIONS, Prior, log_area, log_masses, log_sphere
+from sgdvi.quotient.prior import MOST_DIMENSIONS, Prior, log_area, log_masses, log_sphere
 from sgdvi.symmetry import Symmetry
 from sgdvi.symmetry.chart import Component, components
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from sgdvi.diagnostics.distances import Points, null_level
 from sgdvi.diagnostics.divergence import LineLaw
-from sgdvi.diagnostics.known import as_line_law
-from sgdvi.samplers.references.exact import LinePosterior
+from sgdvi.diagnostics.facts import as_line_law
+from sgdvi.laws.posterior import LinePosterior
 
 LEVELS = (np.arange(4000) + 0.5) / 4000
 

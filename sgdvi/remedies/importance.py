@@ -7,10 +7,9 @@ import jax
 import numpy as np
 from arviz_stats.base import array_stats
 
-from sgdvi._check import InputError, message, require, whole
+from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.laws import discrete_law
-from sgdvi.linear import LinearNetwork
-from sgdvi.samplers.references.exact import line_posterior
+from sgdvi.problem.network import LinearNetwork, line_posterior
 from sgdvi.variational.objective import law_of, side
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgdvi._check import require
+from sgdvi._internal.check import require
 
 
 def restore_signs(draws: Mapping[str, Any], sites: Sequence[str], key: jax.Array) -> dict[str, np.ndarray]:

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgdvi._check import InputError
+from sgdvi._internal.check import InputError
+from sgdvi._internal.text import number, percent
+from sgdvi.diagnostics.facts import as_line_law
 from sgdvi.diagnostics.importance import efficiency, pareto_shape
-from sgdvi.diagnostics.known import as_line_law
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.diagnostics.words import number, percent
-from sgdvi.linear import LinearNetwork
+from sgdvi.problem.network import LinearNetwork, line_posterior
 from sgdvi.remedies.between import LEVELS, FromPosterior
-from sgdvi.samplers.references.exact import line_posterior
 from sgdvi.variational.objective import law_of, side
 from sgdvi.variational.tuning import tune
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sgdvi.problem import Problem
+from sgdvi.problem.base import Problem
 
 # How the verdict begins the one change that was measured.
 RECOMMENDED = "Recommended: "

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from markupsafe import Markup
 
-from sgdvi._check import InputError, message
+from sgdvi._internal.check import InputError, message
 from sgdvi.comparison import Comparison
 from sgdvi.report._render import render
 from sgdvi.report.context import Context

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from xarray import Dataset, DataTree
 
-from sgdvi._check import InputError, message, require
-from sgdvi._json import plain
-from sgdvi.cite import methods
+from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.files import plain
 from sgdvi.comparison import SCHEMA_VERSION, Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.draws import is_tree, load, save
+from sgdvi.draws.tree import is_tree, load, save
 from sgdvi.report import series
+from sgdvi.report.cite import methods
 from sgdvi.report.context import Context
 
 RECORD = "report.json"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sgdvi.comparison import Comparison
-from sgdvi.draws import is_tree
+from sgdvi.draws.tree import is_tree
 
 FIGURE_DRAWS = 4000
 GRID_POINTS = 240

@@ -1,17 +1,22 @@
 """Samplers: SGD and others as NumPyro kernels, the driver, and how long a warmup should be."""
 
-from sgdvi.samplers.averaging import IterateAverage
-from sgdvi.samplers.cyclical import CyclicalSGMCMC
-from sgdvi.samplers.flow import StochasticGradientFlow
-from sgdvi.samplers.gauge import GaugeNoise
+import lazy_loader
+
+from sgdvi.samplers.algorithms.averaging import IterateAverage
+from sgdvi.samplers.algorithms.cyclical import CyclicalSGMCMC
+from sgdvi.samplers.algorithms.flow import StochasticGradientFlow
+from sgdvi.samplers.algorithms.gauge import GaugeNoise
+from sgdvi.samplers.algorithms.psgld import PreconditionedSGLD
+from sgdvi.samplers.algorithms.sghmc import SGHMC
+from sgdvi.samplers.algorithms.sgld import SGLD
+from sgdvi.samplers.algorithms.swag import SWAG
+from sgdvi.samplers.driver.run import sample
 from sgdvi.samplers.kernel import SGD, Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
-from sgdvi.samplers.psgld import PreconditionedSGLD
-from sgdvi.samplers.run import sample
-from sgdvi.samplers.sghmc import SGHMC
-from sgdvi.samplers.sgld import SGLD
-from sgdvi.samplers.swag import SWAG
 from sgdvi.samplers.warmup import suggest_warmup
+
+# `sgdvi.samplers.references` is there without an import of its own, and costs its time only then.
+__getattr__, _, _ = lazy_loader.attach(__name__, ["references"])
 
 __all__ = [
     "SGD",

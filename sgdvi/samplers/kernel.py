@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import optax
 from numpyro.infer.mcmc import MCMCKernel
 
-from sgdvi._batches import NO_TEMPERATURE, Batching
-from sgdvi._check import InputError, message, non_negative, positive, require, whole
-from sgdvi._tree import Arguments, Rows, is_traced, take
-from sgdvi.samplers.loop import mark_overflow
+from sgdvi._internal.batches import NO_TEMPERATURE, Batching
+from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
+from sgdvi._internal.tree import Arguments, Rows, is_traced, take
+from sgdvi.samplers.algorithms.sgd import Rate, batch_indices, chain_seed, noise_seed, probe_rate, sgd
+from sgdvi.samplers.driver.loop import mark_overflow
 from sgdvi.samplers.protocol import Algorithm, Batch, batch_like, check_algorithm
-from sgdvi.samplers.sgd import Rate, batch_indices, chain_seed, noise_seed, probe_rate, sgd
-from sgdvi.samplers.target import Params, Target, find_start, require_finite
-from sgdvi.samplers.targets import Source, make_target
+from sgdvi.samplers.targets.base import Params, Target, find_start, require_finite
+from sgdvi.samplers.targets.make import Source, make_target
 
 _CHECK_SEED = 0
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._check import InputError, message, require
-from sgdvi._tree import Rows
-from sgdvi.samplers.plates import first_line
-from sgdvi.samplers.target import Params, Target
+from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.tree import Rows
+from sgdvi.samplers.targets.base import Params, Target
+from sgdvi.samplers.targets.plates import first_line
 
 
 @dataclass(frozen=True, eq=False)

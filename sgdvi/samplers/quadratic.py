@@ -10,10 +10,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from sgdvi import step_size
-from sgdvi._batches import Batching
-from sgdvi._check import require
-from sgdvi.samplers.target import find_start, require_finite
-from sgdvi.samplers.targets import Source, as_arguments, make_target
+from sgdvi._internal.batches import Batching
+from sgdvi._internal.check import require
+from sgdvi.samplers.targets.base import find_start, require_finite
+from sgdvi.samplers.targets.make import Source, as_arguments, make_target
 
 _SEARCH_STEPS = 1_000
 _SEARCH_RATE = 0.05

@@ -2,8 +2,8 @@
 
 import math
 
-from sgdvi._check import non_negative, positive, require, whole
-from sgdvi.moments import Moments
+from sgdvi._internal.check import non_negative, positive, require, whole
+from sgdvi.laws.moments import Moments
 
 # Starts of order 1 must come within about 1e-4 of the law (fit). The imbalance must fall below the spacing of the
 # draws, or the set they lie on looks thicker than a line: 1e-8.

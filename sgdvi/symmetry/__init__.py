@@ -3,7 +3,7 @@
 from sgdvi.symmetry.families import MatrixFamily
 from sgdvi.symmetry.find import Symmetries, find_symmetries
 from sgdvi.symmetry.noise import GradientNoise, gradient_noise
-from sgdvi.symmetry.quotient import canonical_draws, quotient_draws, resample_orbits
+from sgdvi.symmetry.orbits import canonical_draws, quotient_draws, resample_orbits
 from sgdvi.symmetry.scaling import Symmetry
 
 __all__ = [

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._check import require
-from sgdvi.loss import MEAN_ADVICE, Loss, check_shape, count_rows, parameter_leaves
+from sgdvi._internal.check import require
+from sgdvi.problem.loss import MEAN_ADVICE, Loss, check_shape, count_rows, parameter_leaves
 
 Leaves = list[np.ndarray]
 # numbers per block, 32 MB: bounds the memory of per-sample gradients whatever the size of the model

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from sgdvi._check import InputError, message
+from sgdvi._internal.check import InputError, message
 from sgdvi.symmetry._loss import BLOCK_NUMBERS, Leaves, SampleLoss
 from sgdvi.symmetry._slices import Slices
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sgdvi._check import InputError, message, require
+from sgdvi._internal.check import InputError, message, require
 from sgdvi.symmetry.scaling import Symmetry
 
 # Sign patterns are listed: 2 to this power of them, for the symmetries of one component.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sgdvi._check import positive
+from sgdvi._internal.check import positive
 from sgdvi.symmetry._loss import Leaves
 from sgdvi.symmetry.scaling import Symmetry
 

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sgdvi._check import non_negative, positive, require, whole
-from sgdvi._tree import require_key
+from sgdvi._internal.check import non_negative, positive, require, whole
+from sgdvi._internal.tree import require_key
 from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
 from sgdvi.symmetry._loss import VALUE_ROWS, Leaves, SampleLoss
 from sgdvi.symmetry._points import Radial, Sampler, activity, products, radial_derivatives, require_used

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._check import require
+from sgdvi._internal.check import require
 from sgdvi.symmetry._loss import Leaves, SampleLoss
 from sgdvi.symmetry._slices import Group
 

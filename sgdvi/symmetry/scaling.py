@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from scipy.optimize import brentq
 
-from sgdvi._check import InputError, message, non_negative, positive, require
+from sgdvi._internal.check import InputError, message, non_negative, positive, require
 from sgdvi.symmetry._loss import Leaves, SampleLoss
 from sgdvi.symmetry._slices import Group
 from sgdvi.symmetry.noise import GradientNoise, outer_covariances

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sgdvi.testing._integrals import CLOSE
+from sgdvi.testing._integrals import CLOSE, integrals_of
 from sgdvi.testing._record import Skip
 from sgdvi.testing._subject import Subject
 
@@ -17,8 +17,8 @@ _STEP = 1e-5
 
 def normalisation(s: Subject) -> Iterator[str]:
     """The density integrates to 1, together with the atoms."""
-    held = s.integrals.held
-    total = s.integrals.total + s.integrals.missing.sum((0, 1)) + held
+    held = integrals_of(s).held
+    total = integrals_of(s).total + integrals_of(s).missing.sum((0, 1)) + held
     wrong = ~(np.abs(total - 1) <= CLOSE)
     if wrong.any():
         atoms = f", {held[wrong][0]:.6g} of it in atoms" if held.any() else ""
@@ -39,7 +39,7 @@ def normalisation(s: Subject) -> Iterator[str]:
 def cdf(s: Subject) -> Iterator[str]:
     """The cdf is the integral of the density, and its derivative the density."""
     s.require("cdf")
-    scale, got, want = s.integrals.scale, s.call("cdf", s.points), s.integrals.cumulative()
+    scale, got, want = integrals_of(s).scale, s.call("cdf", s.points), integrals_of(s).cumulative()
     wrong = ~(np.abs(got - want) <= CLOSE)
     if wrong.any():
         yield f"the cdf must be the integral of the density, {want[wrong][0]:.8g}; got {got[wrong][0]:.8g}" + s.where(
@@ -90,7 +90,7 @@ def sampler(s: Subject) -> Iterator[str]:
         what = "the cdf"
     else:
         reached = np.stack([np.mean(s.draws <= point, axis=0) for point in s.points])
-        gap = np.max(np.abs(s.integrals.cumulative() - reached), axis=0)
+        gap = np.max(np.abs(integrals_of(s).cumulative() - reached), axis=0)
         what = "the integral of the density"
     wrong = ~(gap <= bound)
     if wrong.any():
@@ -109,9 +109,9 @@ def moments(s: Subject) -> Iterator[str]:
         except Skip as reason:
             missing.append(str(reason))
             continue
-        want, exists = getattr(s.integrals, name), s.moment_exists(order)
+        want, exists = getattr(integrals_of(s), name), s.moment_exists(order)
         # below the largest of its parts: the mean of a law about zero is a difference
-        size = np.sqrt(np.abs(s.integrals.variance)) + np.abs(s.integrals.mean) + s.spread
+        size = np.sqrt(np.abs(integrals_of(s).variance)) + np.abs(integrals_of(s).mean) + s.spread
         wrong = exists & ~(np.abs(got - want) <= 10 * CLOSE * size**order)
         if wrong.any():
             yield (
@@ -149,8 +149,8 @@ def _sample_moment(s: Subject, name: str, got: np.ndarray) -> Iterator[str]:
 
 def entropy(s: Subject) -> Iterator[str]:
     """The entropy is that of the density."""
-    got, want = s.stated("entropy"), s.integrals.entropy
-    wrong = (s.integrals.missing.sum((0, 1)) < 1e-9) & ~(np.abs(got - want) <= 10 * CLOSE * (1 + np.abs(want)))
+    got, want = s.stated("entropy"), integrals_of(s).entropy
+    wrong = (integrals_of(s).missing.sum((0, 1)) < 1e-9) & ~(np.abs(got - want) <= 10 * CLOSE * (1 + np.abs(want)))
     if wrong.any():
         yield f"the entropy must be {want[wrong][0]:.8g}; got {got[wrong][0]:.8g}{s.where(wrong[None])}"
 
@@ -164,7 +164,7 @@ def gradient(s: Subject) -> Iterator[str]:
     with np.errstate(invalid="ignore"):
         want = s.difference(lambda step: s.call("log_prob", points + step * steps), steps)
     # a law that is nothing but atoms has no density beside them
-    beside = there | (s.integrals.held < 1 - CLOSE)
+    beside = there | (integrals_of(s).held < 1 - CLOSE)
     with np.errstate(invalid="ignore"):
         wrong = beside & ~(np.abs(got - want) <= 10 * CLOSE * np.maximum(np.abs(want), 1 / s.spread))
     if wrong.any():

@@ -6,7 +6,7 @@ import jax
 from jax import Array
 from numpyro.distributions import Distribution
 
-from sgdvi._check import positive, require, whole
+from sgdvi._internal.check import positive, require, whole
 from sgdvi.testing import _consistency, _structure
 from sgdvi.testing._record import ContractError, Report, names_to_skip, run_checks
 from sgdvi.testing._subject import Subject

@@ -1,14 +1,11 @@
 """Integrals of a density under check, over the pieces of its support between atoms."""
 
 import itertools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sgdvi.testing._quadrature import Coordinate, integrate
-
-if TYPE_CHECKING:
-    from sgdvi.testing._subject import Subject
+from sgdvi.testing._subject import Subject
 
 # Agreement of two routes in float64; a wrong formula is off by far more, quadrature and differences by far less.
 CLOSE = 1e-6
@@ -34,7 +31,7 @@ class Integrals:
         between atoms, shape (2, pieces, B).
     """
 
-    def __init__(self, subject: "Subject") -> None:
+    def __init__(self, subject: Subject) -> None:
         self.subject = s = subject
         lower, upper = s.bounds
         places, masses = s.atoms
@@ -119,3 +116,11 @@ class Integrals:
         mass[0] = np.where(lower, mass[0], 0.0)
         mass[3] = np.where(upper, mass[3] - s.atom_at(piece.upper), 1.0)
         return np.where(piece.lower < piece.upper, np.stack([mass[1] - mass[0], mass[3] - mass[2]]), 0.0)
+
+
+def integrals_of(subject: Subject) -> Integrals:
+    """Return the integrals of the density of a subject, computed once."""
+    if "integrals" not in subject.kept:
+        subject.kept["integrals"] = Integrals(subject)
+    found: Integrals = subject.kept["integrals"]
+    return found

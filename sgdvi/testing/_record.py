@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sgdvi._check import require
+from sgdvi._internal.check import require
 
 
 @dataclass(frozen=True)

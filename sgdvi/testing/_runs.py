@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer import MCMC
 
+from sgdvi.samplers.driver.loop import Sites
+from sgdvi.samplers.driver.run import sample
 from sgdvi.samplers.kernel import Sampler
-from sgdvi.samplers.loop import Sites
 from sgdvi.samplers.protocol import Batch
-from sgdvi.samplers.run import sample
-from sgdvi.samplers.targets import as_arguments
+from sgdvi.samplers.targets.make import as_arguments
 from sgdvi.testing._record import Skip
 
 Draws = dict[str, np.ndarray]

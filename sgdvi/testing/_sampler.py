@@ -11,7 +11,7 @@ from jax import Array
 from numpyro.diagnostics import effective_sample_size
 from numpyro.infer.mcmc import MCMCKernel
 
-from sgdvi._check import require, whole
+from sgdvi._internal.check import require, whole
 from sgdvi.testing._record import ContractError, Report, Skip, names_to_skip, run_checks
 from sgdvi.testing._runs import FEW, SHORT, Draws, Plan, Runs, make_runs
 

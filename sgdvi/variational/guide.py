@@ -10,10 +10,10 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import constraints
 
-from sgdvi._check import InputError, message, positive, require
+from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi.laws import SGDStationary
-from sgdvi.laws.products import NormalProduct
-from sgdvi.linear import LinearNetwork
+from sgdvi.laws.prior import NormalProduct
+from sgdvi.problem.network import LinearNetwork
 from sgdvi.variational.objective import divergence, law_of, matching_temperature, side
 from sgdvi.variational.tuning import DECAY_RULE, highest_temperature
 

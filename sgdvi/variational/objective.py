@@ -11,13 +11,13 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from sgdvi._check import require
+from sgdvi._internal.check import require
 from sgdvi.laws import SGDStationary
-from sgdvi.laws._arrays import give_back, to_float64
+from sgdvi.laws._engine.arrays import give_back, to_float64
 from sgdvi.laws.expectations import Panels, panels
-from sgdvi.laws.products import slow_part
-from sgdvi.linear import LinearNetwork
-from sgdvi.samplers.references.exact import LinePosterior, line_posterior
+from sgdvi.laws.posterior import LinePosterior
+from sgdvi.laws.prior import slow_part
+from sgdvi.problem.network import LinearNetwork, line_posterior
 
 
 def side(network: LinearNetwork) -> int:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from sgdvi.linear import LinearNetwork
+from sgdvi.problem.network import LinearNetwork
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import scipy.optimize
 
-from sgdvi._check import InputError, message, positive, require
+from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi.laws import critical_temperature
+from sgdvi.laws.posterior import LinePosterior, ProductPosterior
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
-from sgdvi.linear import LinearNetwork
-from sgdvi.samplers.references.exact import LinePosterior, ProductPosterior, line_posterior
+from sgdvi.problem.network import LinearNetwork, line_posterior
 from sgdvi.variational.objective import against_posterior, log_evidence, matching_temperature, side
 
 # The divergence changes over about a power of ten in T: eight points in it find every valley.

@@ -15,9 +15,9 @@ import numpy as np
 from blackjax.sgmcmc.gradients import grad_estimator
 
 import sgdvi
-from sgdvi._batches import Batching
-from sgdvi.samplers import run
-from sgdvi.samplers.sgd import batch_indices, chain_seed
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms.sgd import batch_indices, chain_seed
+from sgdvi.samplers.driver import run
 from sgdvi.zoo import load
 
 BATCH = 8

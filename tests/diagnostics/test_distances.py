@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.signal import lfilter
 
-from sgdvi._check import InputError
+from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status, Thresholds, distances, mixing
 from sgdvi.diagnostics.distances import Points
 

@@ -10,7 +10,7 @@ from scipy import special, stats
 from sgdvi.diagnostics import Status, Thresholds, divergence
 from sgdvi.diagnostics.common import Facts
 from sgdvi.diagnostics.divergence import Divergences, LineLaw, kl_divergence, restrict
-from sgdvi.diagnostics.known import as_line_law
+from sgdvi.diagnostics.facts import as_line_law
 
 
 def law(frozen: object) -> LineLaw:

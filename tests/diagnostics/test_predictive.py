@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from sgdvi import compare
-from sgdvi._check import InputError
+from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status, Thresholds, c2st, importance, predictive, vsbc
 from sgdvi.draws import make_tree
 

@@ -8,11 +8,11 @@ from scipy import stats
 
 from sgdvi.comparison import Known
 from sgdvi.diagnostics import Status, Thresholds, hmc, memory, mixing, stationarity
+from sgdvi.diagnostics.facts import as_line_law
 from sgdvi.diagnostics.fresh import fresh_step, line_of
-from sgdvi.diagnostics.known import as_line_law
 from sgdvi.laws import SGDStationary
-from sgdvi.linear import LinearNetwork
-from sgdvi.moments import Moments
+from sgdvi.laws.moments import Moments
+from sgdvi.problem.network import LinearNetwork
 
 LIMITS = Thresholds()
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from mpmath import mp, mpf
 
-from sgdvi.laws._logarithm import log, log_near_one
+from sgdvi.laws._engine.logarithm import log, log_near_one
 
 TINY = np.finfo(np.float64).tiny
 

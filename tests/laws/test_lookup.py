@@ -7,11 +7,11 @@ import pytest
 from law_cases import CASES, SETS, law_of
 
 from sgdvi import MetastableLaw, Moments, SGDStationary
-from sgdvi.laws import _lookup
+from sgdvi.laws._engine import lookup
 
 MANY = 70_000
 LEVELS = np.concatenate([np.geomspace(1e-4, 0.5, 12), 1 - np.geomspace(1e-4, 0.5, 12)])
-_build, _evaluate = jax.jit(_lookup.build), jax.jit(_lookup.evaluate)
+_build, _evaluate = jax.jit(lookup.build), jax.jit(lookup.evaluate)
 
 
 def gaps(law):

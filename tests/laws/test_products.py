@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from sgdvi import InputError, NormalProduct
-from sgdvi.laws.products import log_density
+from sgdvi.laws.prior import log_density
 
 mpmath.mp.dps = 25
 VALUES = (1e-200, 1e-30, 1e-11, 1e-8, 1e-3, 0.3, 1.0, 5.0, 300.0)

@@ -13,7 +13,7 @@ from sgdvi import (
     fluctuations,
     stationary_law,
 )
-from sgdvi.laws import spread
+from sgdvi.laws import fluctuation
 
 TWO_MAXIMA = Moments(1.0, 0.5993, 0.3746, 0.1825, 0.1763)
 
@@ -122,7 +122,7 @@ def test_collapse_is_zero_and_shapes_broadcast():
     assert np.array_equal(found.variance > 0, found.temperature < critical)
     law = many(Moments.linear(-1.0, 2.0), 0.1, sign=-1, weight_decay=0.01)
     assert (found.mean[1, 0], found.variance[1, 0]) == pytest.approx((law.mean[0], law.variance[0]))
-    mean, variance = spread.mean_and_variance(m, found.temperature, weight_decay=0.01)
+    mean, variance = fluctuation.mean_and_variance(m, found.temperature, weight_decay=0.01)
     assert np.array_equal(mean, found.mean)
     assert np.array_equal(variance, found.variance)
     assert fluctuations(m, 10.0).mean.tolist() == [[0.0], [0.0]]
@@ -130,11 +130,11 @@ def test_collapse_is_zero_and_shapes_broadcast():
 
 
 def test_more_laws_than_one_chunk(monkeypatch):
-    monkeypatch.setattr(spread, "_MANY", 64)
+    monkeypatch.setattr(fluctuation, "_MANY", 64)
     heat = np.linspace(0.01, 0.3, 300)
     m = Moments.linear(1.0, 1.0)
-    whole = spread.mean_and_variance(m, heat)[1]
-    assert whole[[0, 63, 299]] == pytest.approx(spread.mean_and_variance(m, heat[[0, 63, 299]])[1], rel=1e-12)
+    whole = fluctuation.mean_and_variance(m, heat)[1]
+    assert whole[[0, 63, 299]] == pytest.approx(fluctuation.mean_and_variance(m, heat[[0, 63, 299]])[1], rel=1e-12)
 
 
 def test_bad_input():
@@ -229,7 +229,7 @@ def test_data_without_noise_at_a_point_in_an_array():
     heats = np.array([0.1, 0.9])
     for depth, width in ((0, 2), (1, 3), (2, 3)):
         found = fluctuations(batch, heats, depth, width)
-        two = spread.mean_and_variance(batch, heats, depth, width)
+        two = fluctuation.mean_and_variance(batch, heats, depth, width)
         np.testing.assert_array_equal(two[0], found.mean)
         np.testing.assert_array_equal(two[1], found.variance)
         for i, row in enumerate(rows):

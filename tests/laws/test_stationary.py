@@ -16,7 +16,7 @@ from law_cases import CASES, IDS, REFERENCES, SETS, law_of, reference_moments, r
 from mpmath import mp, mpf
 
 from sgdvi import InputError, Moments, SGDStationary
-from sgdvi.laws import _scalar
+from sgdvi.laws._engine import batch
 
 Q = np.concatenate([np.geomspace(1e-6, 0.49, 30), 1 - np.geomspace(1e-6, 0.5, 30)[::-1]])
 
@@ -560,7 +560,7 @@ def test_no_law_is_nan_when_traced():
 
 @pytest.mark.parametrize("count", [3, 4, 8, 9, 10])
 def test_many_laws_are_computed_in_pieces_of_one_size(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    monkeypatch.setattr(_scalar, "_PIECE", 4)
+    monkeypatch.setattr(batch, "_PIECE", 4)
     sizes = set()
 
     def of_one(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -573,7 +573,7 @@ def test_many_laws_are_computed_in_pieces_of_one_size(monkeypatch: pytest.Monkey
     mapped = jax.lax.map
     monkeypatch.setattr(jax.lax, "map", counted)
     x, y = np.arange(2.0 * count).reshape(count, 2), np.arange(count) + 0.5
-    total, product = _scalar._each(of_one, x, y)
+    total, product = batch._each(of_one, x, y)
     np.testing.assert_array_equal(total, x.sum(1) + y)
     np.testing.assert_array_equal(product, x * y[:, None])
     assert sizes <= {0}  # no shorter piece, which would be compiled by itself

@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from sgdvi import InputError, LinearNetwork, zoo
-from sgdvi.laws.products import log_bessel_density
+from sgdvi.laws.posterior import ProductPosterior
+from sgdvi.laws.prior import log_bessel_density
 from sgdvi.samplers.references import line_posterior
-from sgdvi.samplers.references.exact import ProductPosterior
 
 mpmath.mp.dps = 20
 # likelihood mean and sd, prior sd, width; mpmath is quick at orders 0 and n + 1/2

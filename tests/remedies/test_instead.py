@@ -14,9 +14,9 @@ import pytest
 from sgdvi import Comparison, InputError, Known, Problem, compare, zoo
 from sgdvi.diagnostics.findings import Status
 from sgdvi.draws import make_tree
-from sgdvi.experiment.instead import NOTHING, instead, recommend
-from sgdvi.experiment.orbits import QUOTIENT, find_orbits, on_quotient, with_noise
+from sgdvi.experiment.descent import QUOTIENT, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import make_plan
+from sgdvi.experiment.remedies import NOTHING, instead, recommend
 from sgdvi.report import Context, Instead, Stage, render_page
 from sgdvi.samplers.references import line_posterior
 
@@ -113,7 +113,7 @@ def test_orbits_are_refilled_only_where_the_prior_on_them_is_known(monkeypatch: 
     for labels, got in ((("u", "w"), "must have one sd.*; got 1, 2"), (("u", "z"), "Laplace"), (("m", "u"), "N.1")):
         with pytest.raises(InputError, match=got):
             on_quotient(problem, moving(*labels), key)
-    monkeypatch.setattr("sgdvi.experiment.orbits.model_symmetries", lambda *args, **kwargs: [])
+    monkeypatch.setattr("sgdvi.experiment.descent.model_symmetries", lambda *args, **kwargs: [])
     with pytest.raises(InputError, match="must have a rescaling symmetry; got none"):
         find_orbits(problem, key)
 

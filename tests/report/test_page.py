@@ -10,10 +10,11 @@ import pytest
 from page_reader import Reader
 
 from sgdvi.diagnostics import Status
-from sgdvi.report import Card, Context, Setting, figure, page, plots, render_page, write_html
+from sgdvi.report import Card, Context, Setting, figures, page, render_page, write_html
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
-from sgdvi.report.palette import DARK, LIGHT, run_colors
+from sgdvi.style import figure
+from sgdvi.style.palette import DARK, LIGHT, run_colors
 
 MEGABYTE = 1_000_000
 
@@ -141,7 +142,7 @@ def test_a_comparison_alone_makes_a_page(many, tmp_path):
 
 
 def test_clouds_of_points_stay_small(crowd):
-    drawn = figure.picture(lambda theme: plots.plane(crowd, theme, 0.6), "", "")
+    drawn = figure.picture(lambda theme: figures.plane(crowd, theme, 0.6), "", "")
     assert len(drawn.light) + len(drawn.dark) < 0.15 * MEGABYTE
 
 
@@ -170,9 +171,9 @@ def test_the_user_s_matplotlib_settings_neither_matter_nor_change(comparison, tm
     from sgdvi.report.series import draws
 
     values = draws(comparison, "SGD", "v")
-    plain = figure.picture(lambda theme: plots.trace(values, "v", theme), "", "")
+    plain = figure.picture(lambda theme: figures.trace(values, "v", theme), "", "")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        assert figure.picture(lambda theme: plots.trace(values, "v", theme), "", "") == plain
+        assert figure.picture(lambda theme: figures.trace(values, "v", theme), "", "") == plain
         assert matplotlib.rcParams["font.size"] == 30
 
 

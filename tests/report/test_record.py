@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from page_reader import Reader
 
-from sgdvi._check import InputError
-from sgdvi.cite import bibtex, methods
+from sgdvi._internal.check import InputError
 from sgdvi.cli import main
 from sgdvi.diagnostics import Thresholds
 from sgdvi.report import Context, page, read_record, render_page, render_pages, write_page, write_record
 from sgdvi.report._format import number, seconds
+from sgdvi.report.cite import bibtex, methods
 
 ASSETS = Path(page.__file__).parent / "assets"
 TOKEN = re.compile(r"[−-]?\d(?:[\d\u202f,]*\d)?(?:\.\d+)?(?:[\u00a0 ]×[\u00a0 ]10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|e[+-]?\d+)?")

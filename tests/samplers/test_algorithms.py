@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 import pytest
 
 import sgdvi
-from sgdvi.samplers import _settings
+from sgdvi.samplers.algorithms import _settings
 
 N, S = 40, 4
 RNG = np.random.default_rng(3)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import sgdvi
-from sgdvi._batches import Batching
-from sgdvi.samplers import run
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.driver import run
 
 N, SIZE, RATE = 22, 4, 0.3
 X = np.random.default_rng(1).normal(size=N)

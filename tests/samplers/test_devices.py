@@ -17,8 +17,8 @@ import optax
 import pytest
 
 import sgdvi
-from sgdvi.samplers import devices
-from sgdvi.samplers.devices import Plan
+from sgdvi.samplers.driver import devices
+from sgdvi.samplers.driver.devices import Plan
 
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(40, 3))

@@ -14,8 +14,8 @@ import pytest
 import zarr
 
 import sgdvi
-from sgdvi._host import TRIAL_ROWS, HostArray, HostRows
-from sgdvi.samplers import feed
+from sgdvi.samplers.driver import feed
+from sgdvi.samplers.targets.host import TRIAL_ROWS, HostArray, HostRows
 
 N = 3000
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 
 import sgdvi
 from sgdvi.draws import functional
-from sgdvi.samplers.flow import _implicit
+from sgdvi.samplers.algorithms.flow import _implicit
 
 X = np.array([1.9, -1.4, 0.8, -0.6, 0.3, 1.1, -0.9, 0.1])
 Y = X + 0.8 * np.array([0.3, -1.2, 1.0, 0.4, -0.7, 1.3, 0.9, -1.1])

@@ -10,8 +10,8 @@ import numpyro.distributions as dist
 import pytest
 
 import sgdvi
-from sgdvi._batches import Batching
-from sgdvi.samplers.sgd import batch_indices, chain_seed
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms.sgd import batch_indices, chain_seed
 
 N, INPUTS, HIDDEN, OUTPUTS, STEPS, RATE, PRIOR_SD = 40, 3, 2, 3, 50, 0.03, 0.4
 RNG = np.random.default_rng(7)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sgdvi._batches import Batching
-from sgdvi.samplers import sgd
-from sgdvi.samplers.epochs import permuted
-from sgdvi.samplers.hashing import mixed
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms import sgd
+from sgdvi.samplers.algorithms._epochs import mixed, permuted
 
 batch_indices = jax.jit(sgd.batch_indices, static_argnums=(2, 3, 4))
 SEED = sgd.chain_seed(jax.random.key(3))

@@ -14,9 +14,9 @@ import pytest
 from numpyro.infer import MCMC
 
 import sgdvi
-from sgdvi._batches import Batching
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms.sgd import batch_indices, chain_seed
 from sgdvi.samplers.references import nuts, pathfinder, variational
-from sgdvi.samplers.sgd import batch_indices, chain_seed
 
 N = 30
 RNG = np.random.default_rng(2)

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 import sgdvi
-from sgdvi._batches import Batching
-from sgdvi.samplers.sgd import batch_indices, chain_seed
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms.sgd import batch_indices, chain_seed
 
 N, S, STEPS = 30, 5, 25
 RNG = np.random.default_rng(5)

@@ -11,8 +11,8 @@ import pytest
 from numpyro.infer import MCMC
 
 import sgdvi
-from sgdvi._batches import Batching
-from sgdvi.samplers.sgd import batch_indices, noise_seed
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms.sgd import batch_indices, noise_seed
 
 N = 30
 RNG = np.random.default_rng(2)

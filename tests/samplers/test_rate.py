@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import sgdvi
-from sgdvi.samplers.sgd import probe_rate
+from sgdvi.samplers.algorithms.sgd import probe_rate
 
 
 def model(x: Any) -> None:

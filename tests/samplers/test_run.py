@@ -15,9 +15,9 @@ import optax
 import pytest
 
 import sgdvi
-from sgdvi._batches import Batching
-from sgdvi.samplers import devices, recorder, run
-from sgdvi.samplers.sgd import batch_indices, chain_seed
+from sgdvi._internal.batches import Batching
+from sgdvi.samplers.algorithms.sgd import batch_indices, chain_seed
+from sgdvi.samplers.driver import devices, recorder, run
 
 N = 30
 RNG = np.random.default_rng(2)

@@ -24,7 +24,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import sgdvi
 from sgdvi import draws as labelled
-from sgdvi.samplers import loop, recorder, run, stored
+from sgdvi.samplers.driver import loop, recorder, run, store_recorder
 
 N = 30
 RNG = np.random.default_rng(2)
@@ -44,7 +44,7 @@ def kernel() -> sgdvi.SGD:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     # about seven draws of two chains with u, w, v and the loss
     monkeypatch.setattr(recorder, "BUFFER_BYTES", 300)
-    monkeypatch.setattr(stored, "_COMMIT_SECONDS", 1e9)
+    monkeypatch.setattr(store_recorder, "_COMMIT_SECONDS", 1e9)
 
 
 def sample(kernel: sgdvi.SGD, data: Any = (X, Y), **options: Any) -> Any:
@@ -247,7 +247,7 @@ sys.path.insert(0, {tests!r})
 jax.config.update("jax_compilation_cache_dir", {cache!r})
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 from test_store import *
-stored._COMMIT_SECONDS = 0.0
+store_recorder._COMMIT_SECONDS = 0.0
 print("running", flush=True)
 sample(sgdvi.SGD(MODEL, optax.sgd(0.05, momentum=0.5), batch_size=2), num_steps=10**9, thinning=1000,
        store={store!r}, resume=True)

@@ -14,8 +14,8 @@ from numpyro import handlers
 from numpyro.infer.util import potential_energy
 
 import sgdvi
-from sgdvi._tree import take
-from sgdvi.samplers.model_target import ModelTarget
+from sgdvi._internal.tree import take
+from sgdvi.samplers.targets.model import ModelTarget
 
 N = 12
 RNG = np.random.default_rng(1)

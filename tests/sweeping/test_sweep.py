@@ -10,13 +10,13 @@ import pytest
 
 import sgdvi
 from sgdvi import InputError, LinearNetwork, Sweep, zoo
-from sgdvi._batches import Batching
+from sgdvi._internal.batches import Batching
 from sgdvi.cli import main
+from sgdvi.experiment.map.call import Outcome
+from sgdvi.experiment.map.steps import overflowed
 from sgdvi.laws import discrete_threshold
 from sgdvi.plots import plot_sweep, save_figure
 from sgdvi.samplers.references import line_posterior
-from sgdvi.sweeping import Outcome
-from sgdvi.sweeping.steps import overflowed
 from sgdvi.variational import tune
 
 

@@ -17,8 +17,8 @@ from scipy.stats import t as student
 
 import sgdvi
 from sgdvi import InputError
-from sgdvi.laws.products import NormalProduct
-from sgdvi.quotient.orbits import Prior, log_masses
+from sgdvi.laws.prior import NormalProduct
+from sgdvi.quotient.prior import Prior, log_masses
 from sgdvi.samplers.references import line_posterior
 from sgdvi.symmetry.chart import Component
 

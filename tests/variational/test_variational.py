@@ -13,8 +13,9 @@ from numpyro.infer import SVI, Trace_ELBO
 import sgdvi
 from sgdvi import InputError, LinearNetwork, SGDGuide, zoo
 from sgdvi.diagnostics.divergence import kl_divergence
-from sgdvi.diagnostics.known import as_line_law
-from sgdvi.laws import _scalar, expectations
+from sgdvi.diagnostics.facts import as_line_law
+from sgdvi.laws import expectations
+from sgdvi.laws._engine import batch
 from sgdvi.samplers.references import line_posterior
 from sgdvi.variational import divergence, matching_temperature, parameter_divergence, reduced_model, split, tune
 from sgdvi.variational.objective import _log_posterior_mean, law_of, log_evidence
@@ -134,7 +135,7 @@ def test_the_decay_is_tuned_as_well(tuned: Tuned) -> None:
 
 def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
     def made() -> list[int]:
-        return [program._cache_size() for program in (_scalar.prepare, expectations._panels, _log_posterior_mean)]
+        return [program._cache_size() for program in (batch.prepare, expectations._panels, _log_posterior_mean)]
 
     programs = made()
     assert tuned.divergence(tuned.temperature) == tuned.kl
@@ -147,7 +148,7 @@ def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
 
 def test_networks_from_depth_2_on_share_what_takes_longest_to_compile() -> None:
     def made() -> list[int]:
-        return [program._cache_size() for program in (_scalar.prepare, expectations._panels)]
+        return [program._cache_size() for program in (batch.prepare, expectations._panels)]
 
     split(network("small-n", depth=2), 0.2)
     programs = made()

@@ -6,13 +6,13 @@ import numpy as np
 
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Status
-from sgdvi.report import plots, series
+from sgdvi.report import figures, series
 from sgdvi.report._format import number
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
-from sgdvi.report.figure import Picture, picture
-from sgdvi.report.palette import EXACT_LAW
 from sgdvi.report.section import Section
+from sgdvi.style.figure import Picture, picture
+from sgdvi.style.palette import EXACT_LAW
 
 MOST_FIGURES = 2
 MOST_ROWS = 20
@@ -64,7 +64,7 @@ def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
     alt = f"Densities of {name} under {', '.join(runs)}. {_in_words(comparison, name)}"
     pictures = [
         picture(
-            lambda theme: plots.marginals(curves, runs, theme),
+            lambda theme: figures.marginals(curves, runs, theme),
             alt,
             f"The density of {name}: the shaded steps are SGD's draws; lines are laws and smoothed draws.",
         ),
@@ -72,7 +72,7 @@ def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
     if tails:
         pictures.append(
             picture(
-                lambda theme: plots.marginals(curves, runs, theme, log=True),
+                lambda theme: figures.marginals(curves, runs, theme, log=True),
                 f"The same densities of {name} on a logarithmic axis.",
                 "The same on a logarithmic axis, where tails and missing mass show.",
             )
@@ -81,7 +81,7 @@ def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
     if reference is not None:
         pictures.append(
             picture(
-                lambda theme: plots.distances(curves, runs, reference, theme),
+                lambda theme: figures.distances(curves, runs, reference, theme),
                 f"Distribution functions of {name} of all runs minus that of {reference}.",
                 f"How far every run is from the posterior ({reference}): the largest height of a line is its "
                 "Kolmogorov distance.",
@@ -97,7 +97,7 @@ def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
 
 def _gap(curves: series.Curves, effective: float, also: str) -> Picture:
     return picture(
-        lambda theme: plots.gap(curves, theme, effective),
+        lambda theme: figures.gap(curves, theme, effective),
         f"Distribution function of SGD's {curves.name} minus that of the exact law, with the band of sampling error.",
         f"SGD against its own exact law. Outside the band ({number(effective, 2)} effective draws) the difference is "
         f"not chance but {also}the step size.",
@@ -106,7 +106,7 @@ def _gap(curves: series.Curves, effective: float, also: str) -> Picture:
 
 def _forest(comparison: Comparison, names: list[str]) -> Picture:
     return picture(
-        lambda theme: plots.forest(comparison, names, theme),
+        lambda theme: figures.forest(comparison, names, theme),
         f"Means and 5 % to 95 % ranges of {', '.join(names)} for every run with draws.",
         "Every functional, every run with draws: mean and 5 % to 95 % range.",
     )

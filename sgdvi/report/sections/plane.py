@@ -3,21 +3,21 @@
 import numpy as np
 
 from sgdvi.comparison import Comparison
-from sgdvi.report import plots, series
+from sgdvi.report import figures, series
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
-from sgdvi.report.figure import Picture, picture
 from sgdvi.report.section import Section
+from sgdvi.style.figure import Picture, picture
 
 
 def section(comparison: Comparison, context: Context) -> Section | None:
     """Return the picture of the two factors, or None where no run has both."""
-    runs = plots.plane_runs(comparison)
+    runs = figures.plane_runs(comparison)
     if not runs:
         return None
     minimizer = context.problem.minimizer if context.problem else None
     drawn = picture(
-        lambda theme: plots.plane(comparison, theme, minimizer),
+        lambda theme: figures.plane(comparison, theme, minimizer),
         f"Scatter of u against w for {', '.join(runs)}. The balanced lines are the two diagonals.",
         "Up to 1 500 draws of each run. At stationarity SGD lies on the dashed balanced lines.",
     )
@@ -45,7 +45,7 @@ def _imbalance(comparison: Comparison) -> np.ndarray:
 
 def _balance(logs: np.ndarray) -> Picture:
     return picture(
-        lambda theme: plots.trace(logs, "log10 of |u² − w²| / (u² + w²)", theme),
+        lambda theme: figures.trace(logs, "log10 of |u² − w²| / (u² + w²)", theme),
         "Trace of the relative imbalance of the two factors for each chain of SGD, logarithmic.",
         "The imbalance of SGD's two factors: at 0 one of them is all there is, −16 is the rounding error of float64.",
     )

@@ -1,8 +1,8 @@
 """Where the report comes from: command, versions, methods and references."""
 
-from sgdvi.cite import methods
 from sgdvi.comparison import Comparison
 from sgdvi.report._render import render
+from sgdvi.report.cite import methods
 from sgdvi.report.context import Context
 from sgdvi.report.section import Section
 

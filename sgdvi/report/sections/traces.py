@@ -3,13 +3,13 @@
 import numpy as np
 
 from sgdvi.comparison import Comparison
-from sgdvi.report import plots, series
+from sgdvi.report import figures, series
 from sgdvi.report._format import number
 from sgdvi.report._render import render
 from sgdvi.report.context import Context
-from sgdvi.report.figure import Picture, picture
-from sgdvi.report.palette import EXACT_LAW
 from sgdvi.report.section import Section
+from sgdvi.style.figure import Picture, picture
+from sgdvi.style.palette import EXACT_LAW
 
 
 def section(comparison: Comparison, context: Context) -> Section | None:
@@ -33,7 +33,7 @@ def _values(comparison: Comparison, values: np.ndarray, name: str) -> Picture:
     band = None if atom else [edge for edge in edges if edge is not None] or None
     note = "" if band is None else " The grey band is the 5 % to 95 % range of the exact law."
     return picture(
-        lambda theme: plots.trace(values, name, theme, band),
+        lambda theme: figures.trace(values, name, theme, band),
         f"Trace of {name} for {len(values)} chains of SGD over {number(values.shape[1])} kept draws.",
         f"{name} in each chain of SGD (at most 8 shown).{note}",
     )
@@ -50,7 +50,7 @@ def _fall(values: np.ndarray, name: str) -> Picture:
         logs = np.log10(np.abs(values))
     logs = np.where(np.isfinite(logs), logs, np.nan)
     return picture(
-        lambda theme: plots.trace(logs, f"log10 |{name}|", theme),
+        lambda theme: figures.trace(logs, f"log10 |{name}|", theme),
         f"Trace of the decimal logarithm of |{name}| for {len(values)} chains of SGD.",
         f"The size of {name} on a logarithmic axis: a steady fall is collapse to 0, not convergence.",
     )
@@ -59,7 +59,7 @@ def _fall(values: np.ndarray, name: str) -> Picture:
 def _reference(comparison: Comparison, name: str) -> Picture:
     values = series.draws(comparison, "NUTS", name)
     return picture(
-        lambda theme: plots.trace(values, name, theme, run="NUTS"),
+        lambda theme: figures.trace(values, name, theme, run="NUTS"),
         f"Trace of {name} for {len(values)} chains of NUTS over {number(values.shape[1])} draws.",
         f"{name} in each chain of NUTS, for comparison.",
     )

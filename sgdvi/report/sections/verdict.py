@@ -2,7 +2,7 @@
 
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.draws import is_tree
+from sgdvi.draws.tree import is_tree
 from sgdvi.report._format import anchor, title
 from sgdvi.report._render import render
 from sgdvi.report.context import RECOMMENDED, Context

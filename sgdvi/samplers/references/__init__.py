@@ -1,7 +1,7 @@
 """References that SGD is compared with: NUTS, variational inference, Pathfinder, the exact posterior on the line."""
 
-from sgdvi.samplers.references.exact import LinePosterior as LinePosterior
-from sgdvi.samplers.references.exact import line_posterior as line_posterior
+from sgdvi.laws.posterior import LinePosterior as LinePosterior
+from sgdvi.problem.network import line_posterior as line_posterior
 from sgdvi.samplers.references.nuts import nuts as nuts
 from sgdvi.samplers.references.pathfinder import pathfinder as pathfinder
 from sgdvi.samplers.references.vi import variational as variational

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 import jax
 from numpyro.infer import MCMC, NUTS
 
-from sgdvi._check import require, whole
-from sgdvi._tree import to_jax
-from sgdvi.draws import NUTS_FIELDS, from_numpyro
-from sgdvi.problem import Problem
-from sgdvi.samplers.references.exact import require_posterior
+from sgdvi._internal.check import require, whole
+from sgdvi._internal.tree import to_jax
+from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro
+from sgdvi.problem.base import Problem, require_posterior
 
 if TYPE_CHECKING:
-    from sgdvi.draws import DataTree
+    from sgdvi.draws.tree import DataTree
 
 # Above NumPyro's 0.8: the posterior of a product u w is a curved ridge, on which longer steps diverge.
 TARGET_ACCEPTANCE = 0.95

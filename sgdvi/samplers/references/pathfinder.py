@@ -7,15 +7,14 @@ import jax
 import numpy as np
 from numpyro.infer.util import initialize_model
 
-from sgdvi._check import InputError, message, whole
-from sgdvi._tree import to_jax
-from sgdvi.draws import from_samples
-from sgdvi.problem import Problem
-from sgdvi.samplers.references.exact import require_posterior
+from sgdvi._internal.check import InputError, message, whole
+from sgdvi._internal.tree import to_jax
+from sgdvi.draws.tree import from_samples
+from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.references.vi import pareto_shape
 
 if TYPE_CHECKING:
-    from sgdvi.draws import DataTree
+    from sgdvi.draws.tree import DataTree
 
 # Draws per point of the path for its evidence lower bound, BlackJAX's default.
 _ELBO_DRAWS = 200

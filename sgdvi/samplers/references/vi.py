@@ -25,14 +25,13 @@ from numpyro.infer.autoguide import (
 from numpyro.infer.util import initialize_model, log_density
 from numpyro.optim import optax_to_numpyro
 
-from sgdvi._check import InputError, message, require, whole
-from sgdvi._tree import to_jax
-from sgdvi.draws import from_samples
-from sgdvi.problem import Problem
-from sgdvi.samplers.references.exact import require_posterior
+from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi._internal.tree import to_jax
+from sgdvi.draws.tree import from_samples
+from sgdvi.problem.base import Problem, require_posterior
 
 if TYPE_CHECKING:
-    from sgdvi.draws import DataTree
+    from sgdvi.draws.tree import DataTree
 
 _GUIDES: dict[str, type[AutoContinuous]] = {
     "mean-field": AutoDiagonalNormal,

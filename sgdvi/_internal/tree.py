@@ -1,0 +1,112 @@
+"""The arguments of a model as a pytree: which leaves have one entry per row of the data, and which are fixed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgdvi._internal.check import require
+
+Rows = tuple[jax.Array, ...]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def leading_sizes(arguments: Any) -> set[int]:
+    """Return the leading sizes of all array leaves that have at least one axis."""
+    return {leaf.shape[0] for leaf in jax.tree.leaves(arguments) if _is_array(leaf)}
+
+
+def require_key(key: Any) -> None:
+    """Raise `InputError` unless `key` is one JAX key, of the new style or the old."""
+    is_key = isinstance(key, jax.Array) and (
+        key.shape == () if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key.shape == (2,)
+    )
+    require(is_key, "key must be one JAX key", repr(key), "Give jax.random.key(0).")
+
+
+def is_traced(*values: Any) -> bool:
+    """Whether any leaf is being traced by a JAX transformation."""
+    return any(isinstance(leaf, jax.core.Tracer) for value in values for leaf in jax.tree.leaves(value))
+
+
+def same_structure(one: Any, other: Any) -> bool:
+    """Whether two pytrees have the same structure; shapes may differ."""
+    return bool(jax.tree.structure(one) == jax.tree.structure(other))  # type: ignore[operator]
+
+
+@dataclass(frozen=True, eq=False)
+class RowSplit:
+    """Split arguments into the leaves with N rows, which minibatches are taken from, and the fixed rest."""
+
+    structure: Any
+    leaves: tuple[Any, ...]  # None where a leaf has rows
+    num_rows: int
+    total: int  # more than num_rows where the arguments hold only some of the rows
+
+    @classmethod
+    def of(cls, arguments: Arguments, num_rows: int, total: int | None = None) -> "RowSplit":
+        """Find the leaves of `arguments` whose leading axis has `num_rows` entries."""
+        leaves, structure = jax.tree.flatten(arguments)
+        fixed = tuple(None if _is_array(leaf) and leaf.shape[0] == num_rows else leaf for leaf in leaves)
+        return cls(structure, fixed, num_rows, total or num_rows)
+
+    def rows(self, arguments: Arguments) -> Rows:
+        """Return the leaves with rows, in the order that `rebuild` expects.
+
+        Raises
+        ------
+        InputError
+            For strings and objects.
+        """
+        leaves = jax.tree.leaves(arguments)
+        found = [leaf for leaf, fixed in zip(leaves, self.leaves, strict=True) if fixed is None]
+        for leaf in found:
+            strange = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSUTMm"
+            require(not strange, "data must be numeric", f"dtype {leaf.dtype}", "Give categories as integers.")
+        return tuple(jnp.asarray(leaf) for leaf in found)
+
+    def rebuild(self, rows: Rows) -> Arguments:
+        """Put rows (all of them, or a minibatch) and the fixed leaves together again."""
+        supply = iter(rows)
+        return jax.tree.unflatten(self.structure, [next(supply) if leaf is None else leaf for leaf in self.leaves])
+
+    def same_as(self, arguments: Arguments) -> bool:
+        """Whether `arguments` split alike: same structure and equal fixed leaves (rows may differ in value)."""
+        leaves, structure = jax.tree.flatten(arguments)
+        if structure != self.structure:
+            return False
+        return all(
+            _is_array(leaf) and leaf.shape[0] == self.num_rows if fixed is None else _equal(leaf, fixed)
+            for leaf, fixed in zip(leaves, self.leaves, strict=True)
+        )
+
+
+def to_jax(arguments: Any) -> Any:
+    """Return the arguments with NumPy arrays as JAX arrays, of the precision that is in force now.
+
+    In JAX 0.12 an operation on a float64 NumPy array that was compiled under one precision can fail under the other:
+    NUTS inside ``jax.enable_x64(True)`` and then variational inference outside it, on the same arrays, does.
+    """
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, arguments)
+
+
+def take(rows: Rows, indices: jax.Array) -> Rows:
+    """Return the rows with these indices, which must be in range."""
+    return tuple(leaf.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False) for leaf in rows)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray) and leaf.ndim > 0
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if is_traced(one, other):
+        return False
+    if isinstance(one, jax.Array | np.ndarray) and isinstance(other, jax.Array | np.ndarray):
+        return one.shape == other.shape and one.dtype == other.dtype and bool(np.array_equal(one, other))
+    # 1 == True == 1.0, but a model can tell them apart
+    return type(one) is type(other) and bool(one == other)

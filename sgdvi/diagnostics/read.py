@@ -1,0 +1,171 @@
+"""From runs with labels to arrays: reads draws, takes functionals apart, summarises."""
+
+import math
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._internal.check import InputError, message, require
+from sgdvi.diagnostics.distances import Points
+from sgdvi.diagnostics.facts import Known
+from sgdvi.diagnostics.run import Run
+from sgdvi.draws.tree import config, functional, in_double, is_tree
+
+Functional = Callable[[Any], Any]
+
+_LEVELS = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
+
+
+def summarise(run: Run, name: str) -> dict[str, float | None]:
+    """Return mean, sd, quantiles, ESS, R-hat and number of the draws of a functional, usable chains only."""
+    measured, points = run.mixing[name], run.points.get(name)
+    if points is None:
+        return {**dict.fromkeys(("mean", "sd", *_LEVELS, "ess", "rhat"), math.nan), "n": 0}
+    values = run.values[name][run.keep]
+    quantiles = np.quantile(values, list(_LEVELS.values()))
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std()),
+        **{key: float(value) for key, value in zip(_LEVELS, quantiles, strict=True)},
+        "ess": measured.ess,
+        "rhat": measured.rhat,
+        "n": int(values.size),
+    }
+
+
+def summarise_law(law: Any, icdf: Callable[[np.ndarray], np.ndarray], points: Points) -> dict[str, float | None]:
+    """Return the same of a law, as far as it has them."""
+    quantiles = icdf(np.array(list(_LEVELS.values())))
+    with jax.enable_x64(True):
+        try:
+            mean, variance = float(law.mean), float(law.variance)
+        except (NotImplementedError, AttributeError, TypeError):
+            mean, variance = float(points.values.mean()), float(points.values.var())
+    return {
+        "mean": mean,
+        "sd": math.sqrt(variance) if variance >= 0 else math.nan,
+        **{key: float(value) for key, value in zip(_LEVELS, quantiles, strict=True)},
+        "ess": None,
+        "rhat": None,
+        "n": None,
+    }
+
+
+def scalar_functionals(
+    runs: Mapping[str, Any], given: Mapping[str, Functional] | None, known: Known | None
+) -> dict[str, Functional]:
+    """Return functionals of one number per draw: those given, taken apart, or the coordinates."""
+    trees = [run for run in runs.values() if is_tree(run)]
+    if given is None and known is not None:
+        given = {"v": known.product}
+    if not trees:
+        return dict(given or {"v": itemgetter("v")})
+    posterior = trees[0]["posterior"].to_dataset()
+    if given is None:
+        sites = [name for name in posterior.data_vars if all(name in tree["posterior"] for tree in trees)]
+        given = {str(name): itemgetter(name) for name in sites}
+    require(given, "there must be at least one functional", "none", "Give functionals={'name': lambda draws: ...}.")
+    scalar: dict[str, Functional] = {}
+    for name, fn in given.items():
+        try:
+            value = fn(posterior)
+        except Exception as error:
+            have = f"{type(error).__name__}: {error} (sites: {', '.join(map(str, posterior.data_vars))})"
+            raise InputError(message(f"the functional {name!r} must be computable from the sites", have)) from error
+        extra = [dim for dim in getattr(value, "dims", ()) if dim not in ("chain", "draw")]
+        if not extra:
+            scalar[name] = fn
+            continue
+        for index in np.ndindex(*(value.sizes[dim] for dim in extra)):
+            pick = dict(zip(extra, index, strict=True))
+            label = ", ".join(str(value[dim].values[i]) if dim in value.coords else str(i) for dim, i in pick.items())
+            scalar[f"{name}[{label}]"] = _component(fn, pick)
+    return scalar
+
+
+def _component(fn: Functional, pick: Mapping[str, int]) -> Functional:
+    return lambda draws: fn(draws).isel(pick)
+
+
+def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Run:
+    """Read a DataTree into float64 arrays."""
+    posterior = tree["posterior"]
+    attrs = posterior.attrs
+    double = in_double(tree)  # once, not once per functional
+    sites = {
+        str(site): np.asarray(array.transpose("chain", "draw", ...).values, dtype=np.float64)
+        for site, array in posterior.data_vars.items()
+        if array.dtype.kind in "fiub" and {"chain", "draw"} <= set(array.dims)
+    }
+    require(sites, f"the run {name!r} must have numbers with dimensions chain and draw", list(posterior.data_vars))
+    overflowed = steps = None
+    if "chain_status" in tree.children:
+        record = tree["chain_status"]
+        overflowed = np.asarray(record["status"].values, dtype=str) == "overflowed"
+        steps = np.asarray(record["step"].values) if "step" in record else None
+    settings, (predicted, observed) = config(tree), _predictive(tree)
+    kind = str(attrs.get("kind", "")).lower()
+    if not kind and "sgd" in name.lower():
+        kind = "sgd"
+    return Run(
+        name=name,
+        kind=kind,
+        sites=sites,
+        values={label: functional(double, fn) for label, fn in functionals.items()},
+        overflowed=overflowed,
+        steps=steps,
+        independent=bool(attrs.get("independent", 0)),
+        thinning=int(settings.get("thinning", 1) or 1),
+        log_weights=_log_weights(tree),
+        khat=settings.get("khat"),
+        starts=np.asarray(posterior["start"].values, str) if "start" in posterior.coords else None,
+        stats=_statistics(tree),
+        log_likelihood=_rows(tree, "log_likelihood"),
+        predicted=predicted,
+        observed=observed,
+    )
+
+
+def _log_weights(tree: Any) -> np.ndarray | None:
+    if "sample_stats" not in tree.children or "log_weight" not in tree["sample_stats"]:
+        return None
+    return np.asarray(tree["sample_stats"]["log_weight"].values, dtype=np.float64).reshape(-1)
+
+
+def _statistics(tree: Any) -> dict[str, np.ndarray]:
+    if "sample_stats" not in tree.children:
+        return {}
+    group = tree["sample_stats"].to_dataset()
+    other = {"reached_max_tree_depth": "reached_max_treedepth"}  # NumPyro's name for it in ArviZ
+    return {
+        other.get(str(name), str(name)): np.asarray(values.transpose("chain", "draw").values)
+        for name, values in group.data_vars.items()
+        if set(values.dims) == {"chain", "draw"}
+    }
+
+
+def _rows(tree: Any, group: str, name: str = "") -> np.ndarray | None:
+    """Return the one variable of a group, or the named one, as (draws of all chains, rows)."""
+    if group not in tree.children:
+        return None
+    arrays = tree[group].to_dataset().data_vars
+    if not name and len(arrays) == 1:
+        name = str(next(iter(arrays)))
+    if name not in arrays:
+        return None
+    values = np.asarray(arrays[name].transpose("chain", "draw", ...).values, dtype=np.float64)
+    return values.reshape(values.shape[0] * values.shape[1], -1)
+
+
+def _predictive(tree: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if "observed_data" not in tree.children or len(tree["observed_data"].data_vars) != 1:
+        return None, None
+    name, values = next(iter(tree["observed_data"].to_dataset().data_vars.items()))
+    predicted = _rows(tree, "posterior_predictive", str(name))
+    observed = np.asarray(values.values, dtype=np.float64).reshape(-1)
+    if predicted is None or predicted.shape[1] != observed.size:
+        return None, None
+    return predicted, observed

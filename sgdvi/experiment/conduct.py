@@ -1,0 +1,275 @@
+"""The whole way, as ``sgdvi compare`` does it: a problem, its runs, the comparison, the report."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from sgdvi._internal.batches import NO_TEMPERATURE, Batching
+from sgdvi._internal.check import InputError
+from sgdvi.comparison import Known, compare
+from sgdvi.experiment.environment import environment
+from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
+from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
+from sgdvi.experiment.remedies import instead, recommend
+from sgdvi.experiment.result import Result, check_folder, save_draws
+from sgdvi.experiment.stages import (
+    ALL_REFERENCES,
+    REFERENCES,
+    Todo,
+    findings_of_balance,
+    named_reference,
+    remedy_stages,
+    stages,
+    stream,
+)
+from sgdvi.problem.base import Problem
+from sgdvi.report import Card, Context, Instead, Setting, Stage
+from sgdvi.report._format import number
+from sgdvi.zoo import load
+
+__all__ = ["ALL_REFERENCES", "REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of `run`; `runs` holds what had been finished by then."""
+
+    def __init__(self, runs: dict[str, Any]):
+        super().__init__("interrupted")
+        self.runs = runs
+
+
+def run(
+    problem: Problem | str,
+    *,
+    depth: int | None = None,
+    width: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    batching: str = Batching.REPLACEMENT,
+    temperature: float | str | None = None,
+    weight_decay: float | None = None,
+    num_chains: int | None = None,
+    num_steps: int | None = None,
+    seed: int = 0,
+    key: Any = None,
+    references: Sequence[str] = REFERENCES,
+    reference: str | None = None,
+    against: Paths = (),
+    remedies: bool = False,
+    nuts_draws: int | None = None,
+    progress: bool = False,
+    on_stage: Callable[[str, str], None] | None = None,
+    command: str = "",
+) -> Result:
+    """Run SGD and the references on a problem and compare them, in float64.
+
+    Parameters
+    ----------
+    problem
+        A `Problem`, the name of one of the zoo, or the path of a model file.
+    depth, width
+        Of a linear network; None keeps the problem's own.
+    learning_rate, batch_size, batching, temperature
+        Of SGD on the negative log joint over N. ``temperature`` stands for a learning rate: a number or a multiple
+        of the critical temperature such as ``"0.5Tc"``. Without either, SGD is made as wide as the posterior.
+    weight_decay
+        Decay gamma of the theory: the prior sd becomes sqrt(sigma^2/(N gamma)); 0 is a flat prior.
+    num_chains, num_steps
+        Chains of SGD and steps per chain after warmup.
+    seed, key
+        Seed of everything random; ``key``, a JAX key, takes its place.
+    references
+        Which of "NUTS", "mean-field VI", "full-rank VI", "low-rank VI", "Laplace", "IAF VI", "BNAF VI" and "Pathfinder"
+        to run; Pathfinder needs the extra ``sgdvi[blackjax]``.
+    reference
+        Name of the run that stands for the posterior; None takes the first of `against`, or NUTS.
+    against
+        Draws of other tools for the same model, NetCDF files or Zarr stores as ArviZ writes them: paths, or name ->
+        path.
+    remedies
+        Whether to measure what to do instead (Laplace is run too, and where the model has a rescaling symmetry NUTS on
+        the quotient and SGD with gauge noise): a section of the report, and a recommendation in the verdict.
+    nuts_draws
+        Draws of NUTS per chain, after half as many steps of warmup; None takes 2000. NUTS on the quotient takes at most
+        500.
+    progress
+        Whether SGD shows a progress bar.
+    on_stage
+        Called with (name, what is being done) before every stage.
+    command
+        Command line to show in the report.
+
+    Returns
+    -------
+    Result
+        With ``.verdict``, ``.findings`` and ``.save(folder)``.
+
+    Raises
+    ------
+    InputError
+        For bad input. A reference that does not apply (NUTS under a flat prior) is no error: the report says why.
+    Interrupted
+        On Ctrl-C, with the runs that had been finished.
+    """
+    given = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
+    with jax.enable_x64(True):
+        problem = load(problem) if isinstance(problem, str) else problem
+        problem = with_weight_decay(problem.with_options(**given), weight_decay)
+        plan = make_plan(
+            problem,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            batching=batching,
+            temperature=temperature,
+            num_chains=num_chains,
+            num_steps=num_steps,
+            seed=seed,
+            nuts_draws=nuts_draws,
+        )
+        key = jax.random.key(plan.seed) if key is None else key
+        asked = tuple(map(named_reference, references))
+        measured = remedies and not problem.no_posterior
+        named = tuple(dict.fromkeys([*asked, "NUTS", "Laplace"])) if measured else asked
+        files = name_files(against)
+        others = read_against(files, problem, named)
+        check_reference(reference, ["exact posterior", *named, *others])
+        tell = on_stage or (lambda name, text: None)
+        runs: dict[str, Any] = {}
+        try:
+            took = _carry_out(stages(problem, plan, named, key, progress), tell, runs)
+            extra = _carry_out(remedy_stages(problem, plan, key), tell, runs) if measured else []
+            carried_out = (*took, *extra)
+            # What was made for the remedies alone and does not apply is no empty column of every table.
+            unasked = {stage.name for stage in extra} | set(named) - set(asked)
+            took = [stage for stage in carried_out if not (stage.skipped and stage.name in unasked)]
+            runs |= others
+            took += [Stage(name) for name in others]
+            skipped = {stage.name: stage.skipped for stage in took}
+            judge = choose_reference(reference, runs, list(others), skipped)
+            tell("balance", "symmetries of the model, and how SGD moved along them")
+            balanced = findings_of_balance(problem, runs["SGD"], stream(key, "balance"))
+            tell("checks", "verdict and reasons")
+            comparison = compare(
+                runs,
+                reference=judge,
+                functionals=problem.functionals,
+                key=stream(key, "checks"),
+                known=_known(problem, plan),
+                no_posterior=problem.no_posterior,
+                findings=balanced,
+            )
+            rows: tuple[Instead, ...] = ()
+            if measured:
+                tell("remedies", "what to do instead")
+                rows = instead(problem, plan, comparison, carried_out)
+                comparison = recommend(comparison, rows)
+        except KeyboardInterrupt as error:
+            raise Interrupted(runs) from error
+        context = Context(
+            problem=Card.of(problem),
+            settings=_settings(problem, plan),
+            stages=tuple(took),
+            command=command,
+            call=_call(problem, plan, given, weight_decay, _chosen(asked, reference, files, remedies)),
+            environment=environment(problem.data),
+            remedies=rows,
+        )
+    return Result(problem, plan, runs, comparison, context)
+
+
+def _carry_out(todo: Iterable[Todo], tell: Callable[[str, str], None], runs: dict[str, Any]) -> list[Stage]:
+    """Make the runs one after the other, put them into `runs`, and return what took place."""
+    took = []
+    for name, text, action in todo:
+        tell(name, text)
+        took.append(_timed(name, action, runs))
+    return took
+
+
+def _timed(name: str, action: Callable[[], Any], runs: dict[str, Any]) -> Stage:
+    start = time.perf_counter()
+    try:
+        runs[name] = action()
+    except InputError as error:
+        if name == "SGD":
+            raise
+        return Stage(name, skipped=str(error))
+    return Stage(name, seconds=time.perf_counter() - start)
+
+
+def _known(problem: Problem, plan: Plan) -> Known | None:
+    if problem.exact is None:
+        return None
+    return Known(
+        network=problem.exact,
+        learning_rate=plan.learning_rate,
+        batch_size=plan.batch_size,
+        batching=plan.batching,
+        num_steps=plan.num_steps,
+    )
+
+
+def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
+    rules = plan.rules
+    rows = [Setting(name, number(value)) for name, value in problem.options.items()]
+    rows += [
+        Setting("learning rate", number(plan.learning_rate), rules["learning rate"]),
+        Setting("batch size", number(plan.batch_size), rules["batch size"]),
+    ]
+    if plan.batching is not Batching.REPLACEMENT:
+        rows.append(Setting("batching", plan.batching.value, "as given"))
+    if plan.batching is Batching.EPOCHS:
+        rows.append(Setting("temperature T", "none", NO_TEMPERATURE))
+    if problem.exact is not None and plan.temperature is not None and plan.critical_temperature is not None:
+        rule, critical = "κ × learning rate / batch size", plan.critical_temperature
+        if critical > 0 and math.isfinite(critical):
+            rule += f", {number(plan.temperature / critical)} of the critical temperature {number(critical)}"
+        rows += [
+            Setting("temperature T", number(plan.temperature), rule),
+            Setting("noise sd σ", number(problem.exact.noise_sd), f"κ = 1/(2σ²) = {number(problem.exact.kappa)}"),
+            Setting("weight decay γ", number(problem.exact.weight_decay), "what the prior amounts to: σ²/(N τ²)"),
+        ]
+    if plan.phase is not None:
+        rows.append(Setting("phase of the law", plan.phase, "see the glossary"))
+    return (
+        *rows,
+        Setting("rows N", number(len(problem.data[0]))),
+        Setting("chains", number(plan.num_chains), rules["chains"]),
+        Setting("steps per chain", number(plan.num_steps), f"one draw kept in every {plan.thinning}"),
+        Setting("warmup steps", number(plan.num_warmup), rules["warmup"]),
+        Setting("seed", number(plan.seed)),
+    )
+
+
+def _chosen(asked: tuple[str, ...], reference: str | None, files: Mapping[str, Any], remedies: bool) -> dict[str, Any]:
+    """Return what was chosen beside SGD, as arguments of `run` that can be written down."""
+    chosen = {
+        "references": None if asked == REFERENCES else list(asked),
+        "reference": reference,
+        "against": {name: str(path) for name, path in files.items()} or None,
+        "remedies": remedies or None,
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _call(
+    problem: Problem, plan: Plan, given: dict[str, int], weight_decay: float | None, chosen: dict[str, Any]
+) -> str:
+    options: dict[str, Any] = dict(given)
+    if weight_decay is not None:
+        options["weight_decay"] = weight_decay
+    options |= {
+        "learning_rate": plan.learning_rate,
+        "batch_size": plan.batch_size,
+        **({} if plan.batching is Batching.REPLACEMENT else {"batching": plan.batching.value}),
+        "num_chains": plan.num_chains,
+        "num_steps": plan.num_steps,
+        "seed": plan.seed,
+        **({} if plan.nuts_draws == NUTS_DRAWS else {"nuts_draws": plan.nuts_draws}),
+        **chosen,
+    }
+    text = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    return f"import sgdvi\n\nresult = sgdvi.run({problem.name!r}, {text})\nprint(result)\nresult.save('report')"

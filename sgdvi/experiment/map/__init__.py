@@ -1,0 +1,1 @@
+"""A map over learning rate and batch size, from the exact laws or from runs of SGD."""

@@ -1,0 +1,161 @@
+"""What to do instead of SGD as it runs: every remedy with the distance to the posterior that it leaves."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from sgdvi._internal.check import InputError
+from sgdvi._internal.text import number, percent
+from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.distances import grade_both
+from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.experiment.descent import GAUGE, QUOTIENT
+from sgdvi.experiment.plan import Plan
+from sgdvi.laws.prior import known
+from sgdvi.problem.base import Problem
+from sgdvi.remedies import Remedies, remedies, reweight
+from sgdvi.remedies.between import LEVELS, FromPosterior
+from sgdvi.report import Instead, Stage
+from sgdvi.report.context import RECOMMENDED
+from sgdvi.samplers.references import line_posterior
+
+NOTHING = "SGD as it runs"
+# Remedies that are runs of the comparison.
+_BY_RUNS = {
+    GAUGE: "SGD with moves along the orbits of the symmetries: on each orbit it has the posterior's law, with all "
+    "signs there; its law across the orbits is another than SGD's.",
+    "Laplace": "A Gaussian at the mode: one optimisation, no chain.",
+    QUOTIENT: "Draws of the posterior by NUTS on what the symmetries leave alone, orbits refilled by the prior's law.",
+}
+# Draws that weights are made for: more of them are correlated.
+_WEIGHTED = 4_000
+
+
+def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
+    """Return the remedies by the exact laws on v; None where no exact posterior or no temperature is known."""
+    network = problem.exact
+    if network is None or plan.temperature is None:
+        return None
+    if not (network.proper_posterior and known(network.depth + 1, network.width)):
+        return None
+    return remedies(network, plan.temperature)
+
+
+def instead(problem: Problem, plan: Plan, comparison: Comparison, stages: Sequence[Stage] = ()) -> tuple[Instead, ...]:
+    """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
+
+    Distances of runs are those of the comparison, with their null levels; tuning is measured between exact laws;
+    weights are made for the draws of SGD themselves. ``stages`` say how long runs took, or why they did not take place.
+    """
+    seconds = {stage.name: stage.seconds for stage in stages}
+    skipped = {stage.name: stage.skipped for stage in stages}
+    exact = exact_remedies(problem, plan)
+    rows = [_run(comparison, "SGD", NOTHING, "The draws of SGD, unchanged.")]
+    rows += [_tune(exact), _weights(problem, plan, comparison, exact), _signs(problem, rows[0])]
+    for name, text in _BY_RUNS.items():
+        if name in comparison.runs:
+            rows.append(_run(comparison, name, name, text))
+        elif skipped.get(name):
+            rows.append(_left_out(name, skipped[name]))
+    if "NUTS" in comparison.runs:
+        text = "Draws of the posterior itself, with all signs, for gradients of all rows."
+        rows.append(Instead("NUTS", 0.0, 0.0, None, None, str(_reference_status(comparison)), text))
+    elif skipped.get("NUTS"):
+        rows.append(_left_out("NUTS", skipped["NUTS"]))
+    rows = [replace(row, seconds=seconds.get("SGD" if row.name == NOTHING else row.name)) for row in rows]
+    chosen = _recommend(rows, exact)
+    return tuple(replace(row, recommended=row.name == chosen) for row in rows)
+
+
+def recommend(comparison: Comparison, rows: tuple[Instead, ...]) -> Comparison:
+    """Return the comparison with the recommended remedy first among what would change the verdict."""
+    verdict = comparison.verdict
+    row = next((row for row in rows if row.recommended and row.name != NOTHING), None)
+    if row is None or verdict.status in (Status.PASS, Status.NOT_APPLICABLE):
+        return comparison
+    before = rows[0]
+    gain = "" if before.ks is None or row.ks is None else f" (KS {number(before.ks)} before, {number(row.ks)} after)"
+    changes = (f"{RECOMMENDED}{row.name}{gain}. {row.meaning}", *verdict.changes)
+    return replace(comparison, verdict=replace(verdict, changes=changes))
+
+
+def _run(comparison: Comparison, run: str, name: str, meaning: str) -> Instead:
+    found = {f.check: f for f in comparison.findings if f.run == run and f.check in ("distance.w1", "distance.ks")}
+    if len(found) < 2 or any(f.value is None for f in found.values()):
+        reason = next((f.meaning for f in found.values() if f.value is None), "There is no reference to measure from.")
+        return _left_out(name, reason)
+    ks, w1 = found["distance.ks"], found["distance.w1"]
+    worst = max((ks.status, w1.status), key=lambda status: status.severity)
+    ks_null, w1_null = (float(f.details["null_level"] or 0.0) for f in (ks, w1))
+    return Instead(name, ks.value, w1.value, ks_null, w1_null, str(worst), meaning)
+
+
+def _left_out(name: str, reason: str) -> Instead:
+    reason = reason[:1].upper() + reason[1:]  # messages of errors begin with a small letter
+    return Instead(name, None, None, None, None, str(Status.NOT_APPLICABLE), reason)
+
+
+def _tune(exact: Remedies | None) -> Instead:
+    name = "tune the temperature"
+    if exact is None:
+        reason = "Needs the exact laws of SGD and of the posterior; 'sgdvi sweep' tunes by runs."
+        return _left_out(name, reason)
+    row = next(one for one in exact.each if one.name == name)
+    status = grade_both(row.w1, row.ks, 0.0, 0.0, Thresholds())
+    return Instead(name, row.ks, row.w1, 0.0, 0.0, str(status), row.meaning)
+
+
+def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedies | None) -> Instead:
+    """Weights for the draws of SGD themselves, with the law of the discrete steps at depth 1."""
+    name, network = "reweight", problem.exact
+    if exact is None or network is None or "SGD" not in comparison.values:
+        reason = "Needs the density of SGD, which is known for linear networks with a known posterior alone."
+        return _left_out(name, reason)
+    values = np.concatenate([chain for chain in comparison.values["SGD"]["v"] if np.isfinite(chain).all()] or [[]])
+    values = values[:: max(1, values.size // _WEIGHTED)]
+    try:
+        found = reweight(network, values, plan.temperature)
+    except InputError as error:
+        return _left_out(name, str(error))
+    gap = FromPosterior(line_posterior(network))
+    # Against the whole posterior: what is missing at the other sign is part of the distance.
+    ks = float(np.max(np.abs(found.cdf(gap.quantiles) - LEVELS)))
+    w1 = float(stats.wasserstein_distance(found.values, gap.quantiles, u_weights=found.weights)) / gap.sd
+    ks_null, w1_null = gap.null(found.effective_draws)
+    text = f"k-hat {number(found.khat, 2)}; {number(found.effective_draws)} effective of {len(found.values)} draws."
+    text += "" if found.reliable else " Too large a k-hat: do not rely on the weights."
+    text += f" {percent(found.missed)} of the posterior, at the other sign, stay missing." if found.missed > 0 else ""
+    status = grade_both(w1, ks, w1_null, ks_null, Thresholds()) if found.reliable else Status.FAIL
+    return Instead(name, ks, w1, ks_null, w1_null, str(status), text)
+
+
+def _signs(problem: Problem, before: Instead) -> Instead:
+    name, network = "restore signs", problem.exact
+    if network is None:
+        reason = "For linear networks alone; of other models gauge noise and NUTS on the quotient have all signs."
+        return _left_out(name, reason)
+    if network.depth == 0:
+        return _left_out(name, "There is no product of factors whose signs could be exchanged.")
+    patterns = 2**network.depth
+    text = f"Gives the {patterns} sign patterns of the factors their equal probability; v stays as it is."
+    return replace(before, name=name, meaning=text)
+
+
+def _reference_status(comparison: Comparison) -> Status:
+    of_nuts = {f.check: f.status for f in comparison.findings if f.run == "NUTS"}
+    own = [of_nuts[check] for check in ("mixing.rhat", "mixing.ess") if check in of_nuts]
+    if of_nuts.get("hmc.divergences") is Status.FAIL:  # a few are a warning of the comparison, no reason to drop it
+        own.append(Status.FAIL)
+    return max(own, key=lambda status: status.severity, default=Status.UNKNOWN)
+
+
+def _recommend(rows: list[Instead], exact: Remedies | None) -> str:
+    """Return the cheapest that is near: by the exact laws where they are known, else by the time that runs took."""
+    if exact is not None:
+        return NOTHING if exact.recommended.name == "none" else exact.recommended.name
+    near = [row for row in rows if row.status == Status.PASS and row.ks is not None and row.name != "restore signs"]
+    # SGD has run already
+    return min(near, key=lambda row: (row.name != NOTHING, row.seconds or 0.0)).name if near else ""

@@ -1,0 +1,210 @@
+"""Numbers of one law by quadrature on its panels: mean, variance, moments, entropy, and its far tails."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from sgdvi.laws._engine.deep import Deep
+from sgdvi.laws._engine.density import Density, Parameters, exponential_mass
+from sgdvi.laws._engine.panels import Shape, first_of_largest
+from sgdvi.laws._engine.table import Quadrature, integrate, node_masses
+
+# Far tails are integrated outward in units of the local decay length: the pieces' ends, and nodes on [0, 1].
+# A power law in the distance from k falls by as many octaves as a narrow bulk is below the scale of v.
+_ENDS = np.concatenate([[0.0], 2.0 ** np.arange(-2, 5, 0.5), 2.0 ** np.arange(5, 41)])
+_BARRIER_PANELS = 512
+_x, _w = np.polynomial.legendre.leggauss(12)
+_PLACES = (_ENDS[:-1, None] + np.diff(_ENDS)[:, None] * (_x + 1) / 2).reshape(-1)
+_SHARES = (np.diff(_ENDS)[:, None] * _w / 2).reshape(-1)
+
+
+class Numbers(NamedTuple):
+    """Mean and variance of v, differential entropy, and mean and variance of one factor u = (v/d)^(1/n)."""
+
+    mean: Array
+    variance: Array
+    entropy: Array
+    factor_mean: Array
+    factor_variance: Array
+
+
+def line_mean_variance(p: Parameters) -> tuple[Array, Array]:
+    """Mean and variance at depth 0, in closed form."""
+    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
+    mean = p.beta2 / b
+    noise = p.alpha1 * mean**2 - 2 * p.alpha2 * mean + p.alpha3
+    room = b - temperature * p.alpha1
+    variance = jnp.where(room > 0, temperature * noise / jnp.where(room > 0, room, 1.0), jnp.inf)
+    return jnp.where(jnp.isnan(p.temperature), jnp.nan, mean), variance
+
+
+def line_moment(p: Parameters, order: int) -> Array:
+    """Raw moment at depth 0, from b m_k = beta2 m_(k-1) + T (k-1) E[v^(k-2) g]."""
+    temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
+    before, moment = jnp.zeros_like(b), jnp.ones_like(b)
+    for k in range(1, order + 1):
+        heat = temperature * (k - 1)
+        room = b - heat * p.alpha1
+        exists = room > 0
+        following = (p.beta2 - 2 * heat * p.alpha2) * moment + heat * p.alpha3 * before
+        # An odd moment beyond the last one that exists is inf - inf.
+        beyond = jnp.inf if k % 2 == 0 else jnp.nan
+        before, moment = moment, jnp.where(exists, following / jnp.where(exists, room, 1.0), beyond)
+    return jnp.where(jnp.isnan(p.temperature), jnp.nan, moment)
+
+
+def numbers(p: Parameters, density: Density, quadrature: Quadrature) -> Numbers:
+    """Numbers of a law at depth >= 1, where v = r exp(z), by quadrature with analytic tails."""
+    nodes, level, mass = node_masses(density, quadrature)
+    r = density.to_v(jnp.zeros_like(quadrature.log_norm))
+    mean, variance = _power(quadrature, nodes, mass, jnp.ones_like(r))
+    share, n = r / p.width, p.depth + 1
+    factor_mean, factor_variance = _power(quadrature, nodes, mass, 1 / n)
+    return Numbers(
+        mean * r,
+        variance * r**2,
+        _entropy(density, quadrature, nodes, level, mass),
+        factor_mean * share ** (1 / n),
+        factor_variance * share ** (2 / n),
+    )
+
+
+def line_numbers(p: Parameters, density: Density, quadrature: Quadrature) -> Numbers:
+    """Numbers of a law at depth 0: closed but for the entropy."""
+    mean, variance = line_mean_variance(p)
+    entropy = _entropy(density, quadrature, *node_masses(density, quadrature))
+    return Numbers(mean, variance, entropy, mean / p.width, variance / p.width**2)
+
+
+def _power(quadrature: Quadrature, nodes: Array, mass: Array, power: Array) -> tuple[Array, Array]:
+    """Mean and variance of exp(power z); centred, so that a narrow law costs no digits."""
+    q = quadrature
+
+    def left(order: int) -> Array:
+        rate = q.left_rate
+        return q.left * jnp.exp(order * power * q.edges[0]) * rate / (rate + order * power)
+
+    def right(order: int) -> Array:
+        # The window reaches to where this is nothing, unless the tail is a power law, which has room for it.
+        room = q.right_rate - order * power
+        share = q.right * jnp.exp(order * power * q.edges[-1]) * q.right_rate
+        return jnp.where(room > 0, share / jnp.where(room > 0, room, 1.0), 0.0)
+
+    ratio = jnp.exp(power * nodes)
+    mean = jnp.sum(mass * ratio) + left(1) + right(1)
+    zeroth, first, second = (left(order) + right(order) for order in range(3))
+    return mean, jnp.sum(mass * (ratio - mean) ** 2) + second - 2 * mean * first + mean**2 * zeroth
+
+
+def _entropy(density: Density, quadrature: Quadrature, nodes: Array, level: Array, mass: Array) -> Array:
+    """-E[log p(v)] in nats."""
+    first, last = quadrature.edges[0], quadrature.edges[-1]
+    inner = jnp.where(mass > 0, level - density.log_jacobian(nodes), 0.0)
+    # On an exponential tail the mean of the log density is its value at the edge, less one; z moves by 1/rate.
+    left = quadrature.end_levels[0] - 1 - density.log_jacobian(first) + 1 / quadrature.left_rate
+    right = quadrature.end_levels[1] - 1 - density.log_jacobian(last) - 1 / quadrature.right_rate
+    tails = _share(quadrature.left, left) + _share(quadrature.right, right)
+    return quadrature.log_norm - jnp.sum(mass * inner) - tails
+
+
+def log_power_mean(density: Any, log_norm: Array, order: Array) -> Array:
+    """Log of E[v^order] at depth >= 1: the normaliser of the density times v^order, over the density's own."""
+    tilted = _tilt(density, order)
+    return integrate(tilted).log_norm + tilted.top - log_norm
+
+
+class Tilted(NamedTuple):
+    """A density on v = r exp(z) times v^order, seen from z = shift, where it is ``top`` high."""
+
+    density: Any
+    order: Array
+    shift: Array
+    top: Array
+
+    def log_density(self, z: Array) -> Array:
+        """Log density in z, 0 at z = 0."""
+        return _tilted(self.density, self.order, z + self.shift) - self.top
+
+    def slope(self, z: Array) -> Array:
+        """Its derivative."""
+        return self.density.slope(z + self.shift) + self.order
+
+    def shape(self) -> Shape:
+        """That of the density, moved."""
+        shape = self.density.shape()
+        curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.top),), (jnp.ones_like(self.top),))[1]
+        return Shape(
+            lower=shape.lower - self.shift,
+            upper=shape.upper - self.shift,
+            centre=shape.centre - self.shift,
+            distance=shape.distance,
+            curvature=jnp.maximum(curvature, 0.1 * shape.curvature),
+            growth=0.0,
+        )
+
+    def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
+        """Integral of the density from -infinity to z, at or below ``shape().lower``."""
+        del z
+        return exponential_mass(level, slope)
+
+    def left_rate(self, slope: Array) -> Array:
+        """Rate at which that integral falls further out."""
+        return slope
+
+
+def _tilted(density: Any, order: Array, z: Array) -> Array:
+    return density.log_density(z) + order * density.log_jacobian(z)
+
+
+def _tilt(density: Any, order: Array) -> Tilted:
+    shape = density.shape()
+    width = 1 / jnp.sqrt(shape.curvature)
+    even = shape.lower + (shape.upper - shape.lower) * np.linspace(0.0, 1.0, 256)
+    bulk = width * jnp.sinh(np.linspace(-1.0, 1.0, 257) * jnp.arcsinh(60.0 / width))
+    grid = jnp.concatenate([even, jnp.clip(bulk, shape.lower, shape.upper)])
+    level = _tilted(density, order, grid)
+    best = first_of_largest(jnp.where(jnp.isnan(level), -jnp.inf, level))
+    shift, top = jax.lax.stop_gradient((grid[best], level[best]))
+    return Tilted(density, order, shift, top)
+
+
+def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array, Array]:
+    """Place and height of the barrier before a metastable bulk, and the log of the mean time until it is passed.
+
+    The flow of x = log v has the noise s^2 = 4 T n^2 g (v/d)^(2m). The time from the bulk over the barrier is the
+    bulk's mass times the integral of 2/(s^2 p) below it.
+    """
+    whole = density._replace(floor=jnp.full_like(density.floor, -jnp.inf))
+    edge = density.floor
+    # 1/p falls off below the barrier like a double exponential; above, it is negligible from the maximum on.
+    ends = (edge - 10 / density.drift.order) * np.linspace(1.0, 0.0, _BARRIER_PANELS + 1)
+    half = jnp.diff(ends)[:, None] / 2
+    z = ends[:-1, None] + half * (1 + _x)
+    s, v = density.noise.r * jnp.expm1(z), density.to_v(z)
+    log_noise = jnp.log(2 * p.temperature * (p.depth + 1) ** 2 * density.noise.value(s))
+    log_noise = log_noise + 2 * density.drift.order * jnp.log(v / p.width)
+    time = jax.nn.logsumexp(-whole.log_density(z) - log_noise, b=half * _w)
+    return density.to_v(edge), -whole.log_density(edge), log_norm + time
+
+
+def log_tail(density: Density, log_norm: Array, z: Array, side: int) -> Array:
+    """Log of the mass beyond z on one side (-1 below, 1 above), where the density falls outward of z."""
+    rate = -side * density.slope(z)
+    length = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), jnp.nan)
+    here = density.log_density(z)
+
+    # A loop, as many copies of the density would take long to compile.
+    def add(total: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
+        level = density.log_density(z + side * node[0] * length) - here
+        # Beyond the largest number there is nothing to add.
+        return total + node[1] * jnp.where(jnp.isnan(level), 0.0, jnp.exp(level)), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros_like(z), (jnp.asarray(_PLACES), jnp.asarray(_SHARES)))
+    return here - log_norm + jnp.log(total * length)
+
+
+def _share(mass: Array, value: Array) -> Array:
+    return jnp.where(mass > 0, mass * jnp.where(mass > 0, value, 0.0), 0.0)

@@ -1,0 +1,67 @@
+"""The problem of a linear network on one feature."""
+
+from typing import Any
+
+from sgdvi.problem.base import Problem
+from sgdvi.problem.network import LinearNetwork
+
+
+def linear_problem(
+    name: str,
+    x: Any,
+    y: Any,
+    *,
+    depth: int = 1,
+    width: int = 1,
+    noise_sd: float,
+    prior_sd: float = 1.0,
+    description: str = "",
+    source: str = "",
+) -> Problem:
+    """Make the problem of a diagonal linear network v x on one feature, with everything known about it.
+
+    Parameters
+    ----------
+    name
+        Short name of the problem.
+    x, y
+        Feature and response, shape (N,), N >= 3.
+    depth, width, noise_sd, prior_sd
+        As in `LinearNetwork`.
+    description, source
+        What the problem teaches; where the data come from.
+
+    Returns
+    -------
+    Problem
+        With the functional ``v``, options ``depth``, ``width`` and ``prior_sd``, and ``exact`` set.
+
+    Raises
+    ------
+    InputError
+        For data or options that cannot be used.
+    """
+    network = LinearNetwork(x, y, depth, width, noise_sd, prior_sd)
+    sites = network.sites
+
+    def product(draws: Any) -> Any:
+        value = draws[sites[0]]
+        for site in sites[1:]:
+            value = value * draws[site]
+        return value if network.width == 1 else value.sum("unit")
+
+    def remake(**options: Any) -> Problem:
+        return linear_problem(name, x, y, noise_sd=noise_sd, description=description, source=source, **options)
+
+    return Problem(
+        name=name,
+        model=network.model,
+        data=(network.x, network.y),
+        functionals={"v": product},
+        dims={} if network.width == 1 else {site: ["unit"] for site in sites},
+        exact=network,
+        description=description,
+        source=source,
+        options={"depth": network.depth, "width": network.width, "prior_sd": float(prior_sd)},
+        factory=remake,
+    )

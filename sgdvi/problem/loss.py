@@ -1,0 +1,155 @@
+"""A per-sample loss with a pytree of parameters: what SGD descends where there is no density."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sgdvi._internal.check import InputError, message, non_negative, require
+
+MEAN_ADVICE = "Return the losses of the rows before any mean or sum."
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    r"""A per-sample loss and its parameters: a target of SGD that is no NumPyro model.
+
+    SGD descends the mean over the minibatch of
+
+    .. math:: \ell_i(\theta) = \mathrm{function}(\theta, batch)_i + \gamma \lVert\theta\rVert^2
+
+    in the coordinates of the parameters themselves.
+
+    Parameters
+    ----------
+    function
+        function(params, batch) -> losses of the rows, shape (B,), as for `find_symmetries`. The loss of a row must
+        not depend on the other rows, and not on chance.
+    params
+        Pytree of floating arrays: the structure, the shapes, the types, and where chains start unless ``init=`` says
+        otherwise.
+    weight_decay
+        gamma, at least 0.
+
+    Attributes
+    ----------
+    names
+        Names of the leaves, in their order: the path of each, joined by dots (``"layers.0.weight"``).
+
+    Raises
+    ------
+    InputError
+        For a function that is none, parameters without leaves, with other than floating ones or of one name, and a
+        negative decay.
+
+    Examples
+    --------
+    >>> import jax, numpy as np, optax, sgdvi
+    >>> x = np.linspace(-1.0, 2.0, 20)
+    >>> loss = sgdvi.Loss(lambda p, batch: (p["u"] * p["w"] * batch[0] - batch[1]) ** 2, {"u": 1.0, "w": 2.0})
+    >>> sampler = sgdvi.SGD(loss, optax.sgd(0.01), batch_size=4)
+    >>> tree = sgdvi.sample(sampler, (x, 2 * x), key=jax.random.key(0), num_steps=10, progress=False)
+    >>> list(tree["posterior"].data_vars)
+    ['u', 'w']
+    """
+
+    function: Callable[[Any, Any], Any]
+    params: Any
+    weight_decay: float = 0.0
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        require(callable(self.function), "loss must be a function loss(params, batch)", type(self.function).__name__)
+        object.__setattr__(self, "weight_decay", non_negative("weight_decay", self.weight_decay))
+        names, _ = parameter_leaves(self.params)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        require(not twice, "the leaves of params must have different names", f"{twice} more than once", "Rename them.")
+        object.__setattr__(self, "names", tuple(names))
+
+    def __call__(self, params: Any, batch: Any) -> jax.Array:
+        """Return the losses of the rows of a batch, shape (B,), with the decay."""
+        values = jnp.asarray(self.function(params, batch))
+        if not self.weight_decay:
+            return values
+        return values + self.weight_decay * sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params))
+
+    def check(self, batch: Any, size: int) -> None:
+        """Check that the loss runs on a batch of `size` rows and returns one value for each; nothing is computed.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+        params = jax.tree.map(jnp.asarray, self.params)
+        check_shape(lambda these: self.function(params, these), batch, size)
+
+
+def parameter_leaves(params: Any) -> tuple[list[str], list[Any]]:
+    """Return names and leaves of a pytree of parameters.
+
+    Raises
+    ------
+    InputError
+        If there is no leaf, or one that is not floating or has no entries.
+    """
+    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    require(paths, "params must have at least one array", "none")
+    names = [jax.tree_util.keystr(path, simple=True, separator=".").replace("/", ".") or "params" for path, _ in paths]
+    for name, (_, leaf) in zip(names, paths, strict=True):
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        advice = "Close over it in the loss, or convert it to a floating dtype."
+        floating = jnp.issubdtype(dtype, jnp.floating)
+        require(floating, f"every leaf of params must be floating; {name} is not", dtype, advice)
+        require(np.size(leaf), f"every leaf of params must have entries; {name} has none", f"shape {np.shape(leaf)}")
+    return names, [leaf for _, leaf in paths]
+
+
+def count_rows(data: Any) -> int:
+    """Return the number of rows N of a pytree of arrays.
+
+    Raises
+    ------
+    InputError
+        If there are no arrays or no rows, or arrays that are not numeric or differ in their number of rows.
+    """
+    leaves = jax.tree.leaves(data)
+    require(leaves, "data must have at least one array", "none")
+    sizes = set()
+    for leaf in leaves:
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        numeric = jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
+        require(numeric, "data must be numeric", f"dtype {dtype}")
+        advice = "Give arrays, not lists; close over constants."
+        require(np.ndim(leaf), "every array of data must have one row per sample", "a scalar", advice)
+        sizes.add(leaf.shape[0])
+    advice = "Close over what has no rows in the loss."
+    require(len(sizes) == 1, "all arrays of data must have the same number of rows", sorted(sizes), advice)
+    require(min(sizes), "data must have at least one row", 0)
+    return sizes.pop()
+
+
+def check_shape(fn: Callable[[Any], Any], batch: Any, size: int) -> jax.ShapeDtypeStruct:
+    """Return shape and type of what a loss, as a function of the batch alone, makes of `size` rows.
+
+    Raises
+    ------
+    InputError
+        If it does not run, or does not return one number per row.
+    """
+    try:
+        found = jax.eval_shape(fn, batch)
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        rule = "loss(params, batch) must run on rows of the data"
+        raise InputError(message(rule, f"{type(error).__name__}: {lines[0]}")) from error
+    rule = f"loss must return one value per row, shape ({size},) for {size} rows"
+    require(hasattr(found, "shape"), rule, f"a {type(found).__name__}", "Return the losses alone.")
+    shape: tuple[int, ...] = found.shape
+    advice = "Sum over the outputs of each row." if len(shape) > 1 and shape[0] == size else MEAN_ADVICE
+    require(shape == (size,), rule, f"shape {shape}", advice)
+    require(jnp.issubdtype(found.dtype, jnp.floating), "loss must return floating values", found.dtype)
+    return found

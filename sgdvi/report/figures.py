@@ -1,0 +1,209 @@
+"""The figures: each a function of a comparison and a theme, with named axes and units."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+from scipy.special import ndtri
+from scipy.stats import gaussian_kde
+
+from sgdvi.comparison import Comparison
+from sgdvi.report import series
+from sgdvi.report._format import power
+from sgdvi.report.series import Curves
+from sgdvi.style.palette import EXACT_LAW, Pen, Theme, pen
+
+BINS = 70
+TRACE_POINTS = 250
+
+
+def marginals(curves: Curves, names: list[str], theme: Theme, *, log: bool = False) -> Figure:
+    """Draw the densities of all runs on one functional; with `log` on a logarithmic axis, where tails show."""
+    figure = Figure()
+    axes = figure.subplots()
+    grid, peak = curves.grid, 0.0
+    for run in names:
+        ink = pen(run, names, theme)
+        style = _style(ink)
+        if curves.atoms.get(run, 0.0) > 0:
+            axes.axvline(0.0, label=f"{run}: mass {curves.atoms[run]:.2g} at 0", **style)
+        if run in curves.densities:
+            values = curves.densities[run]
+            peak = max(peak, _visible_peak(values))
+            axes.plot(grid, np.where(values > 0, values, np.nan), label=run, **style)
+        if run not in curves.draws:
+            continue
+        values = curves.draws[run]
+        inside = values[(values >= grid[0]) & (values <= grid[-1])]
+        if inside.size < 2 or inside[0] == inside[-1]:
+            axes.axvline(float(inside[0]) if inside.size else np.nan, label=f"{run} (no spread)", **style)
+        elif run == "SGD":
+            heights, edges = np.histogram(inside, bins=np.linspace(grid[0], grid[-1], BINS + 1))
+            density = heights / (values.size * np.diff(edges))
+            # a run that collapses onto an atom would flatten every other law: it may leave the frame
+            peak = max(peak, 0.0 if any(curves.atoms.values()) else _visible_peak(density))
+            axes.stairs(density, edges, fill=True, color=ink.color, alpha=0.28, linewidth=0, zorder=1)
+            axes.stairs(density, edges, color=ink.color, linewidth=0.9, label=f"{run} (draws)", zorder=2)
+        else:
+            curve = gaussian_kde(series.thin(inside))(grid) * inside.size / values.size
+            peak = max(peak, float(curve.max()))
+            axes.plot(grid, curve, label=run, **style)
+    axes.set_xlabel(curves.name)
+    axes.set_xlim(grid[0], grid[-1])
+    peak = peak or 1.0
+    if log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(peak * 1e-5, peak * 3)
+        axes.set_ylabel(f"density of {curves.name} (log scale)")
+    else:
+        axes.set_ylim(0, peak * 1.12)
+        axes.set_ylabel(f"density of {curves.name}")
+    if grid[0] < 0 < grid[-1]:
+        axes.axvline(0.0, color=theme.muted, linewidth=0.8, linestyle=":", zorder=0.5)
+    _legend(figure, axes)
+    return figure
+
+
+def gap(curves: Curves, theme: Theme, effective: float) -> Figure:
+    """Draw the distribution function of SGD minus that of its exact law, with the band that sampling explains."""
+    figure = Figure()
+    axes = figure.subplots()
+    grid, exact = curves.grid, curves.distributions[EXACT_LAW]
+    band = float(ndtri(0.975)) * np.sqrt(np.clip(exact * (1 - exact), 0, None) / max(effective, 1.0))
+    ink = pen("SGD", ["SGD"], theme).color
+    axes.fill_between(grid, -band, band, color=theme.muted, alpha=0.25, linewidth=0, label="95 % of sampling error")
+    axes.axhline(0.0, color=theme.ink, linewidth=2.0, label=EXACT_LAW)
+    axes.plot(grid, curves.distributions["SGD"] - exact, color=ink, label="SGD − exact law")
+    axes.set_xlabel(curves.name)
+    axes.set_ylabel(f"difference of P({curves.name} ≤ x)")
+    _legend(figure, axes)
+    return figure
+
+
+def distances(curves: Curves, names: list[str], reference: str, theme: Theme) -> Figure:
+    """Draw the distribution function of every run minus the reference's: the extremes are Kolmogorov distances."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.axhline(0.0, color=theme.muted, linewidth=0.9, zorder=1)
+    for run in names:
+        if run != reference and run in curves.distributions:
+            difference = curves.distributions[run] - curves.distributions[reference]
+            axes.plot(curves.grid, difference, label=run, **_style(pen(run, names, theme)))
+    axes.set_xlim(curves.grid[0], curves.grid[-1])
+    axes.set_xlabel(curves.name)
+    axes.set_ylabel(f"P({curves.name} ≤ x) minus that of {reference}")
+    _legend(figure, axes)
+    return figure
+
+
+def plane(comparison: Comparison, theme: Theme, minimizer: float | None) -> Figure:
+    """Draw the draws in the (u, w) plane with the balanced lines |u| = |w| and the valley u w = v*."""
+    figure = Figure(figsize=(5.2, 4.9))
+    axes = figure.subplots()
+    names = list(comparison.runs)
+    reach = 1.5 * math.sqrt(abs(minimizer)) if minimizer else 0.0
+    order = [run for run in reversed(plane_runs(comparison))]
+    for run in order:
+        u, w = plane_points(comparison, run)
+        reach = max(reach, *(float(np.quantile(np.abs(side), 0.995)) for side in (u, w))) if u.size else reach
+        ink = pen(run, names, theme).color
+        top = run == "SGD"
+        axes.scatter(
+            u,
+            w,
+            s=5 if top else 4,
+            color=ink,
+            alpha=0.55 if top else 0.25,
+            linewidths=0,
+            rasterized=True,
+            zorder=3 if top else 2,
+        )
+        axes.scatter([], [], s=22, color=ink, label=run)
+    reach = (reach or 1.0) * 1.1
+    line = np.linspace(-reach, reach, 401)
+    for sign in (1, -1):
+        label = "balanced: |u| = |w|" if sign == 1 else None
+        axes.plot(line, sign * line, color=theme.ink, linewidth=0.9, linestyle=(0, (5, 3)), label=label, zorder=4)
+    if minimizer:
+        with np.errstate(divide="ignore"):
+            valley = np.where(np.abs(line) > abs(minimizer) / reach, minimizer / line, np.nan)
+        axes.plot(line, valley, color=theme.muted, linewidth=1.1, label="least squares: u w = v*", zorder=1.5)
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="u (first factor)", ylabel="w (second factor)")
+    axes.set_aspect("equal")
+    _legend(figure, axes)
+    return figure
+
+
+def plane_runs(comparison: Comparison) -> list[str]:
+    """Names of the runs that have the two factors u and w of a product, unit by unit: two matrices are none."""
+    posteriors = {run: comparison.runs[run]["posterior"] for run in series.sampled(comparison)}
+    return [run for run, tree in posteriors.items() if "u" in tree and "w" in tree and tree["u"].dims == tree["w"].dims]
+
+
+def plane_points(comparison: Comparison, run: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return u and w of the run's draws (of all units), thinned together, finite pairs only."""
+    tree = comparison.runs[run]["posterior"]
+    pairs = np.stack([np.ravel(np.asarray(tree[site], dtype=np.float64)) for site in ("u", "w")], axis=1)
+    pairs = series.thin(pairs[np.all(np.isfinite(pairs), axis=1)], 1500)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def trace(
+    values: np.ndarray, label: str, theme: Theme, band: Sequence[float] | None = None, run: str = "SGD"
+) -> Figure:
+    """Draw one line per chain over the kept draws; `band` is the exact 5 % to 95 % range."""
+    figure = Figure(figsize=(5.2, 3.0))
+    axes = figure.subplots()
+    where = np.unique(np.linspace(0, values.shape[1] - 1, TRACE_POINTS).astype(int))
+    ink = pen(run, [run], theme).color
+    if band is not None and np.all(np.isfinite(band)):
+        axes.axhspan(band[0], band[1], color=theme.muted, alpha=0.18, linewidth=0, zorder=0)
+        for edge in band:
+            axes.axhline(edge, color=theme.ink, linewidth=0.8, linestyle=(0, (5, 3)), zorder=4)
+    for chain in values[:8]:
+        axes.plot(where, chain[where], color=ink, alpha=0.45, linewidth=0.6)
+    axes.set(xlabel="kept draw", ylabel=label)
+    return figure
+
+
+def forest(comparison: Comparison, names: Sequence[str], theme: Theme) -> Figure:
+    """Draw mean and 5 % to 95 % interval of many functionals, one row each, all runs side by side."""
+    runs = series.sampled(comparison)
+    figure = Figure(figsize=(5.2, 0.9 + len(names) * (0.16 + 0.11 * len(runs))))
+    axes = figure.subplots()
+    offsets = np.linspace(-0.3, 0.3, len(runs)) if len(runs) > 1 else [0.0]
+    for run, offset in zip(runs, offsets, strict=True):
+        ink = pen(run, list(comparison.runs), theme).color
+        for row, name in enumerate(names):
+            values = series.finite(series.draws(comparison, run, name))
+            if values.size:
+                low, high = np.quantile(values, [0.05, 0.95])
+                axes.plot([low, high], [row + offset] * 2, color=ink, linewidth=1.6)
+                axes.plot(values.mean(), row + offset, "o", color=ink, markersize=3.5)
+        axes.plot([], [], "-o", color=ink, markersize=3.5, label=run)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel("mean and 5 % to 95 % range, units of the functional")
+    axes.grid(axis="y", visible=False)
+    _legend(figure, axes)
+    return figure
+
+
+def _visible_peak(values: np.ndarray) -> float:
+    # A density that diverges at 0 (phase II) must not flatten everything else: one point in 100 may leave the frame.
+    positive = values[values > 0]
+    return float(np.quantile(positive, 0.99)) if positive.size else 0.0
+
+
+def _style(ink: Pen) -> dict[str, Any]:
+    return {"color": ink.color, "linestyle": ink.linestyle, "linewidth": ink.linewidth, "zorder": ink.zorder}
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)

@@ -1,0 +1,1 @@
+"""The driver: chains side by side on all devices, warmup, thinning, recording in memory or in a store, resuming."""

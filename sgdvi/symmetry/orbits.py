@@ -1,0 +1,231 @@
+"""Symmetries removed: one point for each orbit, and orbits filled again as a prior fills them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._internal.check import positive, require
+from sgdvi.symmetry._loss import SampleLoss
+from sgdvi.symmetry.chart import components
+from sgdvi.symmetry.scaling import Symmetry
+
+_FARTHEST = 60.0
+_HALVINGS = 60
+_STILL = 1e-12
+_MOST_SWEEPS = 500
+_GIBBS_SWEEPS = 50
+# Log density, below its mode, at the ends of the grid, and number of its points
+_DEPTH, _GRID, _ROWS = 40.0, 512, 2048
+
+
+def canonical_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
+    """Return the canonical point of the orbit of every draw: equal for two draws exactly if one orbit holds both.
+
+    For rescalings it is the point of smallest norm, where all charges are zero; for scale invariances that of norm 1:
+    see `Symmetry.canonicalize`. Two posteriors are compared on the quotient by comparing these.
+
+    Parameters
+    ----------
+    symmetries
+        What `find_symmetries` returned, or some of it.
+    draws
+        Pytree like the parameters, leaves with any leading axes, all the same (chain, draw).
+
+    Returns
+    -------
+    Any
+        The same structure, shapes and dtypes.
+
+    Raises
+    ------
+    InputError
+        For draws of another form, and where a side of a symmetry is zero: such an orbit has no canonical point.
+    """
+    moves = _Moves(symmetries, draws)
+    for _ in range(_MOST_SWEEPS):
+        farthest = 0.0
+        for symmetry in moves.symmetries:
+            powers, squares = moves.squares(symmetry)
+            aim = 0.0 if symmetry.kind == "rescaling" else float(np.sign(powers[0]))
+            step = _zero_of(partial(_apart, powers, squares, aim), len(squares))
+            moves.apply(symmetry, step)
+            farthest = max(farthest, float(np.abs(step).max()))
+        if farthest < _STILL or not moves.overlapping:
+            break
+    return moves.result()
+
+
+def quotient_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
+    """Return the invariants of every draw: the coordinates in which `quotient_model` samples, in the form of the draws.
+
+    For each symmetry one group of parameters is divided by its norm, which goes into the others: for a ReLU neuron
+    w/|w| and |w| u, for a product u w the numbers 1 and u w. Signs that the loss does not tell apart are removed, too.
+    Two posteriors are compared on the quotient by comparing these.
+
+    Parameters
+    ----------
+    symmetries, draws
+        As in `canonical_draws`.
+
+    Returns
+    -------
+    Any
+        The same structure, shapes and dtypes.
+
+    Raises
+    ------
+    InputError
+        As for `canonical_draws`, and where the scale of a symmetry stands in one parameter whose sign the loss tells.
+    """
+    moves = _Moves(symmetries, draws)
+    shapes = [leaf.shape for leaf in moves.leaves]
+    flat = np.concatenate([leaf.reshape(len(leaf), -1) for leaf in moves.leaves], axis=1)
+    for component in components(moves.symmetries):
+        flat = component.to_chart(flat)
+    sizes = np.cumsum([leaf.size for leaf in moves.loss.leaves])[:-1]
+    moves.leaves = [part.reshape(shape) for part, shape in zip(np.split(flat, sizes, axis=1), shapes, strict=True)]
+    return moves.result()
+
+
+def resample_orbits(symmetries: Sequence[Symmetry], draws: Any, prior_sd: float, *, key: jax.Array) -> Any:
+    r"""Move every draw along its orbits to a point drawn from the posterior's law there.
+
+    The likelihood does not change along an orbit, so the posterior's law on it is that of the prior. With N(0, tau^2)
+    on every parameter and theta_a -> e^{c_a s} theta_a over groups of n_a parameters it has the density
+
+    .. math:: p(s) \propto \exp\Big(s \sum_a c_a n_a - \frac{1}{2 \tau^2} \sum_a e^{2 c_a s} \|\theta_a\|^2\Big),
+
+    the first term being the volume of the orbit. SGD stands still there; draws so moved are ergodic along it again,
+    and differ from the posterior in the law on the quotient alone. Symmetries that share parameters are drawn in turn.
+
+    Parameters
+    ----------
+    symmetries, draws
+        As in `canonical_draws`.
+    prior_sd
+        tau.
+    key
+        JAX key.
+
+    Returns
+    -------
+    Any
+        The same structure, shapes and dtypes.
+
+    Raises
+    ------
+    InputError
+        For draws of another form, a prior that is not proper, and where a side of a symmetry is zero.
+    """
+    sd = positive("prior_sd", prior_sd, "Orbits have infinite volume: a flat prior has no law on them.")
+    moves = _Moves(symmetries, draws)
+    rng = np.random.default_rng([int(word) for word in np.asarray(jax.random.key_data(key)).ravel()])
+    for _ in range(_GIBBS_SWEEPS if moves.overlapping else 1):
+        for symmetry in moves.symmetries:
+            powers, squares = moves.squares(symmetry)
+            volume = sum(group.exponent * moves.size(group) for group in symmetry.groups)
+            uniform = rng.uniform(size=len(squares))
+            parts = [slice(start, start + _ROWS) for start in range(0, len(squares), _ROWS)]
+            step = [_draw(powers, squares[part] / sd**2, volume, uniform[part]) for part in parts]
+            moves.apply(symmetry, np.concatenate(step))
+    return moves.result()
+
+
+class _Moves:
+    """Draws under way along the orbits; leaves of shape (B, ...), float64."""
+
+    def __init__(self, symmetries: Sequence[Symmetry], draws: Any) -> None:
+        self.symmetries = list(symmetries)
+        require(self.symmetries, "there must be at least one symmetry", "none", "Draws are on the quotient already.")
+        self.loss: SampleLoss = self.symmetries[0].loss
+        leaves, structure = jax.tree.flatten(draws)
+        rule = f"draws must have the structure {self.loss.structure}"
+        require(structure == self.loss.structure, rule, structure)
+        self._given = [np.asarray(leaf) for leaf in leaves]
+        self._lead = self._given[0].shape[: self._given[0].ndim - self.loss.leaves[0].ndim]
+        for label, leaf, like in zip(self.loss.labels, self._given, self.loss.leaves, strict=True):
+            rule = f"draws of {label} must have shape {('...', *like.shape)}, with the leading axes of the others"
+            require(leaf.shape == (*self._lead, *like.shape), rule, leaf.shape)
+        self.loss.check_finite(self._given, "draws")
+        self.leaves = [
+            np.array(leaf, np.float64).reshape(-1, *like.shape)
+            for leaf, like in zip(self._given, self.loss.leaves, strict=True)
+        ]
+        seen = [np.zeros(leaf.shape, int) for leaf in self.loss.leaves]
+        for symmetry in self.symmetries:
+            for group in symmetry.groups:
+                seen[group.leaf][group.where] += 1
+        self.overlapping = any(bool((count > 1).any()) for count in seen)
+
+    def size(self, group: Any) -> int:
+        """Number of parameters in a group."""
+        return int(self.loss.leaves[group.leaf][group.where].size)
+
+    def squares(self, symmetry: Symmetry) -> tuple[np.ndarray, np.ndarray]:
+        """Exponents, shape (E,), and sums of squares over the parameters with each, shape (B, E)."""
+        powers = np.array(sorted({float(group.exponent) for group in symmetry.groups}))
+        totals = np.zeros((len(self.leaves[0]), len(powers)))
+        for group in symmetry.groups:
+            part = self.leaves[group.leaf][(slice(None), *group.where)]
+            totals[:, int(np.flatnonzero(powers == group.exponent)[0])] += (part**2).reshape(len(part), -1).sum(1)
+        rule = f"both sides of the symmetry {symmetry} must be other than zero in every draw"
+        require(bool(np.all(totals > 0)), rule, f"{int((totals <= 0).any(1).sum())} draws where one is zero")
+        return powers, totals
+
+    def apply(self, symmetry: Symmetry, step: np.ndarray) -> None:
+        """Move every draw along the orbit."""
+        for group in symmetry.groups:
+            part = self.leaves[group.leaf][(slice(None), *group.where)]
+            part *= np.exp(group.exponent * step).reshape(-1, *[1] * (part.ndim - 1))
+            self.leaves[group.leaf][(slice(None), *group.where)] = part
+
+    def result(self) -> Any:
+        """Return the draws in their structure, shapes and dtypes."""
+        pairs = zip(self.leaves, self._given, strict=True)
+        back = [leaf.reshape(given.shape).astype(given.dtype) for leaf, given in pairs]
+        return jax.tree.unflatten(self.loss.structure, back)
+
+
+def _apart(powers: np.ndarray, squares: np.ndarray, aim: float, step: np.ndarray) -> np.ndarray:
+    """Sum of c e^{2 c s} q over the exponents, less its aim, shape (B,)."""
+    with np.errstate(over="ignore"):
+        return (powers * np.exp(2 * powers * step[:, None]) * squares).sum(1) - aim
+
+
+def _zero_of(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
+    """Zeros of functions that rise along the orbit, by halving."""
+    low, high = np.full(count, -_FARTHEST), np.full(count, _FARTHEST)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        above = rising(middle) > 0
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return (low + high) / 2
+
+
+def _draw(powers: np.ndarray, squares: np.ndarray, volume: float, uniform: np.ndarray) -> np.ndarray:
+    """Draw s from exp(volume s - sum of e^{2 c s} q / 2), log-concave: by its cumulative sums on a grid."""
+    count = len(squares)
+
+    def log_density(step: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            terms = np.exp(2 * powers * step[..., None]) * squares[:, None, :] / 2
+        return volume * step - terms.sum(-1)
+
+    mode = _zero_of(partial(_apart, powers, squares, volume), count)
+    level = log_density(mode[:, None])[:, 0] - _DEPTH
+    ends = []
+    for side in (-1.0, 1.0):
+        low, high = np.zeros(count), np.full(count, 2 * _FARTHEST)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            inside = log_density((mode + side * middle)[:, None])[:, 0] > level
+            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        ends.append(mode + side * high)
+    grid = ends[0][:, None] + (ends[1] - ends[0])[:, None] * np.linspace(0, 1, _GRID)
+    heights = np.exp(log_density(grid) - level[:, None] - _DEPTH)
+    total = np.concatenate([np.zeros((count, 1)), np.cumsum(heights[:, 1:] + heights[:, :-1], axis=1)], axis=1)
+    total /= total[:, -1:]
+    return np.array([np.interp(u, cdf, at) for u, cdf, at in zip(uniform, total, grid, strict=True)])
