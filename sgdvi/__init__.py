@@ -14,7 +14,7 @@ import lazy_loader as _lazy
 __version__ = _version("sgdvi")
 
 # What is public stands in ``__init__.pyi``, once, for Python as for editors and type checkers.
-_load, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
+_load, _, __all__ = _lazy.attach_stub(__name__, __file__)
 __all__ = sorted([*__all__, "__version__"])
 
 
@@ -36,3 +36,7 @@ def __getattr__(name: str) -> Any:
     _bind_numpyro()  # ArviZ and NumPyro may have come after `import sgdvi`
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 import sgdvi
-from sgdvi import experiment
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.draws import load, make_tree, save
-from sgdvi.experiment import Interrupted, run
+from sgdvi.experiment import Interrupted, conduct, run
 from sgdvi.experiment.environment import fingerprint
 from sgdvi.experiment.other_tools import choose_reference
 from sgdvi.experiment.plan import make_plan, matching_temperature, parse_temperature, with_weight_decay
@@ -29,7 +28,7 @@ SMALL = {"num_steps": 400, "num_chains": 3, "references": ()}
 @pytest.fixture(autouse=True)
 def _without_symmetries(monkeypatch):
     """The runs of single tests do not look for symmetries; that of the fixture `result`, which is older, does."""
-    monkeypatch.setattr(experiment, "findings_of_balance", lambda *args: ())
+    monkeypatch.setattr(conduct, "findings_of_balance", lambda *args: ())
 
 
 @pytest.mark.parametrize(
@@ -70,11 +69,11 @@ def test_defaults_follow_their_rules():
 
 def test_every_reference_has_a_key_of_its_own():
     assert len(set(_STREAMS.values())) == len(_STREAMS)
-    assert set(experiment.ALL_REFERENCES) < set(_STREAMS)
+    assert set(conduct.ALL_REFERENCES) < set(_STREAMS)
 
 
 def test_references_have_one_name_however_they_are_spelt():
-    for name in experiment.ALL_REFERENCES:
+    for name in conduct.ALL_REFERENCES:
         assert named_reference(name.upper().replace("-", "_")) == named_reference(name.removesuffix(" VI")) == name
     with pytest.raises(InputError, match="a reference is one of NUTS.*Pathfinder; got 'advi'"):
         named_reference("advi")
@@ -126,7 +125,7 @@ def test_a_flat_prior_skips_what_needs_a_posterior_and_the_rest_goes_on(monkeypa
 
 
 def test_the_same_seed_gives_the_same_draws_and_another_seed_others(monkeypatch):
-    monkeypatch.setattr(experiment, "compare", lambda *args, **kwargs: None)  # only the draws matter here
+    monkeypatch.setattr(conduct, "compare", lambda *args, **kwargs: None)  # only the draws matter here
     one, two, other = (run("small-n", seed=seed, **SMALL).runs["SGD"]["posterior"]["u"] for seed in (1, 1, 2))
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
@@ -147,7 +146,7 @@ def test_an_interruption_carries_what_had_been_finished(monkeypatch):
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "compare", stop)
+    monkeypatch.setattr(conduct, "compare", stop)
     with pytest.raises(Interrupted) as caught:
         run("small-n", **SMALL)
     assert set(caught.value.runs) == {"SGD", "exact law", "exact posterior"}
@@ -271,7 +270,7 @@ def monkey_runs():
     """Count the runs of SGD that are begun."""
     calls: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sgdvi.experiment.stages", lambda *args: calls.append("run") or iter(()))
+        patch.setattr("sgdvi.experiment.conduct.stages", lambda *args: calls.append("run") or iter(()))
         yield calls
 
 
@@ -324,11 +323,11 @@ def test_a_remedy_that_does_not_apply_is_no_run_but_a_reason(monkeypatch):
         return ()
 
     runs = [("SGD", "", lambda: "draws"), ("Laplace", "", refused)]
-    monkeypatch.setattr(experiment, "stages", lambda *args: runs)
-    monkeypatch.setattr(experiment, "remedy_stages", lambda *args: [("gauge noise", "", refused)])
-    monkeypatch.setattr(experiment, "compare", lambda *args, **kwargs: None)
-    monkeypatch.setattr(experiment, "recommend", lambda comparison, rows: comparison)
-    monkeypatch.setattr(experiment, "instead", measure)
+    monkeypatch.setattr(conduct, "stages", lambda *args: runs)
+    monkeypatch.setattr(conduct, "remedy_stages", lambda *args: [("gauge noise", "", refused)])
+    monkeypatch.setattr(conduct, "compare", lambda *args, **kwargs: None)
+    monkeypatch.setattr(conduct, "recommend", lambda comparison, rows: comparison)
+    monkeypatch.setattr(conduct, "instead", measure)
     result = run("small-n", remedies=True, num_steps=10)
     assert [stage.name for stage in result.context.stages] == ["SGD"]
     assert told == dict.fromkeys(("Laplace", "gauge noise"), "there is no symmetry")

@@ -17,7 +17,7 @@ from arviz_stats.base import array_stats
 from numpyro.infer import MCMC, NUTS
 
 import sgdvi
-from sgdvi.samplers.references.nuts import TARGET_ACCEPTANCE
+from sgdvi.samplers.references._nuts import TARGET_ACCEPTANCE
 
 SEEDS, WARMUP, DRAWS, CHAINS = 2, 500, 1000, 4
 

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sgdvi import experiment, zoo
+from sgdvi import zoo
 from sgdvi.cli import main
 from sgdvi.comparison import Verdict
 from sgdvi.diagnostics import Status
 from sgdvi.draws import load, make_tree
+from sgdvi.experiment import conduct
 
 MEAN = """
 import numpy as np
@@ -134,10 +135,10 @@ def test_options_that_a_model_does_not_have_are_refused(capsys):
 
 def test_references_are_named_in_a_list(capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: asked.append(kwargs["references"]) or Answer("pass"))
+    monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: asked.append(kwargs["references"]) or Answer("pass"))
     assert main(["compare", "small-n", "--references", "NUTS,low-rank", "--quiet"]) == 0
     assert main(["compare", "small-n", "--quiet"]) == 0
-    assert asked == [["NUTS", "low-rank"], experiment.REFERENCES]
+    assert asked == [["NUTS", "low-rank"], conduct.REFERENCES]
     capsys.readouterr()
     monkeypatch.undo()
     assert "a reference is one of NUTS, mean-field VI" in refused(capsys, "small-n", "--references", "NUTS,advi")
@@ -159,8 +160,8 @@ def test_a_second_report_needs_overwrite(capsys, tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Leave the references out: they are tested on their own, and take most of the time."""
-    whole = experiment.run
-    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: whole(*args, **kwargs | {"references": ()}))
+    whole = conduct.run
+    monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: whole(*args, **kwargs | {"references": ()}))
 
 
 def test_compare_ends_with_the_path_of_a_report(capsys, tmp_path, quick, monkeypatch):
@@ -203,20 +204,20 @@ class Answer:
     ],
 )
 def test_fail_on_turns_a_verdict_into_status_3(monkeypatch, capsys, status, fail_on, code):
-    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: Answer(status))
+    monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: Answer(status))
     assert main(["compare", "small-n", *(["--fail-on", fail_on] if fail_on else [])]) == code
     assert capsys.readouterr().out.endswith("report.html\n")
 
 
 def test_quiet_prints_only_the_path(monkeypatch, capsys):
-    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: Answer(Status.PASS))
+    monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: Answer(Status.PASS))
     assert main(["compare", "small-n", "--quiet"]) == 0
     out, err = capsys.readouterr()
     assert (out, err) == ("sgdvi-small-n-depth1/report.html\n", "")
 
 
 def test_a_fault_of_ours_is_status_1_and_shows_where(monkeypatch, capsys):
-    monkeypatch.setattr(experiment, "run", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: 1 / 0)
     assert main(["compare", "small-n"]) == 1
     err = capsys.readouterr().err
     assert "ZeroDivisionError" in err
@@ -227,13 +228,13 @@ def test_an_interruption_keeps_what_ran_and_is_status_130(monkeypatch, capsys, t
     tree = make_tree({"u": np.zeros((2, 8))}, kind="sgd")
 
     def interrupted(*args, **kwargs):
-        raise experiment.Interrupted({"SGD": tree, "exact law": SimpleNamespace(log_prob=None)})
+        raise conduct.Interrupted({"SGD": tree, "exact law": SimpleNamespace(log_prob=None)})
 
-    monkeypatch.setattr(experiment, "run", interrupted)
+    monkeypatch.setattr(conduct, "run", interrupted)
     assert main(["compare", "small-n", "--out", "here"]) == 130
     assert "the draws of SGD are in" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["draws.nc"]
-    monkeypatch.setattr(experiment, "run", lambda *a, **k: (_ for _ in ()).throw(experiment.Interrupted({})))
+    monkeypatch.setattr(conduct, "run", lambda *a, **k: (_ for _ in ()).throw(conduct.Interrupted({})))
     assert main(["compare", "small-n", "--out", "there"]) == 130
     assert "nothing was written" in capsys.readouterr().err
 
@@ -249,9 +250,9 @@ def test_an_interruption_inside_the_garbage_collector_is_not_lost(monkeypatch, c
         try:
             on_stage("NUTS", "the next stage")
         except KeyboardInterrupt as error:
-            raise experiment.Interrupted({}) from error
+            raise conduct.Interrupted({}) from error
 
-    monkeypatch.setattr(experiment, "run", run)
+    monkeypatch.setattr(conduct, "run", run)
     assert main(["compare", "small-n"]) == 130
     err = capsys.readouterr().err
     assert "interrupted" in err
