@@ -73,6 +73,8 @@ from .samplers.algorithms.swag import SWAG as SWAG
 from .samplers.driver.run import sample as sample
 from .samplers.kernel import SGD as SGD
 from .samplers.kernel import Sampler as Sampler
+from .samplers.mode import Mode as Mode
+from .samplers.mode import find_mode as find_mode
 from .samplers.protocol import Algorithm as Algorithm
 from .samplers.protocol import Batch as Batch
 from .samplers.quadratic import LocalQuadratic as LocalQuadratic

@@ -4,21 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
 
 from sgdvi import step_size
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import require
-from sgdvi.samplers.targets.base import find_start, require_finite
-from sgdvi.samplers.targets.make import Source, as_arguments, make_target
+from sgdvi.samplers.flat import FlatLoss
+from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
+from sgdvi.samplers.targets.make import Source
 
 _SEARCH_STEPS = 1_000
 _SEARCH_RATE = 0.05
-_NEWTON_STEPS = 20
-_LARGEST = 300
 # Entries of the rows' Hessians that are kept: 160 MB.
 _MOST_ENTRIES = 2 * 10**7
 
@@ -68,7 +65,7 @@ class LocalQuadratic:
 
 
 def local_quadratic(model: Source, data: Any, *, key: jax.Array | None = None) -> LocalQuadratic:
-    """Find the minimum of a model's loss, by Adam and then Newton's method, and Hessian and gradient noise there.
+    """Find the mode of a model, checked as by `find_mode`, and Hessian and gradient noise there.
 
     Parameters
     ----------
@@ -77,49 +74,34 @@ def local_quadratic(model: Source, data: Any, *, key: jax.Array | None = None) -
     data
         Its data, as for `sgdvi.sample`.
     key
-        Key of the start; None is ``jax.random.key(0)``. Of several modes, the start decides.
+        Key of the starts; None is ``jax.random.key(0)``. Of several modes, the one with the highest density is taken.
 
     Raises
     ------
     InputError
-        For a model or data that SGD cannot run on, more than 300 parameters, and where no minimum is found: the
-        Hessian is not positive definite, as along a symmetry, or the gradient does not vanish.
+        For a model or data that SGD cannot run on, more than 300 parameters, and where there is no mode: the Hessian
+        is not positive definite, as along a symmetry, or the gradient vanishes nowhere.
     """
-    with jax.enable_x64(True):
-        arguments = as_arguments(model, jax.tree.map(_double, data))
-        key = jax.random.key(0) if key is None else key
-        target = make_target(model, arguments, key)
-        rows = target.rows(arguments)
-        start, found = find_start(target, key, rows)
-        require_finite(found)
-        point, unravel = ravel_pytree(jax.tree.map(_double, start))
-        require(point.size <= _LARGEST, f"the model must have at most {_LARGEST} parameters", point.size)
+    flat = FlatLoss(model, data, key=jax.random.key(0) if key is None else key, num_starts=NUM_STARTS)
+    size = flat.starts.shape[1]
+    require(size <= LARGEST, f"the model must have at most {LARGEST} parameters", size)
+    return at_mode(flat, search(flat))
 
-        def loss(z: jax.Array, rows: Any) -> jax.Array:
-            return target.loss(unravel(z), rows)
 
-        z = adam_minimum(loss, point, rows)
-        gradient, hessian = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
-        for _ in range(_NEWTON_STEPS):
-            curvature = np.asarray(hessian(z, rows))
-            least = np.linalg.eigvalsh(curvature)[0]
-            rule = "the Hessian at the minimum must be positive definite"
-            advice = "Along a symmetry there is no single best step: leave it out, or see sgdvi.optimal_temperature."
-            require(least > 1e-10 * np.abs(curvature).max(), rule, f"an eigenvalue of {least:.3g}", advice)
-            slope = gradient(z, rows)
-            z = z - jnp.linalg.solve(curvature, slope)
-        size = np.asarray(gradient(z, rows))
-        tolerance = 1e-8 * (1 + np.abs(curvature).max())
-        require(np.abs(size).max() < tolerance, "the gradient must vanish at the minimum", np.abs(size).max())
+def at_mode(flat: FlatLoss, mode: Mode) -> LocalQuadratic:
+    """Return Hessian and gradient noise at a mode with its Hessian.
 
-        singles = tuple(leaf[:, None] for leaf in rows)
-        gradients = np.asarray(jax.vmap(lambda row: gradient(z, row))(singles))
-        hessians = None
-        if target.num_data * z.size**2 <= _MOST_ENTRIES:
-            hessians = np.asarray(jax.lax.map(lambda row: hessian(z, row), singles))
-        noise = np.atleast_2d(np.cov(gradients.T, bias=True))
-        mode = jax.tree.map(np.asarray, unravel(z))
-        return LocalQuadratic(mode, np.asarray(hessian(z, rows)), noise, hessians, target.num_data)
+    Raises
+    ------
+    InputError
+        Where it is none.
+    """
+    require(mode.exists and mode.hessian is not None, "the model must have a joint mode", "none", mode.reason)
+    gradients = flat.row_gradients(mode.vector)
+    fits = flat.num_data * mode.vector.size**2 <= _MOST_ENTRIES
+    hessians = flat.row_hessians(mode.vector) if fits else None
+    noise = np.atleast_2d(np.cov(gradients.T, bias=True))
+    return LocalQuadratic(mode.point, np.asarray(mode.hessian), noise, hessians, flat.num_data)
 
 
 def adam_minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:
@@ -131,9 +113,3 @@ def adam_minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:
         return (optax.apply_updates(state[0], updates), memory), None
 
     return jax.jit(lambda z: jax.lax.scan(step, (z, optimizer.init(z)), length=_SEARCH_STEPS)[0][0])(point)
-
-
-def _double(leaf: Any) -> Any:
-    """Return an array of numbers in double precision; anything else as it is."""
-    is_array = isinstance(leaf, jax.Array | np.ndarray)
-    return jnp.asarray(leaf, jnp.float64) if is_array and jnp.issubdtype(leaf.dtype, jnp.floating) else leaf

@@ -69,9 +69,9 @@ def test_a_loss_and_a_model_that_is_not_quadratic() -> None:
 
     near = sgdvi.local_quadratic(exponential, y)
     rate = (N + 1) / (y.sum() + 1)
-    assert float(near.mode["rate"]) == pytest.approx(np.log(rate), rel=1e-9)
-    np.testing.assert_allclose(near.hessian, [[rate * (y.sum() + 1) / N]], rtol=1e-9)
-    np.testing.assert_allclose(near.noise, [[rate**2 * y.var()]], rtol=1e-9)
+    assert float(near.mode["rate"]) == pytest.approx(np.log(rate), rel=1e-7)
+    np.testing.assert_allclose(near.hessian, [[rate * (y.sum() + 1) / N]], rtol=1e-7)
+    np.testing.assert_allclose(near.noise, [[rate**2 * y.var()]], rtol=1e-7)
 
     loss = sgdvi.Loss(lambda params, y: (y - params["m"]) ** 2 / 2, {"m": 0.0})
     flat = sgdvi.local_quadratic(loss, y)
@@ -91,5 +91,5 @@ def test_what_is_refused(near: sgdvi.LocalQuadratic) -> None:
 def test_a_symmetry_is_refused() -> None:
     x = X[:, 0]
     network = sgdvi.LinearNetwork(x, Y, depth=1, width=2, prior_sd=1e6)
-    with pytest.raises(sgdvi.InputError, match="Hessian at the minimum must be positive definite"):
+    with pytest.raises(sgdvi.InputError, match="Hessian is not positive definite"):
         sgdvi.local_quadratic(network.model, (x, Y))

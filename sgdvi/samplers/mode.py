@@ -1,0 +1,259 @@
+"""The minimum of the loss, checked by Newton decrement and curvature; or the statement that there is none, and why."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import scipy.optimize
+import scipy.sparse.linalg
+
+from sgdvi._internal.check import whole
+from sgdvi.samplers.flat import FlatLoss
+from sgdvi.samplers.targets.make import Source
+
+# Up to so many parameters the whole Hessian is made at every step; beyond, its products with vectors.
+LARGEST = 300
+NUM_STARTS = 4
+# Of a posterior sd: far below what any comparison of draws can see.
+LARGEST_DECREMENT = 1e-3
+# Of the largest curvature, in coordinates in which all second derivatives are 1: below it is rounding, or a symmetry.
+LEAST_CURVATURE = 1e-10
+# A search ends here, where rounding leaves little to gain.
+_DONE = 1e-6
+_MOST_STEPS = 300
+# Nats: two modes that differ by less are one.
+_SAME = 1e-4
+# SciPy's own 1000 is a few sds in raw units.
+_RADIUS = 1e8
+_SHOWN_SITES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """The lowest minimum of the loss L (negative log joint / N, unconstrained coordinates) that was found, in float64.
+
+    Attributes
+    ----------
+    point
+        Parameters there, a pytree of NumPy arrays; where there is no mode, where the best search ended.
+    vector, names
+        The same raveled, (D,), and the names of its coordinates.
+    loss
+        L there.
+    hessian
+        Hessian of L, (D, D); None for more than 300 parameters.
+    decrement
+        Newton decrement of N L, :math:`(N g' H^{-1} g)^{1/2}`: distance from the minimum in posterior sds.
+    least_curvature
+        Smallest eigenvalue of the Hessian in coordinates in which its diagonal is 1, over the largest.
+    others
+        How much higher N L is at other checked minima, in nats, ascending.
+    reason
+        Why this is no mode, and what to do; empty where it is one.
+    sites
+        Coordinates along which L falls, where there is no mode.
+    num_starts
+        Searches made.
+    """
+
+    point: Any
+    vector: np.ndarray
+    names: tuple[str, ...]
+    loss: float
+    hessian: np.ndarray | None
+    decrement: float
+    least_curvature: float
+    others: tuple[float, ...]
+    reason: str
+    sites: tuple[str, ...]
+    num_starts: int
+
+    @property
+    def exists(self) -> bool:
+        """Whether the point is a mode."""
+        return not self.reason
+
+    def __str__(self) -> str:
+        if self.reason:
+            return self.reason
+        text = f"mode: decrement {self.decrement:.1g} posterior sd, least curvature {self.least_curvature:.2g}"
+        more = ", ".join(f"{nats:.3g}" for nats in self.others)
+        return f"{text}; other modes are {more} nats lower in density" if more else text
+
+
+def find_mode(model: Source, data: Any, *, key: jax.Array | None = None, num_starts: int = NUM_STARTS) -> Mode:
+    r"""Find the mode of a model's joint density in unconstrained coordinates, and check that it is one.
+
+    SciPy's trust-region Newton method runs from several starts; above 300 parameters L-BFGS and then the trust-region
+    method with Hessian-vector products. A point is a mode where the decrement :math:`(N g' H^{-1} g)^{1/2}` is below
+    0.001 posterior sd and the Hessian is positive definite. Of several, the one with the highest density is returned.
+
+    Parameters
+    ----------
+    model
+        NumPyro model, or `Loss`.
+    data
+        Its data, as for `sgdvi.sample`.
+    key
+        Key of the starts; None is ``jax.random.key(0)``.
+    num_starts
+        Number of starts, uniform on (-2, 2); a `Loss` has one, its own parameters.
+
+    Raises
+    ------
+    InputError
+        For a model or data that SGD cannot run on. That there is no mode is no error: see `Mode.reason`.
+
+    Examples
+    --------
+    >>> import numpy as np, numpyro, sgdvi, numpyro.distributions as dist
+    >>> def model(y):
+    ...     mu = numpyro.sample("mu", dist.Normal(0, 10))
+    ...     with numpyro.plate("data", len(y)):
+    ...         numpyro.sample("y", dist.Normal(mu, 1), obs=y)
+    >>> mode = sgdvi.find_mode(model, np.array([1.0, 2.0, 3.0]))
+    >>> mode.exists, round(float(mode.point["mu"]), 3)
+    (True, 1.993)
+    """
+    count = whole("num_starts", num_starts, least=1)
+    flat = FlatLoss(model, data, key=jax.random.key(0) if key is None else key, num_starts=count)
+    return search(flat)
+
+
+def search(flat: FlatLoss) -> Mode:
+    """Return the mode of a loss that has been made flat: see `find_mode`."""
+    small = flat.starts.shape[1] <= LARGEST
+    ends = [(_dense if small else _sparse)(flat, start) for start in flat.starts]
+    ends.sort(key=lambda end: (bool(end.reason), end.loss if np.isfinite(end.loss) else np.inf))
+    best = ends[0]
+    gaps = sorted(flat.num_data * (end.loss - best.loss) for end in ends[1:] if not end.reason)
+    others: list[float] = []
+    for gap in gaps:
+        if gap > (others[-1] if others else 0.0) + _SAME:
+            others.append(gap)
+    sites = _falling(flat, best) if best.reason else ()
+    advice = ""
+    if best.reason:
+        where = f" It falls along {', '.join(sites)}." if sites else ""
+        advice = (
+            f"no joint mode was found from {len(ends)} start(s): {best.reason}.{where} Write a hierarchy in its "
+            "non-centred form, integrate the latent out, or give its scale a prior that is 0 at 0."
+        )
+    vector, hessian = best.path[-1], best.hessian
+    return Mode(
+        flat.params(vector), vector, flat.names, best.loss, hessian, best.decrement, best.least, tuple(others), advice,
+        sites, len(ends),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _End:
+    """Where one search ended, and its way."""
+
+    path: list[np.ndarray]
+    loss: float
+    hessian: np.ndarray | None
+    decrement: float
+    least: float
+    reason: str
+
+
+def judged(decrement: float, least: float) -> str:
+    """Say why a point is no mode; empty where it is one."""
+    if not least > LEAST_CURVATURE:
+        return f"the Hessian is not positive definite at the best point (an eigenvalue of {least:.2g} of the largest)"
+    if not decrement < LARGEST_DECREMENT:
+        return f"the search ended {decrement:.2g} posterior sd from a minimum"
+    return ""
+
+
+def _dense(flat: FlatLoss, start: np.ndarray) -> _End:
+    """Search with whole Hessians."""
+    kept: list[Any] = [None, None]
+
+    def at(z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        if kept[0] is None or not np.array_equal(kept[0], z):
+            kept[:] = z.copy(), flat.curved(z)
+        return kept[1]
+
+    size, path = flat.num_data, [start]
+
+    def step(z: np.ndarray) -> None:
+        path.append(z.copy())
+        _, gradient, hessian = at(z)
+        if _measures(gradient, hessian, size)[0] < _DONE:
+            raise StopIteration
+
+    options = {"max_trust_radius": _RADIUS, "maxiter": _MOST_STEPS, "gtol": 1e-12}
+    _minimise(
+        lambda z: _or_infinite(size * at(z)[0]), start, jac=lambda z: size * at(z)[1], hess=lambda z: size * at(z)[2],
+        method="trust-exact", callback=step, options=options,
+    )  # fmt: skip
+    loss, gradient, hessian = at(path[-1])
+    decrement, least = _measures(gradient, hessian, size)
+    return _End(path, loss, hessian, decrement, least, judged(decrement, least))
+
+
+def _measures(gradient: np.ndarray, hessian: np.ndarray, num_data: int) -> tuple[float, float]:
+    """Return the decrement and the least curvature; infinite and nan where the Hessian is not finite."""
+    if not (np.isfinite(hessian).all() and np.isfinite(gradient).all()):
+        return np.inf, np.nan
+    scale = np.sqrt(np.abs(np.diag(hessian)))
+    scale[scale == 0] = 1.0
+    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+    along = vectors.T @ (gradient / scale)
+    floor = 1e-16 * max(np.abs(values).max(), 1e-300)
+    decrement = np.sqrt(num_data * np.sum(along**2 / np.maximum(np.abs(values), floor)))
+    return float(decrement), float(values[0] / np.abs(values).max())
+
+
+def _sparse(flat: FlatLoss, start: np.ndarray) -> _End:
+    """Search without Hessians: L-BFGS, then the trust-region method with Hessian-vector products."""
+    size, path = flat.num_data, [start]
+
+    def value(z: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, gradient = flat.slope(z)
+        return (size * loss, size * gradient) if np.isfinite(loss) else (1e50, np.zeros_like(z))
+
+    options = {"maxcor": 20, "ftol": 1e-15, "gtol": 1e-6, "maxiter": 10 * _MOST_STEPS, "maxfun": 20 * _MOST_STEPS}
+    path.append(scipy.optimize.minimize(value, start, jac=True, method="L-BFGS-B", options=options).x)
+    _minimise(
+        value, path[-1], jac=True, hessp=lambda z, v: size * flat.product(z, v), method="trust-ncg",
+        callback=lambda z: path.append(z.copy()), options={"max_trust_radius": _RADIUS, "maxiter": 50, "gtol": 1e-6},
+    )  # fmt: skip
+    loss, gradient = flat.slope(path[-1])
+    shape = (start.size, start.size)
+    operator = scipy.sparse.linalg.LinearOperator(shape, lambda v: flat.product(path[-1], v), dtype=float)
+    # from a fixed vector: the same point is judged in the same way in every process
+    first = np.random.default_rng(0).normal(size=start.size)
+    ends = [
+        float(scipy.sparse.linalg.eigsh(operator, 1, which=end, v0=first, tol=1e-3, return_eigenvectors=False)[0])
+        for end in ("LM", "SA")
+    ]
+    solved, _ = scipy.sparse.linalg.cg(operator, gradient, rtol=1e-3, maxiter=start.size)
+    decrement = float(np.sqrt(size * max(gradient @ solved, 0.0)))
+    least = ends[1] / abs(ends[0])
+    return _End(path, loss, None, decrement, least, judged(decrement, least))
+
+
+def _minimise(function: Any, start: np.ndarray, **options: Any) -> None:
+    """Run SciPy's minimiser, whose way is kept by its callback; a step into nan or infinity ends it."""
+    try:
+        with np.errstate(all="ignore"):
+            scipy.optimize.minimize(function, start, **options)
+    except (ValueError, np.linalg.LinAlgError):
+        return  # the point before it is judged
+
+
+def _or_infinite(value: float) -> float:
+    return value if np.isfinite(value) else np.inf
+
+
+def _falling(flat: FlatLoss, end: _End) -> tuple[str, ...]:
+    """Return the coordinates that moved most in the second half of a search that found no minimum."""
+    moved = np.abs(end.path[-1] - end.path[len(end.path) // 2])
+    if not (np.isfinite(moved).all() and moved.max() > 0):
+        return ()
+    order = np.argsort(-moved)[:_SHOWN_SITES]
+    return tuple(flat.names[i] for i in order if moved[i] > 0.1 * moved.max())
