@@ -68,7 +68,9 @@ class AbstractLaw(Distribution):
             heat, decay = np.asarray(self.temperature), np.asarray(self.weight_decay)
             require(np.all(heat > 0) and np.all(np.isfinite(heat)), "temperature must be above 0", heat)
             require(np.all(decay >= 0) and np.all(np.isfinite(decay)), "weight_decay must be at least 0", decay)
-            self._check_exists()
+            # Concrete parameters are judged at once, also inside a model that somebody else is tracing.
+            with jax.ensure_compile_time_eval():
+                self._check_exists()
         super().__init__(batch_shape=self._law_shape, validate_args=validate_args)
 
     @abstractmethod

@@ -45,6 +45,7 @@ class NormalProduct(Distribution):
     """
 
     arg_constraints = {"scale": constraints.positive}
+    reparametrized_params = ["scale"]
     support = constraints.real
     pytree_data_fields = ("scale",)
     pytree_aux_fields = ("num_factors", "width")
@@ -61,6 +62,16 @@ class NormalProduct(Distribution):
         """Independent draws: products of normal numbers."""
         shape = (*sample_shape, *self.batch_shape, self.width, self.num_factors)
         return jnp.prod(jax.random.normal(key, shape), axis=-1).sum(axis=-1) * self.scale**self.num_factors
+
+    @property
+    def mean(self) -> Array:
+        """Mean of v: 0."""
+        return jnp.zeros(self.batch_shape)
+
+    @property
+    def variance(self) -> Array:
+        r"""Variance of v, :math:`d\, s^{2n}`."""
+        return self.width * jnp.asarray(self.scale) ** (2 * self.num_factors)
 
     def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
         """Log density at ``value``; infinite at 0 for one unit of two factors or more."""

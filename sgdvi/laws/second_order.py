@@ -47,6 +47,7 @@ class SecondOrderLaw(AbstractLaw):
     """
 
     arg_constraints = {**AbstractLaw.arg_constraints, "batch_size": constraints.positive}
+    reparametrized_params = [*AbstractLaw.reparametrized_params, "batch_size"]
     pytree_data_fields = (*AbstractLaw.pytree_data_fields, "batch_size")
     depth = 1
     width = 1
