@@ -1,7 +1,7 @@
 """Samplers as kernels of `numpyro.infer.MCMC`; `sgdvi.sample` takes the same objects."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +65,8 @@ class Sampler(MCMCKernel):
         (S different rows, independent of other steps), "epochs" (the next S rows of a random order of all rows, a new
         order every floor(N/S) steps; the N mod S rows at its end are left out of that epoch), or "full" (all rows,
         whatever `batch_size`).
+    settings
+        What a reader of the draws must know of the algorithm beside its batches, as JSON types; kept with the draws.
 
     Attributes
     ----------
@@ -89,6 +91,7 @@ class Sampler(MCMCKernel):
         batch_size: int | None = 1,
         *,
         batching: str = Batching.REPLACEMENT,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         require(callable(model), "model must be a NumPyro model, a callable, or a sgdvi.Loss", repr(model))
         self._model = model
@@ -98,6 +101,7 @@ class Sampler(MCMCKernel):
         self.batching = Batching.FULL if batch_size is None else Batching.of(batching)
         full = self.batching is Batching.FULL
         self.batch_size = None if full else whole("batch_size", batch_size, least=1)
+        self._settings = dict(settings or {})
         self._target: Target | None = None
 
     @property
@@ -141,7 +145,7 @@ class Sampler(MCMCKernel):
 
     def settings(self, num_data: int) -> dict[str, Any]:
         """Return the settings of the algorithm that a reader of its draws needs, as JSON types."""
-        return {}
+        return dict(self._settings)
 
     def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
         """Raise `InputError` where the algorithm cannot use a run of `sgdvi.sample` with these numbers."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sgdvi._internal.check import InputError, message, non_negative, positive, require
+from sgdvi._internal.check import InputError, message, non_negative, positive
 
 Schedule = Callable[[Any], Any]
 
@@ -37,14 +37,6 @@ def shown(value: float | Schedule) -> float | str:
     return "schedule" if callable(value) else float(value)
 
 
-def gaussian_like(key: jax.Array, tree: Any) -> Any:
-    """Draw standard normal variables of the shapes and types of a pytree."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(key, len(leaves))
-    drawn = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(keys, leaves, strict=True)]
-    return jax.tree.unflatten(structure, drawn)
-
-
 def as_before(new: Any, old: Any) -> Any:
     """Return a pytree with the types of another: what a step gives back."""
     return jax.tree.map(lambda one, other: one.astype(other.dtype), new, old)
@@ -63,9 +55,3 @@ def blackjax_module(name: str) -> Any:
     except ImportError as error:
         rule = "this sampler takes its step from blackjax, which must be installed"
         raise InputError(message(rule, str(error), "pip install 'sgdvi[blackjax]'")) from error
-
-
-def require_sampler(sampler: Any, kind: type) -> None:
-    """Raise `InputError` unless `sampler` can be wrapped."""
-    rule = "the first argument must be the sampler whose iterates are taken"
-    require(isinstance(sampler, kind), rule, type(sampler).__name__, "Give sgdvi.SGD(model, learning_rate=0.01).")

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from sgdvi._internal.check import require, whole
-from sgdvi.samplers.algorithms._settings import as_before, require_sampler
+from sgdvi.samplers.algorithms._settings import as_before
+from sgdvi.samplers.algorithms._wrapper import Wrapper, require_sampler
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
@@ -71,7 +72,7 @@ def epoch(num_data: int, batch_size: int) -> int:
     return math.ceil(num_data / batch_size)
 
 
-class IterateAverage(Sampler):
+class IterateAverage(Wrapper):
     r"""Averages of the iterates of SGD over windows as draws (Mandt, Hoffman and Blei 2017).
 
     Over a window of W steps, long against the relaxation time :math:`1/(\eta A)` of SGD near a minimum with Hessian A
@@ -100,16 +101,13 @@ class IterateAverage(Sampler):
     kind = "average"
 
     def __init__(self, sampler: Sampler, window: int | None = None) -> None:
-        require_sampler(sampler, Sampler)
+        require_sampler(sampler)
         self.window = None if window is None else whole("window", window, least=1)
-        super().__init__(
-            sampler.model, averaged(sampler.algorithm, self.window), sampler.batch_size, batching=sampler.batching
-        )
-        self.inner, self.packages = sampler, sampler.packages
+        super().__init__(sampler, averaged(sampler.algorithm, self.window))
 
     def settings(self, num_data: int) -> dict[str, Any]:
         """See `Sampler`."""
-        return {"of": self.inner.kind, **self.inner.settings(num_data), "window": self._length(num_data)}
+        return {**super().settings(num_data), "window": self._length(num_data)}
 
     def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
         """See `Sampler`."""

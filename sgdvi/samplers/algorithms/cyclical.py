@@ -1,25 +1,18 @@
 """Cyclical stochastic gradient MCMC: the learning rate comes down in cycles, each of which may find another mode."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import non_negative, positive, require, whole
-from sgdvi.samplers.algorithms._settings import as_before, gaussian_like
+from sgdvi.samplers.algorithms._settings import as_before
+from sgdvi.samplers.algorithms._steps import Steps, gaussian_like
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
 from sgdvi.samplers.targets.make import Source
-
-
-class CyclicalState(NamedTuple):
-    """State of one chain: parameters, velocity, and the number of steps taken."""
-
-    z: Params
-    velocity: Params
-    step: jax.Array
 
 
 class CyclicalInfo(NamedTuple):
@@ -50,18 +43,18 @@ def cyclical(
     require(drag <= 1, "friction must be at most 1, which is Langevin dynamics", friction)
     require(explored < 1, "exploration must be below 1, or no step samples", exploration)
 
-    def init(z: Params) -> CyclicalState:
-        return CyclicalState(z, jax.tree.map(jnp.zeros_like, z), jnp.int32(0))
+    def init(z: Params) -> Steps:
+        return Steps(z, jax.tree.map(jnp.zeros_like, z), jnp.int32(0))
 
-    def step(key: jax.Array, state: CyclicalState, batch: Batch) -> tuple[CyclicalState, CyclicalInfo]:
+    def step(key: jax.Array, state: Steps, batch: Batch) -> tuple[Steps, CyclicalInfo]:
         loss, gradient = batch.value_and_grad(state.z)
         part = (state.step % length) / length
         rate, sampling = peak * jnp.cos(0.5 * jnp.pi * part) ** 2, part >= explored
         spread = jnp.where(sampling, jnp.sqrt(2 * drag * rate * heat / batch.num_data), 0.0)
         noise = gaussian_like(key, state.z)
-        velocity = jax.tree.map(lambda v, g, n: (1 - drag) * v - rate * g + spread * n, state.velocity, gradient, noise)
+        velocity = jax.tree.map(lambda v, g, n: (1 - drag) * v - rate * g + spread * n, state.memory, gradient, noise)
         z = as_before(jax.tree.map(jnp.add, state.z, velocity), state.z)
-        after = CyclicalState(z, as_before(velocity, state.velocity), state.step + 1)
+        after = Steps(z, as_before(velocity, state.memory), state.step + 1)
         return after, CyclicalInfo(loss, rate, sampling)
 
     return Algorithm(init, step)
@@ -112,18 +105,14 @@ class CyclicalSGMCMC(Sampler):
         batching: str = Batching.REPLACEMENT,
     ) -> None:
         algorithm = cyclical(learning_rate, cycle_length, exploration, temperature, friction)
-        super().__init__(model, algorithm, batch_size, batching=batching)
-        self._settings = {
+        settings = {
             "learning_rate": float(learning_rate),
             "cycle_length": int(cycle_length),
             "exploration": float(exploration),
             "posterior_temperature": float(temperature),
             "friction": float(friction),
         }
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        return self._settings
+        super().__init__(model, algorithm, batch_size, batching=batching, settings=settings)
 
     def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
         """See `Sampler`."""

@@ -1,6 +1,6 @@
 """The stochastic gradient flow itself, by a scheme that does not explode where the noise grows faster than linearly."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -108,9 +108,5 @@ class StochasticGradientFlow(Sampler):
     kind = "flow"
 
     def __init__(self, model: Source, noise_scale: float, step_size: float) -> None:
-        super().__init__(model, flow(noise_scale, step_size), None)
-        self._settings = {"noise_scale": float(noise_scale), "step_size": float(step_size)}
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        return self._settings
+        settings = {"noise_scale": float(noise_scale), "step_size": float(step_size)}
+        super().__init__(model, flow(noise_scale, step_size), None, settings=settings)

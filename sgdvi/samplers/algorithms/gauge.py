@@ -9,7 +9,7 @@ import numpy as np
 
 from sgdvi._internal.check import positive, require, whole
 from sgdvi.problem.loss import parameter_leaves
-from sgdvi.samplers.algorithms._settings import require_sampler
+from sgdvi.samplers.algorithms._wrapper import Wrapper, require_sampler
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
@@ -58,7 +58,7 @@ def with_gauge_noise(inner: Algorithm, symmetries: Sequence[Symmetry], prior_sd:
     return Algorithm(init, step)
 
 
-class GaugeNoise(Sampler):
+class GaugeNoise(Wrapper):
     r"""A sampler with noise along the scaling orbits of its loss: SGD made ergodic where its own noise does not act.
 
     After a step of the sampler the parameters move along each orbit, :math:`\theta \to e^{sA}\theta`, to a point drawn
@@ -97,21 +97,16 @@ class GaugeNoise(Sampler):
     kind = "gauge"
 
     def __init__(self, sampler: Sampler, symmetries: Sequence[Symmetry], prior_sd: PriorSd, *, every: int = 1) -> None:
-        require_sampler(sampler, Sampler)
+        require_sampler(sampler)
         chosen = list(symmetries)
         for symmetry in chosen:
             require(isinstance(symmetry, Symmetry), "symmetries must be sgdvi.Symmetry", type(symmetry).__name__)
         require(chosen, "there must be at least one symmetry", "none", "Without one the sampler is ergodic as it is.")
-        self.every, self.num_symmetries = whole("every", every, least=1), len(chosen)
-        algorithm = with_gauge_noise(sampler.algorithm, chosen, prior_sd, self.every)
-        super().__init__(sampler.model, algorithm, sampler.batch_size, batching=sampler.batching)
-        self.inner, self.packages = sampler, sampler.packages
-        self._prior = dict(prior_sd) if isinstance(prior_sd, Mapping) else float(prior_sd)
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        own = {"gauge_symmetries": self.num_symmetries, "gauge_prior_sd": self._prior, "gauge_every": self.every}
-        return {"of": self.inner.kind, **self.inner.settings(num_data), **own}
+        every = whole("every", every, least=1)
+        algorithm = with_gauge_noise(sampler.algorithm, chosen, prior_sd, every)
+        prior = dict(prior_sd) if isinstance(prior_sd, Mapping) else float(prior_sd)
+        settings = {"gauge_symmetries": len(chosen), "gauge_prior_sd": prior, "gauge_every": every}
+        super().__init__(sampler, algorithm, settings)
 
 
 class _Move:

@@ -1,32 +1,16 @@
 """Preconditioned stochastic gradient Langevin dynamics: each parameter at its own rate."""
 
-from typing import Any, NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import non_negative, positive, require
-from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, gaussian_like, shown
+from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, shown
+from sgdvi.samplers.algorithms._steps import StepInfo, Steps, gaussian_like
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
 from sgdvi.samplers.targets.make import Source
-
-
-class PSGLDState(NamedTuple):
-    """State of one chain: parameters, running mean of the squared gradients, and the number of steps taken."""
-
-    z: Params
-    square: Params
-    step: jax.Array
-
-
-class PSGLDInfo(NamedTuple):
-    """What is known of one step: the minibatch loss before it, and its learning rate."""
-
-    loss: jax.Array
-    learning_rate: jax.Array
 
 
 def psgld(learning_rate: float | Schedule, temperature: float, decay: float, damping: float) -> Algorithm:
@@ -35,15 +19,15 @@ def psgld(learning_rate: float | Schedule, temperature: float, decay: float, dam
     past, floor = non_negative("decay", decay), positive("damping", damping)
     require(past <= 1, "decay must be at most 1", decay)
 
-    def init(z: Params) -> PSGLDState:
-        return PSGLDState(z, jax.tree.map(jnp.zeros_like, z), jnp.int32(0))
+    def init(z: Params) -> Steps:
+        return Steps(z, jax.tree.map(jnp.zeros_like, z), jnp.int32(0))
 
-    def step(key: jax.Array, state: PSGLDState, batch: Batch) -> tuple[PSGLDState, PSGLDInfo]:
+    def step(key: jax.Array, state: Steps, batch: Batch) -> tuple[Steps, StepInfo]:
         loss, gradient = batch.value_and_grad(state.z)
         now, count = jnp.asarray(rate(state.step)), state.step + 1
         # the weight of the newest gradient in a mean that forgets, counted from the first: 1/t without forgetting
         share = 1 / count if past == 1 else (1 - past) / (1 - past**count)
-        square = jax.tree.map(lambda s, g: s + share * (g * g - s), state.square, gradient)
+        square = jax.tree.map(lambda s, g: s + share * (g * g - s), state.memory, gradient)
         noise = gaussian_like(key, state.z)
 
         def move(z: jax.Array, s: jax.Array, g: jax.Array, n: jax.Array) -> jax.Array:
@@ -51,7 +35,7 @@ def psgld(learning_rate: float | Schedule, temperature: float, decay: float, dam
             return z - own * g + jnp.sqrt(2 * own * heat / batch.num_data) * n
 
         z = jax.tree.map(move, state.z, square, gradient, noise)
-        return PSGLDState(as_before(z, state.z), as_before(square, state.square), count), PSGLDInfo(loss, now)
+        return Steps(as_before(z, state.z), as_before(square, state.memory), count), StepInfo(loss, now)
 
     return Algorithm(init, step)
 
@@ -97,14 +81,11 @@ class PreconditionedSGLD(Sampler):
         damping: float = 1e-5,
         batching: str = Batching.REPLACEMENT,
     ) -> None:
-        super().__init__(model, psgld(learning_rate, temperature, decay, damping), batch_size, batching=batching)
-        self._settings = {
+        algorithm = psgld(learning_rate, temperature, decay, damping)
+        settings = {
             "learning_rate": shown(learning_rate),
             "posterior_temperature": float(temperature),
             "decay": float(decay),
             "damping": float(damping),
         }
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        return self._settings
+        super().__init__(model, algorithm, batch_size, batching=batching, settings=settings)

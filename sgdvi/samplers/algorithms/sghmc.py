@@ -1,6 +1,6 @@
 """Stochastic gradient Hamiltonian Monte Carlo; the trajectory is that of blackjax."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,24 +8,11 @@ import jax.numpy as jnp
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import positive, require, whole
 from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, blackjax_module, shown
+from sgdvi.samplers.algorithms._steps import StepInfo, Steps
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
 from sgdvi.samplers.targets.make import Source
-
-
-class SGHMCState(NamedTuple):
-    """State of one chain: the parameters, and the number of steps taken."""
-
-    z: Params
-    step: jax.Array
-
-
-class SGHMCInfo(NamedTuple):
-    """What is known of one step: the minibatch loss before it, and its learning rate."""
-
-    loss: jax.Array
-    learning_rate: jax.Array
 
 
 def sghmc(learning_rate: float | Schedule, temperature: float, friction: float, length: int) -> Algorithm:
@@ -35,10 +22,10 @@ def sghmc(learning_rate: float | Schedule, temperature: float, friction: float, 
     require(drag <= 1, "friction must be at most 1, all of the velocity in one step", friction)
     module = blackjax_module("sgmcmc.sghmc")
 
-    def init(z: Params) -> SGHMCState:
-        return SGHMCState(z, jnp.int32(0))
+    def init(z: Params) -> Steps:
+        return Steps(z, (), jnp.int32(0))
 
-    def step(key: jax.Array, state: SGHMCState, batch: Batch) -> tuple[SGHMCState, SGHMCInfo]:
+    def step(key: jax.Array, state: Steps, batch: Batch) -> tuple[Steps, StepInfo]:
         now, size = jnp.asarray(rate(state.step)), batch.num_data
         # blackjax draws momenta of variance 1 at any temperature: cool the density, -N L / tau, instead
         short = jnp.sqrt(now * heat / size)
@@ -48,7 +35,7 @@ def sghmc(learning_rate: float | Schedule, temperature: float, friction: float, 
             return jax.tree.map(lambda leaf: -size / heat * leaf, jax.grad(batch.loss)(z))
 
         z = kernel(key, state.z, ascent, None, short, steps)
-        return SGHMCState(as_before(z, state.z), state.step + 1), SGHMCInfo(batch.loss(state.z), now)
+        return Steps(as_before(z, state.z), (), state.step + 1), StepInfo(batch.loss(state.z), now)
 
     return Algorithm(init, step)
 
@@ -98,14 +85,10 @@ class SGHMC(Sampler):
         batching: str = Batching.REPLACEMENT,
     ) -> None:
         algorithm = sghmc(learning_rate, temperature, friction, num_integration_steps)
-        super().__init__(model, algorithm, batch_size, batching=batching)
-        self._settings = {
+        settings = {
             "learning_rate": shown(learning_rate),
             "posterior_temperature": float(temperature),
             "friction": float(friction),
             "num_integration_steps": int(num_integration_steps),
         }
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        return self._settings
+        super().__init__(model, algorithm, batch_size, batching=batching, settings=settings)

@@ -1,31 +1,16 @@
 """Stochastic gradient Langevin dynamics; the step is that of blackjax."""
 
-from typing import Any, NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import non_negative
 from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, blackjax_module, shown
+from sgdvi.samplers.algorithms._steps import StepInfo, Steps
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
 from sgdvi.samplers.targets.make import Source
-
-
-class SGLDState(NamedTuple):
-    """State of one chain: the parameters, and the number of steps taken."""
-
-    z: Params
-    step: jax.Array
-
-
-class SGLDInfo(NamedTuple):
-    """What is known of one step: the minibatch loss before it, and its learning rate."""
-
-    loss: jax.Array
-    learning_rate: jax.Array
 
 
 def sgld(learning_rate: float | Schedule, temperature: float) -> Algorithm:
@@ -33,16 +18,16 @@ def sgld(learning_rate: float | Schedule, temperature: float) -> Algorithm:
     rate, heat = as_schedule("learning_rate", learning_rate), non_negative("temperature", temperature)
     kernel = blackjax_module("sgmcmc.sgld").build_kernel()
 
-    def init(z: Params) -> SGLDState:
-        return SGLDState(z, jnp.int32(0))
+    def init(z: Params) -> Steps:
+        return Steps(z, (), jnp.int32(0))
 
-    def step(key: jax.Array, state: SGLDState, batch: Batch) -> tuple[SGLDState, SGLDInfo]:
+    def step(key: jax.Array, state: Steps, batch: Batch) -> tuple[Steps, StepInfo]:
         loss, gradient = batch.value_and_grad(state.z)
         # blackjax follows the log density -N L, so that a step of eta on L is one of eta / N
         size, now = batch.num_data, jnp.asarray(rate(state.step))
         ascent = jax.tree.map(lambda leaf: -size * leaf, gradient)
         z = kernel(key, state.z, lambda *_: ascent, None, now / size, heat)
-        return SGLDState(as_before(z, state.z), state.step + 1), SGLDInfo(loss, now)
+        return Steps(as_before(z, state.z), (), state.step + 1), StepInfo(loss, now)
 
     return Algorithm(init, step)
 
@@ -82,9 +67,6 @@ class SGLD(Sampler):
         temperature: float = 1.0,
         batching: str = Batching.REPLACEMENT,
     ) -> None:
-        super().__init__(model, sgld(learning_rate, temperature), batch_size, batching=batching)
-        self._settings = {"learning_rate": shown(learning_rate), "posterior_temperature": float(temperature)}
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        return self._settings
+        algorithm = sgld(learning_rate, temperature)
+        settings = {"learning_rate": shown(learning_rate), "posterior_temperature": float(temperature)}
+        super().__init__(model, algorithm, batch_size, batching=batching, settings=settings)

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from sgdvi._internal.check import require, whole
-from sgdvi.samplers.algorithms._settings import as_before, gaussian_like, require_sampler
+from sgdvi.samplers.algorithms._settings import as_before
+from sgdvi.samplers.algorithms._steps import gaussian_like
+from sgdvi.samplers.algorithms._wrapper import Wrapper, require_sampler
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
@@ -89,7 +91,7 @@ def _draw(key: jax.Array, mean: Params, square: Params, deviations: Params, rank
     return jax.tree.map(leaf, mean, square, deviations, one)
 
 
-class SWAG(Sampler):
+class SWAG(Wrapper):
     r"""Draws from a Gaussian fitted to snapshots of SGD (Maddox, Garipov, Izmailov, Vetrov and Wilson 2019).
 
     .. math:: z = \bar z + \tfrac{1}{\sqrt 2} \Sigma_{diag}^{1/2} n_1 + \tfrac{1}{\sqrt{2 (K - 1)}} D n_2
@@ -120,18 +122,13 @@ class SWAG(Sampler):
     kind = "swag"
 
     def __init__(self, sampler: Sampler, *, burn_in: int, period: int, snapshots: int = 40, rank: int = 20) -> None:
-        require_sampler(sampler, Sampler)
+        require_sampler(sampler)
         burn_in, period = whole("burn_in", burn_in), whole("period", period, least=1)
         snapshots, rank = whole("snapshots", snapshots, least=2), whole("rank", rank, least=2)
         require(rank <= snapshots, f"rank must be at most the number of snapshots, {snapshots}", rank)
         algorithm = swag(sampler.algorithm, burn_in, period, snapshots, rank)
-        super().__init__(sampler.model, algorithm, sampler.batch_size, batching=sampler.batching)
-        self.inner, self.packages = sampler, sampler.packages
-        self._settings = {"burn_in": burn_in, "period": period, "snapshots": snapshots, "rank": rank}
-
-    def settings(self, num_data: int) -> dict[str, Any]:
-        """See `Sampler`."""
-        return {"of": self.inner.kind, **self.inner.settings(num_data), **self._settings}
+        settings = {"burn_in": burn_in, "period": period, "snapshots": snapshots, "rank": rank}
+        super().__init__(sampler, algorithm, settings)
 
     def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
         """See `Sampler`."""
