@@ -11,12 +11,10 @@ from jax import lax
 from jax.scipy.special import logsumexp
 
 from sgdvi.symmetry.chart import Component
+from sgdvi.symmetry.orbits import FARTHEST, REFINEMENTS, narrowed
 
 # Orbits that are integrated have at most this many dimensions; with more, their coordinates are sampled.
 MOST_DIMENSIONS = 2
-# Log of the largest scale that is looked at, and log density below the maximum at which the integrand ends.
-_FARTHEST, _DEPTH = 60.0, 40.0
-_REFINEMENTS = 3
 _SCAN = {1: 64, 2: 24}
 _NODES = {1: 128, 2: 64}
 
@@ -59,11 +57,11 @@ def log_masses(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> jax
     """
     dimension = len(parts[0].names)
     log_density = _integrand(parts, prior, flat)
-    reach = _FARTHEST / np.array([np.abs(part.exponents).max() for part in parts])
+    reach = FARTHEST / np.array([np.abs(part.exponents).max() for part in parts])
     low = jnp.broadcast_to(-reach, (dimension, len(parts))).astype(flat.dtype)
     fixed = lax.stop_gradient
     high = -low
-    for _ in range(_REFINEMENTS):
+    for _ in range(REFINEMENTS):
         low, high = _narrowed(low, high, fixed(log_density(_axes(low, high, _SCAN[dimension]))))
     # the grid is not differentiated: the rule is exact to rounding wherever it stands
     low, high = fixed(low), fixed(high)
@@ -167,13 +165,7 @@ def _axes(low: jax.Array, high: jax.Array, count: int) -> list[jax.Array]:
 
 def _narrowed(low: jax.Array, high: jax.Array, values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return the smallest boxes of the grid around what is not negligible; values of shape (N, ..., N, C)."""
-    count, dimension = values.shape[0], values.ndim - 1
-    ends = []
-    for axis in range(dimension):
-        highest = values.max(tuple(other for other in range(dimension) if other != axis))
-        along = highest > highest.max(0) - _DEPTH
-        first, last = along.argmax(0), count - 1 - along[::-1].argmax(0)
-        ends.append((jnp.maximum(first - 1, 0), jnp.minimum(last + 1, count - 1)))
-    step = (high - low) / (count - 1)
-    first, last = (jnp.stack([end[side] for end in ends]) for side in (0, 1))
-    return low + first * step, low + last * step
+    dimension = values.ndim - 1
+    others = [tuple(other for other in range(dimension) if other != axis) for axis in range(dimension)]
+    ends = [narrowed(low[axis], high[axis], values.max(over)) for axis, over in enumerate(others)]
+    return jnp.stack([end[0] for end in ends]), jnp.stack([end[1] for end in ends])

@@ -1,24 +1,110 @@
-"""Symmetries removed: one point for each orbit, and orbits filled again as a prior fills them."""
+"""Symmetries removed: one point for each orbit, the law of a prior on an orbit, and orbits filled again with it."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from sgdvi._internal.check import positive, require
 from sgdvi.symmetry._loss import SampleLoss
 from sgdvi.symmetry.chart import components
 from sgdvi.symmetry.scaling import Symmetry
 
-_FARTHEST = 60.0
+# Log of the largest scale that is looked at: far beyond any draw, and its square is still finite in float64.
+FARTHEST = 60.0
+# Log density below its maximum that is negligible, and the scans of ever smaller windows that find where it is.
+DEPTH, REFINEMENTS = 40.0, 3
+_SCAN = 33
 _HALVINGS = 60
 _STILL = 1e-12
 _MOST_SWEEPS = 500
 _GIBBS_SWEEPS = 50
-# Log density, below its mode, at the ends of the grid, and number of its points
-_DEPTH, _GRID, _ROWS = 40.0, 512, 2048
+# Draws that are moved together, and the nodes of their laws. Within a chain fewer do: there every step moves.
+_ROWS, _NODES, _NODES_OF_A_STEP = 2048, 512, 129
+
+
+class OrbitLaw(NamedTuple):
+    r"""The law that normal priors have on the orbit of a symmetry, in the parameter s of theta -> e^{c s} theta.
+
+    .. math:: p(s) \propto \exp\Big(s\,\mathrm{vol} - \frac12 \sum_e e^{2 c_e s} q_e\Big)
+
+    It is log-concave, and tabulated where it is not negligible.
+
+    Attributes
+    ----------
+    grid
+        Equidistant nodes, shape (M,).
+    heights
+        Density at the nodes, relative to its maximum there.
+    below
+        Cumulative sums of the heights by the trapezoidal rule, in units of half a cell; the last one is `mass`.
+    mass
+        Their sum.
+    """
+
+    grid: jax.Array
+    heights: jax.Array
+    below: jax.Array
+    mass: jax.Array
+
+    @classmethod
+    def of(
+        cls, powers: jax.Array, squares: jax.Array, volume: float | jax.Array, nodes: int = _NODES_OF_A_STEP
+    ) -> "OrbitLaw":
+        """Tabulate the law, under JAX.
+
+        Parameters
+        ----------
+        powers
+            Exponents c_e, shape (E,).
+        squares
+            Sums of squares q_e over the parameters with each exponent, divided by the variances of their priors, (E,).
+        volume
+            Sum of the exponents over all parameters.
+        nodes
+            Number of nodes.
+        """
+        share = jnp.linspace(0.0, 1.0, _SCAN, dtype=squares.dtype)
+        high = jnp.asarray(FARTHEST / jnp.abs(powers).max(), squares.dtype)
+        low = -high
+
+        def log_density(at: jax.Array) -> jax.Array:
+            return volume * at - (jnp.exp(2 * powers * at[:, None]) * squares).sum(-1) / 2
+
+        for _ in range(REFINEMENTS):
+            low, high = narrowed(low, high, log_density(low + (high - low) * share))
+        grid = jnp.linspace(low, high, nodes)
+        values = log_density(grid)
+        heights = jnp.exp(values - values.max())
+        below = jnp.concatenate([jnp.zeros(1, heights.dtype), jnp.cumsum(heights[1:] + heights[:-1])])
+        return cls(grid, heights, below, below[-1])
+
+    def quantile(self, share: jax.Array) -> jax.Array:
+        """Return the s below which this share of the mass lies; at a uniform random share, a draw."""
+        grid, heights, below = self.grid, self.heights, self.below
+        mass = self.mass * share
+        # within a cell the density is a straight line, and the cumulative sum a parabola
+        cell = jnp.clip(jnp.searchsorted(below, mass, side="right") - 1, 0, len(grid) - 2)
+        start, rise, left = heights[cell], heights[cell + 1] - heights[cell], mass - below[cell]
+        root = jnp.sqrt(jnp.maximum(start**2 + rise * left, 0.0))
+        # the root of the parabola that does not cancel where the rise is small against the start
+        along = jnp.where(left > 0, left / jnp.maximum(start + root, jnp.finfo(below.dtype).tiny), 0.0)
+        return lax.stop_gradient(grid[cell] + jnp.clip(along, 0.0, 1.0) * (grid[1] - grid[0]))
+
+
+def narrowed(low: jax.Array, high: jax.Array, log_density: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the ends of the part of a grid in which a density is not negligible; its nodes are the first axis.
+
+    One more node on either side stays: the density may rise above the limit between two nodes.
+    """
+    last, inside = log_density.shape[0] - 1, log_density > log_density.max(0) - DEPTH
+    first, end = jnp.argmax(inside, 0), last - jnp.argmax(inside[::-1], 0)
+    step = (high - low) / last
+    return low + jnp.maximum(first - 1, 0) * step, low + jnp.minimum(end + 1, last) * step
 
 
 def canonical_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
@@ -128,9 +214,7 @@ def resample_orbits(symmetries: Sequence[Symmetry], draws: Any, prior_sd: float,
             powers, squares = moves.squares(symmetry)
             volume = sum(group.exponent * moves.size(group) for group in symmetry.groups)
             uniform = rng.uniform(size=len(squares))
-            parts = [slice(start, start + _ROWS) for start in range(0, len(squares), _ROWS)]
-            step = [_draw(powers, squares[part] / sd**2, volume, uniform[part]) for part in parts]
-            moves.apply(symmetry, np.concatenate(step))
+            moves.apply(symmetry, _quantiles(powers, squares / sd**2, float(volume), uniform))
     return moves.result()
 
 
@@ -197,7 +281,7 @@ def _apart(powers: np.ndarray, squares: np.ndarray, aim: float, step: np.ndarray
 
 def _zero_of(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
     """Zeros of functions that rise along the orbit, by halving."""
-    low, high = np.full(count, -_FARTHEST), np.full(count, _FARTHEST)
+    low, high = np.full(count, -FARTHEST), np.full(count, FARTHEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         above = rising(middle) > 0
@@ -205,27 +289,19 @@ def _zero_of(rising: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarr
     return (low + high) / 2
 
 
-def _draw(powers: np.ndarray, squares: np.ndarray, volume: float, uniform: np.ndarray) -> np.ndarray:
-    """Draw s from exp(volume s - sum of e^{2 c s} q / 2), log-concave: by its cumulative sums on a grid."""
-    count = len(squares)
+def _quantiles(powers: np.ndarray, squares: np.ndarray, volume: float, shares: np.ndarray) -> np.ndarray:
+    """Quantiles of the laws on many orbits, each at its own share, shape (B,); squares have shape (B, E)."""
+    parts = [slice(start, start + _ROWS) for start in range(0, len(squares), _ROWS)]
+    with jax.enable_x64(True):
+        drawn = [_block_quantiles(powers, _filled(squares[part]), volume, _filled(shares[part])) for part in parts]
+    return np.concatenate([np.asarray(block) for block in drawn])[: len(squares)]
 
-    def log_density(step: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            terms = np.exp(2 * powers * step[..., None]) * squares[:, None, :] / 2
-        return volume * step - terms.sum(-1)
 
-    mode = _zero_of(partial(_apart, powers, squares, volume), count)
-    level = log_density(mode[:, None])[:, 0] - _DEPTH
-    ends = []
-    for side in (-1.0, 1.0):
-        low, high = np.zeros(count), np.full(count, 2 * _FARTHEST)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            inside = log_density((mode + side * middle)[:, None])[:, 0] > level
-            low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-        ends.append(mode + side * high)
-    grid = ends[0][:, None] + (ends[1] - ends[0])[:, None] * np.linspace(0, 1, _GRID)
-    heights = np.exp(log_density(grid) - level[:, None] - _DEPTH)
-    total = np.concatenate([np.zeros((count, 1)), np.cumsum(heights[:, 1:] + heights[:, :-1], axis=1)], axis=1)
-    total /= total[:, -1:]
-    return np.array([np.interp(u, cdf, at) for u, cdf, at in zip(uniform, total, grid, strict=True)])
+def _filled(rows: np.ndarray) -> np.ndarray:
+    """Repeat the last row up to the size of a block, so that one compiled program serves any number of draws."""
+    return np.concatenate([rows, np.repeat(rows[-1:], _ROWS - len(rows), axis=0)])
+
+
+@jax.jit
+def _block_quantiles(powers: jax.Array, squares: jax.Array, volume: jax.Array, shares: jax.Array) -> jax.Array:
+    return jax.vmap(lambda own, share: OrbitLaw.of(powers, own, volume, _NODES).quantile(share))(squares, shares)

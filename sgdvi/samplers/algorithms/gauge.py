@@ -14,7 +14,7 @@ from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
 from sgdvi.symmetry import Symmetry
-from sgdvi.symmetry.orbit_law import draw_step
+from sgdvi.symmetry.orbits import OrbitLaw
 
 PriorSd = float | Mapping[str, float]
 _FLAT = "Orbits have infinite volume: a flat prior has no law on them."
@@ -141,7 +141,8 @@ class _Move:
             part = jnp.sum(at[group.label][group.where] ** 2) / self.sd[group.label] ** 2
             squares[self.powers.index(float(group.exponent))] += part
         total = jnp.stack(squares)
-        step = draw_step(key, jnp.asarray(self.powers, total.dtype), total, self.volume)
+        law = OrbitLaw.of(jnp.asarray(self.powers, total.dtype), total, self.volume)
+        step = law.quantile(jax.random.uniform(key, dtype=total.dtype))
         for group in self.symmetry.groups:
             at[group.label] = at[group.label].at[group.where].multiply(jnp.exp(group.exponent * step))
         return jax.tree.unflatten(jax.tree.structure(z), [at[name] for name in names])
