@@ -16,8 +16,8 @@ from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.files import plain, write_json
 from sgdvi._internal.text import number
 from sgdvi.diagnostics import against, suite
-from sgdvi.diagnostics.common import Facts, nothing
-from sgdvi.diagnostics.facts import Known, as_line_law, find_facts, law_points
+from sgdvi.diagnostics.common import nothing
+from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.finite import fixed_coordinates
 from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
@@ -26,6 +26,7 @@ from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
 from sgdvi.draws.tree import is_tree
 from sgdvi.inputs import as_run
+from sgdvi.laws.line import as_line_law, law_points
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]
 
@@ -245,8 +246,7 @@ class _Work:
     def facts(self) -> Facts:
         """What is known in closed form."""
         laws = {name: (run, self.runs[name]) for name, run in self.read.items() if isinstance(run, Law)}
-        facts = find_facts(self.known, laws)
-        return replace(facts, improper=self.no_posterior) if self.no_posterior else facts
+        return Facts(self.known, laws, self.no_posterior)
 
     @cached_property
     def judged(self) -> list[str]:

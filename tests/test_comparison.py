@@ -13,10 +13,11 @@ from sgdvi._internal.check import InputError
 from sgdvi._internal.text import number
 from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.diagnostics import Status
-from sgdvi.diagnostics.facts import as_line_law, find_facts
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.suite import ORDER
 from sgdvi.draws import from_samples, make_tree
 from sgdvi.laws import discrete_law, lyapunov_exponent
+from sgdvi.laws.line import as_line_law
 from sgdvi.problem.network import LinearNetwork, line_posterior
 
 V = {"v": lambda draws: draws.u * draws.w}
@@ -299,14 +300,14 @@ def test_the_gap_says_what_the_steps_alone_account_for(exact: Comparison) -> Non
 def test_batches_without_replacement_have_their_own_exponent_where_they_can_be_listed() -> None:
     few, many = network(rows=12, slope=0.35, seed=5), network()
     rate = few.learning_rate(0.3 * few.critical_temperature, 3)
-    found, drawn = (find_facts(Known(few, rate, 3, batching=way), {}) for way in ("without-replacement", "replacement"))
+    found, drawn = (Facts(Known(few, rate, 3, batching=way)) for way in ("without-replacement", "replacement"))
     want = 2 * lyapunov_exponent(few.x, few.y, few.kappa * rate, 3, few.weight_decay, replace=False)
-    assert found.setting.exponent == pytest.approx(want, rel=1e-12)
-    assert found.setting.exponent > drawn.setting.exponent  # less noise
-    assert found.steps.distance != drawn.steps.distance
-    unlisted = find_facts(Known(many, rate, 30, batching="without-replacement"), {})
-    assert math.isnan(unlisted.setting.exponent)
-    assert unlisted.steps is None
+    assert found.growth == pytest.approx(want, rel=1e-12)
+    assert found.growth > drawn.growth  # less noise
+    assert found.discrete_distance != drawn.discrete_distance
+    unlisted = Facts(Known(many, rate, 30, batching="without-replacement"))
+    assert math.isnan(unlisted.growth)
+    assert unlisted.discrete_law is None
 
 
 def test_the_verdict_names_everything(exact: Comparison) -> None:

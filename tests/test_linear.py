@@ -5,7 +5,9 @@ import numpy as np
 import numpyro
 import pytest
 
-from sgdvi import InputError, LinearNetwork, critical_temperature, linear_problem, stationary_law
+import sgdvi
+from sgdvi import InputError, Known, LinearNetwork, critical_temperature, linear_problem, stationary_law
+from sgdvi.diagnostics.facts import Facts
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=40)
@@ -103,3 +105,15 @@ def test_flat_prior_samples_nothing_but_scores():
     joint, _ = numpyro.infer.util.log_density(network.model, (X, Y), {}, params)
     assert np.isfinite(joint)
     assert jax.numpy.ones(1).dtype == jax.numpy.float32
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_without_a_slope_all_agree_that_sgd_collapses(depth: int) -> None:
+    x, y = np.array([1.0, -1.0, 2.0, -2.0]), np.array([1.0, 1.0, 0.5, 0.5])
+    network = LinearNetwork(x, y, depth)
+    assert float(network.moments.beta2) == 0
+    assert (network.side, network.critical_temperature, float(network.law(0.01).zero_mass)) == (1, 0, 1)
+    assert Facts(Known(network, 0.01, 1)).collapsed
+    for ask in (lambda: network.branch_law(0.01), lambda: sgdvi.variational.tune(network)):
+        with pytest.raises(InputError, match="a law"):
+            ask()

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from sgdvi.diagnostics import c2st, distances, importance, joint, modes, predictive, stein
-from sgdvi.diagnostics.common import Facts, nothing, ordered, survivors, tail_of, worst
+from sgdvi.diagnostics.common import nothing, ordered, survivors, tail_of, worst
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
@@ -168,10 +169,10 @@ def weights_of(run: Run, found: Iterable[Finding], facts: Facts, thresholds: Thr
         thinned = np.ravel(values)[:: max(1, int(values.size // max(run.fewest, 1)))]
         logs = q.log_prob(thinned) - p.log_prob(thinned)
         usable = logs[~np.isnan(logs) & ~np.isposinf(logs)]  # draws outside the exact law's support: steps too large
-        missed = 0.0
-        if facts.side is not None:
-            missed = facts.posterior_negative if facts.side > 0 else 1 - facts.posterior_negative
-        return survivors(run, importance.khat(run.name, usable, thresholds, functional=facts.functional, missed=missed))
+        found_khat = importance.khat(
+            run.name, usable, thresholds, functional=facts.functional, missed=facts.missed_mass
+        )
+        return survivors(run, found_khat)
     singular = ""
     dimension = by_check.get("support.dimension")
     if any(measured.trouble == "constant" for measured in run.mixing.values()):

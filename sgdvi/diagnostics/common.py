@@ -1,86 +1,16 @@
 """What the checks of a comparison share: the facts they are given, the worst functional, what is left of the chains."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import replace
 
 from sgdvi._internal.text import count
-from sgdvi.diagnostics import laws, stein
-from sgdvi.diagnostics.distances import Points
-from sgdvi.diagnostics.divergence import LineLaw
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.phases import Setting
 from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.tail import Tail
 
 _MOST_LISTED = 20
-
-
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What is known in closed form of one functional, as the checks need it.
-
-    Attributes
-    ----------
-    functional
-        Name of the functional.
-    factors
-        Names of the sites whose product it is; one where it is the parameter itself; none where nothing is known.
-    setting
-        Temperature and thresholds of SGD; None where unknown.
-    stationary, stationary_points
-        Exact law of SGD, and its quantiles as points; None where unknown.
-    posterior, posterior_points, posterior_negative
-        Exact posterior, its quantiles, its mass below 0 (nan if unknown).
-    stationary_tail
-        Index of the power-law tail of the exact law of SGD; inf for none, nan where unknown.
-    steps
-        What the finite steps of SGD alone make of its law; None where unknown.
-    side
-        Sign that the law of SGD covers; None where it covers both or nothing is known.
-    singular
-        True where the law of SGD lives on a set of lower dimension than the posterior.
-    improper
-        Why there is no posterior; "" where there is one.
-    missing
-        Why there is no exact law; "" where there is one.
-    no_temperature
-        Why SGD has no temperature; "" where it has one.
-    roles
-        Name of a law among the runs -> "stationary", "posterior" or "".
-    """
-
-    functional: str = ""
-    factors: tuple[str, ...] = ()
-    setting: Setting | None = None
-    stationary: LineLaw | None = None
-    stationary_points: Points | None = None
-    posterior: LineLaw | None = None
-    posterior_points: Points | None = None
-    posterior_negative: float = math.nan
-    stationary_tail: float = math.nan
-    steps: laws.Steps | None = None
-    side: int | None = None
-    singular: bool = False
-    improper: str = ""
-    missing: str = ""
-    no_temperature: str = ""
-    roles: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def collapsed(self) -> bool:
-        """Whether the exact law of SGD is the point mass at 0."""
-        return self.stationary is not None and self.stationary.zero >= 1
-
-    @cached_property
-    def stein_null(self) -> np.ndarray | None:
-        """What `stein.null_sums` draws for the exact posterior, once for all runs; None where it is unknown."""
-        if self.posterior is None or self.posterior_points is None:
-            return None
-        return stein.null_sums(self.posterior_points, self.posterior.log_prob)
 
 
 def worst(each: Sequence[Finding], *, lowest: bool = False) -> Finding:

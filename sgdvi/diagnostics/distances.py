@@ -2,77 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy import stats
 
-from sgdvi._internal.check import InputError, message
 from sgdvi._internal.text import number
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.laws.line import Points
 
-_MOST_POINTS = 200_000
 _NULL_POINTS = 1_000
-_NULL_REPEATS = 400
 _SIMULATED = 0.99
 _LEVELS = 2_000
-
-
-@dataclass(frozen=True)
-class Points:
-    """Points on the line that stand for a law.
-
-    Attributes
-    ----------
-    values
-        Sorted values, float64, shape (n,).
-    effective
-        How many independent draws they are worth; inf for the quantiles of a law that is known.
-    """
-
-    values: np.ndarray
-    effective: float
-
-    @classmethod
-    def from_draws(cls, values: np.ndarray, effective: float) -> "Points":
-        """Pool draws (chain, draw) that are worth `effective` independent ones; none may be NaN."""
-        pooled = np.sort(np.asarray(values, dtype=np.float64).reshape(-1))
-        if pooled.size == 0 or not np.isfinite(pooled[[0, -1]]).all():
-            raise InputError(
-                message("draws must be finite and at least one", f"{pooled.size} draws", "Clean them first.")
-            )
-        if pooled.size > _MOST_POINTS:
-            pooled = pooled[np.linspace(0, pooled.size - 1, _MOST_POINTS).round().astype(int)]
-        return cls(pooled, float(effective))
-
-    def quantile(self, q: np.ndarray) -> np.ndarray:
-        """Return quantiles at `q`."""
-        return np.quantile(self.values, q, method="inverted_cdf")
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation."""
-        return float(np.std(self.values))
-
-    @property
-    def spread(self) -> float:
-        """Distance from the 5 % to the 95 % quantile in units of a Gaussian's: a spread that always exists."""
-        low, high = self.quantile(np.array([0.05, 0.95]))
-        return float(high - low) / (2 * 1.6448536269514722)
-
-    @cached_property
-    def _null_distances(self) -> dict[tuple[int, int], np.ndarray]:
-        return {}
-
-    def null_distances(self, size: int, seed: int = 0) -> np.ndarray:
-        """Return W1 and W2 between pairs of independent samples of `size` points, shape (2, 400); once per size."""
-        if (size, seed) not in self._null_distances:
-            rng = np.random.default_rng(seed)
-            draws = np.sort(self.values[rng.integers(self.values.size, size=(2, _NULL_REPEATS, size))], axis=-1)
-            apart = np.abs(draws[0] - draws[1])
-            self._null_distances[size, seed] = np.array([apart.mean(axis=-1), np.sqrt((apart**2).mean(axis=-1))])
-        return self._null_distances[size, seed]
 
 
 @dataclass(frozen=True)

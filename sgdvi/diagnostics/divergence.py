@@ -1,8 +1,6 @@
 """Kullback-Leibler divergences: infinite where the laws are mutually singular, quadrature on the line where not."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,34 +8,11 @@ import numpy as np
 from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
-
-LogDensity = Callable[[np.ndarray], np.ndarray]
+from sgdvi.laws.line import LineLaw
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 _LOG_SMALLEST, _LOG_LARGEST = -600.0, 270.0
 _LEVELS = np.concatenate([np.logspace(-9, -2, 15), np.linspace(0.02, 0.98, 49), 1 - np.logspace(-2, -9, 15)])
-
-
-@dataclass(frozen=True)
-class LineLaw:
-    """A law on the line as functions of float64 arrays.
-
-    Attributes
-    ----------
-    log_prob
-        Log density of the part that has a density, shape (n,) -> (n,).
-    icdf
-        Quantile function, shape (n,) -> (n,).
-    atom
-        Mass that sits on single points; 0 for a law with a density.
-    zero
-        The part of it at 0, to which SGD has collapsed.
-    """
-
-    log_prob: LogDensity
-    icdf: LogDensity
-    atom: float = 0.0
-    zero: float = 0.0
 
 
 def kl_divergence(p: LineLaw, q: LineLaw) -> float:

@@ -1,9 +1,9 @@
-"""What is known in closed form of the runs of a linear network, turned into plain numbers and functions."""
+"""What is known in closed form of the runs of a linear network: asked of the network, once, when a check needs it."""
 
 import math
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -11,20 +11,12 @@ import numpy as np
 
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, positive, whole
-from sgdvi.diagnostics.common import Facts
-from sgdvi.diagnostics.distances import Points
-from sgdvi.diagnostics.divergence import LineLaw
-from sgdvi.diagnostics.laws import Steps
-from sgdvi.diagnostics.phases import Setting
+from sgdvi.diagnostics import stein
 from sgdvi.diagnostics.run import Law
-from sgdvi.laws import SGDStationary, StationaryLaw, discrete_law, discrete_threshold, lyapunov_exponent, phase
+from sgdvi.laws import DiscreteLaw, SGDStationary, StationaryLaw, phase
+from sgdvi.laws.line import LineLaw, Points, as_line_law, law_points
 from sgdvi.laws.posterior import LinePosterior
-from sgdvi.problem.network import LinearNetwork, line_posterior
-
-# Quantiles that stand for a law: the Kolmogorov distance to them is off by at most half of one over their number.
-_QUANTILES = 4_000
-_SAMPLES = 20_000
-_BLOCK = 4_096
+from sgdvi.problem.network import LinearNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,18 +60,6 @@ class Known:
         """Why there is no temperature; empty where there is one, or the learning rate is unknown."""
         return NO_TEMPERATURE if self.batching is Batching.EPOCHS and self.temperature is None else ""
 
-    @property
-    def replace(self) -> bool:
-        """Whether a row can come twice in a minibatch."""
-        return self.batching is Batching.REPLACEMENT
-
-    def product(self, draws: Any) -> Any:
-        """Return v: the product of the factors, summed over the units."""
-        value = draws[self.network.sites[0]]
-        for site in self.network.sites[1:]:
-            value = value * draws[site]
-        return value.sum([dim for dim in value.dims if dim not in ("chain", "draw")])
-
     def to_dict(self) -> dict[str, Any]:
         """Return the settings and scalings as JSON types."""
         network = self.network
@@ -100,165 +80,255 @@ class Known:
         }
 
 
-def as_line_law(law: Any) -> LineLaw:
-    """Wrap a law (NumPyro distribution or alike) in functions of float64 arrays."""
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is known in closed form of one functional, asked of the network once and when a check needs it.
 
-    def evaluate(method: str, points: np.ndarray) -> np.ndarray:
-        return _in_blocks(getattr(law, method), np.asarray(points, dtype=np.float64))
+    Attributes
+    ----------
+    known
+        The network and its settings; None where no model is known.
+    laws
+        The laws among the runs: name -> (what the checks see of it, the law).
+    no_posterior
+        Why there is no posterior, where the caller says so.
+    """
 
-    zero, point = (float(np.max(np.asarray(getattr(law, name, 0.0)))) for name in ("zero_mass", "point_mass"))
+    known: Known | None = None
+    laws: Mapping[str, tuple[Law, Any]] = field(default_factory=dict)
+    no_posterior: str = ""
 
-    def icdf(levels: np.ndarray) -> np.ndarray:
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """Name of a law among the runs -> "stationary", "posterior" or ""."""
+        return {name: _role(law) for name, (_, law) in self.laws.items()}
+
+    @cached_property
+    def functional(self) -> str:
+        """Name of the functional; "" where nothing is known."""
+        given = [name for name, role in self.roles.items() if role]
+        return self.laws[given[0]][0].functional if given else "v" if self.known is not None else ""
+
+    @cached_property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the sites whose product it is; one where it is the parameter itself; none where none are known."""
+        return () if self.known is None else self.known.network.sites
+
+    # --- the law of SGD ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def stationary_law(self) -> Any:
+        """Exact law of SGD, as it is among the runs or as the network has it; None where unknown."""
+        return self._stationary[0]
+
+    @cached_property
+    def missing(self) -> str:
+        """Why there is no exact law; "" where there is one."""
+        return self._stationary[1]
+
+    @cached_property
+    def _stationary(self) -> tuple[Any, str]:
+        given = self._given("stationary")
+        if given is not None:
+            return given[1], ""
+        if self.known is None:
+            return None, "" if any(self.roles.values()) else "No exact law is known for this model."
+        temperature = self.known.temperature
+        if temperature is None:
+            unknown = "The temperature is unknown: this optimizer has no constant learning rate."
+            return None, self.no_temperature or unknown
+        if temperature == 0:
+            return None, "Batches of all rows have no noise: there is no law."
         try:
-            return evaluate("icdf", levels)
-        except (NotImplementedError, AttributeError):
-            return np.quantile(law_points(law, jax.random.key(0)).values, levels)
+            return self.known.network.law(temperature), ""
+        except InputError as error:
+            return None, f"No exact law: {error}"
 
-    return LineLaw(lambda v: evaluate("log_prob", v), icdf, zero + point, zero)
+    @cached_property
+    def stationary(self) -> LineLaw | None:
+        """The law of SGD as functions."""
+        return None if self.stationary_law is None else as_line_law(self.stationary_law)
 
+    @cached_property
+    def stationary_points(self) -> Points | None:
+        """Its quantiles."""
+        return self._points("stationary", self.stationary_law)
 
-def law_points(law: Any, key: Any) -> Points:
-    """Return quantiles that stand for a law, exactly known; or draws with `key` where it has no quantile function."""
-    levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    try:
-        return Points(np.sort(_in_blocks(law.icdf, levels)), math.inf)
-    except (NotImplementedError, AttributeError):
-        with jax.enable_x64(True):
-            values = np.asarray(law.sample(key, (_SAMPLES,)), dtype=np.float64)
-        return Points(np.sort(values), float(_SAMPLES))
-
-
-def _in_blocks(fn: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:
-    """Evaluate in float64, in blocks of one size, so that a jitted function is compiled once."""
-    blocks = max(1, -(-points.size // _BLOCK))
-    padded = np.pad(points, (0, blocks * _BLOCK - points.size), mode="edge").reshape(blocks, _BLOCK)
-    with jax.enable_x64(True), warnings.catch_warnings():
-        # NumPyro warns of values outside the support; that the density is 0 there is all that is asked for.
-        warnings.simplefilter("ignore", UserWarning)
-        parts = [np.asarray(fn(block), dtype=np.float64) for block in padded]
-    return np.concatenate(parts)[: points.size]
-
-
-def find_facts(known: Known | None, laws: Mapping[str, tuple[Law, Any]]) -> Facts:
-    """Collect what is known from the network, or from the laws among the runs: name -> (points, law)."""
-    roles = {name: _role(law) for name, (_, law) in laws.items()}
-    given = {roles[name]: name for name in laws if roles[name]}
-    if known is None and not given:
-        return Facts(missing="No exact law is known for this model.")
-    functional = laws[next(iter(given.values()))][0].functional if given else "v"
-    stationary, posterior, improper, missing = None, None, "", ""
-    if "stationary" in given:
-        stationary = laws[given["stationary"]][1]
-    elif known is not None:
-        stationary, missing = _stationary(known)
-    if "posterior" in given:
-        posterior = laws[given["posterior"]][1]
-    elif known is not None:
-        posterior, improper = _posterior(known)
-    return Facts(
-        functional=functional,
-        factors=known.network.sites if known is not None else (),
-        setting=_setting(known),
-        stationary=None if stationary is None else as_line_law(stationary),
-        stationary_points=_points("stationary", stationary, given, laws),
-        posterior=None if posterior is None else as_line_law(posterior),
-        posterior_points=_points("posterior", posterior, given, laws),
-        posterior_negative=math.nan if posterior is None else float(posterior.negative_mass),
+    @cached_property
+    def stationary_tail(self) -> float:
+        """Index of its power-law tail; inf for none, nan where unknown."""
         # The exponent is that of the density, one more than that of the survival function.
-        stationary_tail=math.nan if stationary is None else float(getattr(stationary, "tail_exponent", math.nan)) - 1,
-        steps=None if known is None else _steps(known, stationary),
-        side=_side(known, stationary),
-        singular=known is not None and (known.network.depth > 0 or known.network.width > 1),
-        improper=improper,
-        missing=missing,
-        no_temperature="" if known is None else known.no_temperature,
-        roles=roles,
-    )
+        return (
+            math.nan if self.stationary_law is None else float(getattr(self.stationary_law, "tail_exponent", "nan")) - 1
+        )
 
+    @cached_property
+    def side(self) -> int | None:
+        """Sign that the law of SGD covers; None where it covers both or nothing is known."""
+        if self.known is not None:
+            return self.known.network.covered_side
+        law = self.stationary_law
+        return int(np.sign(float(getattr(law, "sign", 1)))) if getattr(law, "depth", 0) else None
 
-def _points(role: str, law: Any, given: Mapping[str, str], laws: Mapping[str, tuple[Law, Any]]) -> Points | None:
-    if role in given:
-        run = laws[given[role]][0]
-        return run.points[run.functional]
-    return None if law is None else law_points(law, jax.random.key(0))
+    @cached_property
+    def collapsed(self) -> bool:
+        """Whether the exact law of SGD is the point mass at 0."""
+        return self.stationary is not None and self.stationary.zero >= 1
+
+    @cached_property
+    def singular(self) -> bool:
+        """Whether the law of SGD lives on a set of lower dimension than the posterior."""
+        return self.known is not None and (self.known.network.depth > 0 or self.known.network.width > 1)
+
+    # --- its steps --------------------------------------------------------------------------------------------------
+
+    @property
+    def no_temperature(self) -> str:
+        """Why SGD has no temperature; "" where it has one."""
+        return "" if self.known is None else self.known.no_temperature
+
+    @cached_property
+    def temperature(self) -> float | None:
+        """Temperature of SGD; None where it is unknown, or where SGD has no noise."""
+        return None if self.known is None or self.known.learning_rate is None else self.known.temperature or None
+
+    @cached_property
+    def critical(self) -> float:
+        """Critical temperature of the flow; inf where it has no transition, nan where nothing is known."""
+        return math.nan if self.known is None else self.known.network.critical_temperature
+
+    @cached_property
+    def ratio(self) -> float:
+        """T / Tc; inf where no temperature is low enough."""
+        return math.inf if self.critical <= 0 else (self.temperature or math.nan) / self.critical
+
+    @cached_property
+    def phase(self) -> str:
+        """Name of the phase at depth 1 ("IIIb"), or ""."""
+        if not self._steps_at_depth_1 or self.temperature is None:
+            return ""
+        network = self._steps_at_depth_1.network
+        return str(phase(network.moments, self.temperature, network.depth, network.weight_decay))
+
+    @cached_property
+    def _near_zero(self) -> tuple[float, float, float]:
+        known = self._steps_at_depth_1
+        if known is None or known.learning_rate is None:
+            return math.nan, math.nan, math.nan
+        network, batches = known.network, (known.batch_size, known.batching)
+        try:
+            found, growth = network.discrete_threshold(*batches), network.growth(known.learning_rate, *batches)
+        except InputError:  # too many batches without replacement to list them
+            return math.nan, math.nan, math.nan
+        lower = found.lower / network.kappa if math.isfinite(found.lower) else math.nan
+        return lower, found.upper / network.kappa, growth
+
+    @cached_property
+    def thresholds(self) -> tuple[float, float]:
+        """The learning rates of the optimizer between which SGD as it runs collapses; nan where none, or unknown."""
+        return self._near_zero[:2]
+
+    @cached_property
+    def growth(self) -> float:
+        """Expected change of log|v| per step near v = 0 of SGD as it runs; nan where unknown."""
+        return self._near_zero[2]
+
+    @property
+    def flow_collapses(self) -> bool:
+        """Whether the law of the flow is the point mass at 0."""
+        return self.temperature is not None and self.temperature >= self.critical
+
+    @property
+    def steps_collapse(self) -> bool | None:
+        """Whether SGD as it runs collapses, by its exact threshold; None where that is unknown."""
+        return None if math.isnan(self.growth) else self.growth < 0
+
+    @cached_property
+    def discrete_law(self) -> DiscreteLaw | None:
+        """Law of SGD with its actual steps and batches, at depth 1 where it is exact; None where unknown."""
+        known = self.known
+        if self.stationary_law is None or known is None or known.network.depth != 1 or known.learning_rate is None:
+            return None
+        try:
+            return known.network.discrete_law(known.learning_rate, known.batch_size, known.batching)
+        except InputError:  # batches without replacement that cannot be listed; rows without noise
+            return None
+
+    @cached_property
+    def discrete_distance(self) -> float:
+        """Kolmogorov distance of that law to the one of the flow; nan where it does not exist."""
+        law = self.discrete_law
+        return math.nan if law is None or law.table is None else law.distance_to(self.stationary_law)
+
+    @property
+    def _steps_at_depth_1(self) -> Known | None:
+        """The settings where there is an exact theory of the steps: at depth 1, at a temperature."""
+        return self.known if self.known is not None and self.known.network.depth == 1 and self.temperature else None
+
+    # --- the posterior ----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def posterior_law(self) -> Any:
+        """Exact posterior, as it is among the runs or as the network has it; None where unknown."""
+        given = self._given("posterior")
+        if given is not None:
+            return given[1]
+        if self.known is None or not self.known.network.proper_posterior:
+            return None
+        try:
+            return self.known.network.posterior
+        except InputError:
+            return None
+
+    @cached_property
+    def improper(self) -> str:
+        """Why there is no posterior; "" where there is one."""
+        if self.no_posterior or self.known is None or self._given("posterior") or self.known.network.proper_posterior:
+            return self.no_posterior
+        return (
+            "With a flat prior (no weight decay) the posterior is improper: rescaling u -> a u, w -> w/a does not "
+            "change the likelihood, so its mass is infinite. Give a weight decay above 0."
+        )
+
+    @cached_property
+    def posterior(self) -> LineLaw | None:
+        """The posterior as functions."""
+        return None if self.posterior_law is None else as_line_law(self.posterior_law)
+
+    @cached_property
+    def posterior_points(self) -> Points | None:
+        """Its quantiles."""
+        return self._points("posterior", self.posterior_law)
+
+    @cached_property
+    def posterior_negative(self) -> float:
+        """Its mass below 0; nan where unknown."""
+        return math.nan if self.posterior_law is None else float(self.posterior_law.negative_mass)
+
+    @cached_property
+    def missed_mass(self) -> float:
+        """Its mass on the sign that the law of SGD does not cover."""
+        return 0.0 if self.side is None else float(self.posterior_law.mass_beyond(self.side))
+
+    @cached_property
+    def stein_null(self) -> np.ndarray | None:
+        """What `stein.null_sums` draws for the exact posterior, once for all runs; None where it is unknown."""
+        if self.posterior is None or self.posterior_points is None:
+            return None
+        return stein.null_sums(self.posterior_points, self.posterior.log_prob)
+
+    def _given(self, role: str) -> tuple[Law, Any] | None:
+        # of several laws with one role the last counts
+        return next((self.laws[name] for name, its in reversed(self.roles.items()) if its == role), None)
+
+    def _points(self, role: str, law: Any) -> Points | None:
+        given = self._given(role)
+        if given is not None:
+            return given[0].points[given[0].functional]
+        return None if law is None else law_points(law, jax.random.key(0))
 
 
 def _role(law: Any) -> str:
     if isinstance(law, StationaryLaw | SGDStationary):
         return "stationary"
     return "posterior" if isinstance(law, LinePosterior) else ""
-
-
-def _side(known: Known | None, stationary: Any) -> int | None:
-    depth = known.network.depth if known is not None else getattr(stationary, "depth", 0)
-    if depth == 0:
-        return None
-    if known is not None:
-        return 1 if float(known.network.moments.beta2) >= 0 else -1
-    return int(np.sign(float(getattr(stationary, "sign", 1))))
-
-
-def _stationary(known: Known) -> tuple[Any, str]:
-    temperature = known.temperature
-    if temperature is None:
-        return None, known.no_temperature or "The temperature is unknown: this optimizer has no constant learning rate."
-    if temperature == 0:
-        return None, "Batches of all rows have no noise: there is no law."
-    try:
-        return known.network.law(temperature), ""
-    except InputError as error:
-        return None, f"No exact law: {error}"
-
-
-def _steps(known: Known, stationary: Any) -> Steps | None:
-    """Compare the law of SGD with its actual steps and batches with that of the flow, at depth 1 where it is exact."""
-    network = known.network
-    if stationary is None or network.depth != 1 or known.learning_rate is None:
-        return None
-    rate = network.flow_learning_rate(known.learning_rate)
-    try:
-        law = discrete_law(
-            network.x, network.y, rate, known.batch_size, network.weight_decay, replace=known.replace, tolerance=1e-3
-        )
-    except InputError:  # batches without replacement that cannot be listed; rows without noise
-        return None
-    distance = math.nan if law.table is None else law.distance_to(stationary)
-    return Steps(law.status, distance, law.horizon)
-
-
-def _posterior(known: Known) -> tuple[Any, str]:
-    if not known.network.proper_posterior:
-        return None, (
-            "With a flat prior (no weight decay) the posterior is improper: rescaling u -> a u, w -> w/a does not "
-            "change the likelihood, so its mass is infinite. Give a weight decay above 0."
-        )
-    try:
-        return line_posterior(known.network), ""
-    except InputError:
-        return None, ""
-
-
-def _setting(known: Known | None) -> Setting | None:
-    if known is None or known.learning_rate is None or not known.temperature:
-        return None
-    network, temperature = known.network, known.temperature
-    critical = float(network.critical_temperature)
-    if network.depth != 1:
-        return Setting(temperature, critical, learning_rate=known.learning_rate)
-    label = str(phase(network.moments, temperature, network.depth, network.weight_decay))
-    data, decay = (network.x, network.y), network.weight_decay
-    rate = network.flow_learning_rate(known.learning_rate)
-    try:
-        threshold = discrete_threshold(*data, known.batch_size, decay, replace=known.replace)
-        growth = 2 * lyapunov_exponent(*data, rate, known.batch_size, decay, replace=known.replace)
-    except InputError:  # too many batches without replacement to list them
-        return Setting(temperature, critical, label, known.learning_rate)
-    return Setting(
-        temperature,
-        critical,
-        label,
-        known.learning_rate,
-        lowest=threshold.lower / network.kappa if math.isfinite(threshold.lower) else math.nan,
-        highest=threshold.upper / network.kappa,
-        exponent=growth,  # of v, a product of two factors: twice the exponent of one
-    )

@@ -1,12 +1,12 @@
 """One more step of SGD from the draws of a linear network, with minibatches that the run has not seen."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from sgdvi._internal.batches import Batching
 from sgdvi.diagnostics.facts import Known
-from sgdvi.diagnostics.stationarity import FreshStep, Line
+from sgdvi.diagnostics.stationarity import FreshStep
 
 _DRAWS = 2_000
 _BATCHES = 24
@@ -56,29 +56,9 @@ def fresh_step(known: Known, sites: Mapping[str, np.ndarray], tail: float, seed:
 
 def _rows(rng: np.random.Generator, known: Known, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     network, size = known.network, known.batch_size
-    if known.replace:
+    if known.batching is Batching.REPLACEMENT:
         chosen = rng.integers(network.num_data, size=(*shape, size))
     else:
         order = rng.random((*shape, network.num_data)).argpartition(min(size, network.num_data - 1), axis=-1)
         chosen = order[..., :size]
     return network.x[chosen], network.y[chosen]
-
-
-def line_of(known: Known, tail: float) -> Line | None:
-    """Return what the bias identity needs; None where there is no law of the flow on one side that keeps it."""
-    network, temperature = known.network, known.temperature
-    # With a prior the law of depth 2 and above is the one without its decay: see LinearNetwork.law.
-    decay = network.weight_decay if network.depth < 2 else 0.0
-    moments = network.moments
-    if not temperature or math.isnan(tail):
-        return None
-    return Line(
-        alpha=(float(moments.alpha1), float(moments.alpha2), float(moments.alpha3)),
-        beta=(float(moments.beta1), float(moments.beta2)),
-        temperature=temperature,
-        weight_decay=decay,
-        depth=network.depth,
-        width=network.width,
-        sign=1 if float(moments.beta2) >= 0 else -1,
-        tail=tail,
-    )

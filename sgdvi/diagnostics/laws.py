@@ -1,42 +1,24 @@
 """How far a run is from its own exact law: for SGD the discretisation gap, for NUTS the error of the reference."""
 
 import math
-from dataclasses import dataclass
 
 from sgdvi._internal.text import number
 from sgdvi.diagnostics.distances import Distance, difference, grade
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 
-@dataclass(frozen=True)
-class Steps:
-    """What the finite steps of SGD alone make of its law.
-
-    Attributes
-    ----------
-    status
-        Status of the exact law of discrete SGD, in its words.
-    distance
-        Its Kolmogorov distance to the law of the flow; nan where it does not exist.
-    horizon
-        Mean number of steps until a chain overflows.
-    """
-
-    status: str
-    distance: float
-    horizon: float
-
-    @property
-    def words(self) -> str:
-        """One sentence on the law of discrete SGD."""
-        if math.isnan(self.distance):
-            return f"The exact law of SGD with these steps on these data: {self.status}."
-        overflow = f", and chains overflow once in {number(self.horizon)} steps" if math.isfinite(self.horizon) else ""
-        return (
-            f"The exact law of SGD with these steps on these data is KS = {number(self.distance)} from that of the "
-            f"flow{overflow}."
-        )
+def steps_in_words(facts: Facts) -> str:
+    """Say in one sentence what the finite steps of SGD alone make of its law; "" where that is not known."""
+    law, distance = facts.discrete_law, facts.discrete_distance
+    if law is None:
+        return ""
+    if math.isnan(distance):
+        return f"The exact law of SGD with these steps on these data: {law.status}."
+    overflow = f", and chains overflow once in {number(law.horizon)} steps" if math.isfinite(law.horizon) else ""
+    where = "The exact law of SGD with these steps on these data"
+    return f"{where} is KS = {number(distance)} from that of the flow{overflow}."
 
 
 def gap(
@@ -47,7 +29,7 @@ def gap(
     thresholds: Thresholds,
     *,
     discrete: bool,
-    steps: Steps | None = None,
+    steps: Facts | None = None,
 ) -> Finding:
     """Check the Kolmogorov distance of a run to the law it should have.
 
@@ -73,8 +55,9 @@ def gap(
             if discrete
             else "Run longer; if the gap stays, do not use this run as a reference."
         )
-    if steps is not None:
-        meaning = f"{meaning} {steps.words}"
+    law_of_steps = None if steps is None else steps.discrete_law
+    if steps is not None and law_of_steps is not None:
+        meaning = f"{meaning} {steps_in_words(steps)}"
     return Finding(
         check="law.gap",
         run=run,
@@ -92,6 +75,10 @@ def gap(
             "null_level": distance.ks_null,
             "shift": distance.shift,
             "widening": distance.widening,
-            **({} if steps is None else {"discrete_law": steps.status, "discrete_law_ks": steps.distance}),
+            **(
+                {}
+                if steps is None or law_of_steps is None
+                else {"discrete_law": law_of_steps.status, "discrete_law_ks": steps.discrete_distance}
+            ),
         },
     )

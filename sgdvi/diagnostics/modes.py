@@ -7,9 +7,9 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 from sgdvi._internal.text import count, number, percent
-from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.laws.line import Points
 
 # A valley separates two modes where the density falls below this share of the lower of the two peaks.
 _VALLEY = 0.5

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from sgdvi._internal.check import positive, require
-from sgdvi.diagnostics.divergence import Divergences, LineLaw, divergences
-from sgdvi.diagnostics.facts import as_line_law
-from sgdvi.problem.network import LinearNetwork, line_posterior
+from sgdvi.diagnostics.divergence import Divergences, divergences
+from sgdvi.laws.line import LineLaw, as_line_law
+from sgdvi.problem.network import LinearNetwork
 from sgdvi.variational.tuning import least_divergence
 
 _ASSUMPTIONS = (
@@ -78,10 +78,8 @@ def optimal_temperature(network: LinearNetwork) -> OptimalTemperature:
 def _posterior(network: LinearNetwork) -> tuple[LineLaw, float]:
     got = type(network).__name__
     require(isinstance(network, LinearNetwork), "network must be a LinearNetwork", got, "Take problem.exact.")
-    posterior = line_posterior(network)
-    return as_line_law(posterior), posterior.negative_mass
+    return as_line_law(network.posterior), network.posterior.negative_mass
 
 
 def _divergences(network: LinearNetwork, temperature: float, posterior: tuple[LineLaw, float]) -> Divergences:
-    side = None if network.depth == 0 else 1 if float(network.moments.beta2) >= 0 else -1
-    return divergences(as_line_law(network.law(temperature)), posterior[0], side, posterior[1])
+    return divergences(as_line_law(network.law(temperature)), posterior[0], network.covered_side, posterior[1])

@@ -7,58 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgdvi._internal.text import count, number
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where a run of SGD stands among the phases, as plain numbers.
-
-    Attributes
-    ----------
-    temperature, critical
-        Temperature T and critical temperature Tc of the stochastic gradient flow; inf where it has no transition.
-    phase
-        Name of the phase ("IIIb"), or "".
-    learning_rate
-        Learning rate of the optimizer.
-    lowest, highest
-        The learning rates (of the optimizer) between which discrete SGD collapses, from the exact threshold; nan
-        where there are none or where the threshold is unknown.
-    exponent
-        Expected change of log|v| per step near v = 0 of discrete SGD on these data: it collapses where this is
-        negative; nan where unknown.
-    """
-
-    temperature: float
-    critical: float
-    phase: str = ""
-    learning_rate: float = math.nan
-    lowest: float = math.nan
-    highest: float = math.nan
-    exponent: float = math.nan
-
-    @property
-    def ratio(self) -> float:
-        """T / Tc; inf where no temperature is low enough."""
-        return self.temperature / self.critical if self.critical > 0 else math.inf
-
-    @property
-    def flow_collapses(self) -> bool:
-        """Whether the law of the flow is the point mass at 0."""
-        return self.temperature >= self.critical
-
-    @property
-    def discrete_collapses(self) -> bool | None:
-        """Whether discrete SGD collapses, by its exact threshold; None where that is unknown."""
-        return None if math.isnan(self.exponent) else self.exponent < 0
-
-
-def temperature(run: str, setting: Setting, functional: str = "v") -> Finding:
+def temperature(run: str, facts: Facts, functional: str = "v") -> Finding:
     """Check the temperature against the critical temperature of the flow and the exact discrete threshold."""
-    value, advice = setting.ratio, ""
-    if math.isinf(setting.critical):
+    value, advice = facts.ratio, ""
+    lowest, highest = facts.thresholds
+    if math.isinf(facts.critical):
         return Finding(
             check="phase.temperature",
             run=run,
@@ -68,15 +26,16 @@ def temperature(run: str, setting: Setting, functional: str = "v") -> Finding:
             threshold=1.0,
             status=Status.NOT_APPLICABLE,
             meaning=(
-                f"T = {number(setting.temperature)}. This model has no critical temperature: a law exists at every T."
+                f"T = {number(facts.temperature or math.nan)}. This model has no critical temperature: a law exists at "
+                "every T."
             ),
             source=ZIYIN,
-            details={"temperature": setting.temperature},
+            details={"temperature": facts.temperature},
         )
-    at = f"T = {number(setting.temperature)}, critical Tc = {number(setting.critical)}"
+    at = f"T = {number(facts.temperature or math.nan)}, critical Tc = {number(facts.critical)}"
     ratio = "above every critical temperature" if math.isinf(value) else f"T/Tc = {number(value)}"
-    phase = f", phase {setting.phase}" if setting.phase else ""
-    if setting.flow_collapses:
+    phase = f", phase {facts.phase}" if facts.phase else ""
+    if facts.flow_collapses:
         status = Status.FAIL
         meaning = f"{at} ({ratio}{phase}): the only stationary law is the point mass at {functional} = 0."
         advice = "Lower the learning rate or raise the batch size until T is below Tc."
@@ -90,8 +49,8 @@ def temperature(run: str, setting: Setting, functional: str = "v") -> Finding:
     else:
         status = Status.PASS
         meaning = f"{at} ({ratio}{phase}): far enough below collapse."
-    meaning += _discrete(setting)
-    if setting.discrete_collapses and not setting.flow_collapses:
+    meaning += _discrete(facts)
+    if facts.steps_collapse and not facts.flow_collapses:
         status, advice = (
             Status.FAIL,
             "Lower the learning rate: with steps of this size SGD collapses although the flow would not.",
@@ -108,29 +67,30 @@ def temperature(run: str, setting: Setting, functional: str = "v") -> Finding:
         advice=advice,
         source=f"{ZIYIN}, phases I to III of depth 1; exact threshold of the discrete iteration near 0.",
         details={
-            "temperature": setting.temperature,
-            "critical_temperature": setting.critical,
-            "phase": setting.phase,
-            "learning_rate": setting.learning_rate,
-            "discrete_threshold_low": setting.lowest,
-            "discrete_threshold_high": setting.highest,
-            "log_rate_per_step": setting.exponent,
+            "temperature": facts.temperature,
+            "critical_temperature": facts.critical,
+            "phase": facts.phase,
+            "learning_rate": None if facts.known is None else facts.known.learning_rate,
+            "discrete_threshold_low": lowest,
+            "discrete_threshold_high": highest,
+            "log_rate_per_step": facts.growth,
         },
     )
 
 
-def _discrete(setting: Setting) -> str:
+def _discrete(facts: Facts) -> str:
     """Say what the exact threshold of discrete SGD is."""
-    if setting.discrete_collapses is None:
+    if facts.steps_collapse is None or facts.known is None or facts.known.learning_rate is None:
         return ""
-    if math.isnan(setting.lowest):
+    (lowest, highest), learning_rate = facts.thresholds, facts.known.learning_rate
+    if math.isnan(lowest):
         return " Discrete SGD (exact threshold) collapses at no learning rate."
-    upper = "" if math.isinf(setting.highest) or math.isnan(setting.highest) else f" and {number(setting.highest)}"
-    between = f"between {number(setting.lowest)}{upper}" if upper else f"above {number(setting.lowest)}"
-    here = "collapses" if setting.discrete_collapses else "does not collapse"
+    upper = "" if math.isinf(highest) or math.isnan(highest) else f" and {number(highest)}"
+    between = f"between {number(lowest)}{upper}" if upper else f"above {number(lowest)}"
+    here = "collapses" if facts.steps_collapse else "does not collapse"
     return (
         f" Discrete SGD (exact threshold) collapses at learning rates {between}; this one is "
-        f"{number(setting.learning_rate)}, so it {here}."
+        f"{number(learning_rate)}, so it {here}."
     )
 
 
@@ -187,7 +147,7 @@ def collapse(
     run: str,
     logs: np.ndarray,
     thresholds: Thresholds,
-    setting: Setting | None = None,
+    facts: Facts | None = None,
     thinning: int = 1,
     functional: str = "v",
 ) -> Finding:
@@ -201,7 +161,7 @@ def collapse(
         log|v|, shape (chain, draw); minus infinity where v is exactly 0.
     thresholds
         The thresholds.
-    setting
+    facts
         What is known of the temperature; None where nothing is.
     thinning
         Steps of SGD per draw.
@@ -215,12 +175,12 @@ def collapse(
     )
     falling = bool(all_zero or (fall.mean > thresholds.collapse_fall and steady))
     expected = None
-    if setting is not None:
-        expected = setting.flow_collapses if setting.discrete_collapses is None else setting.discrete_collapses
+    if facts is not None:
+        expected = facts.flow_collapses if facts.steps_collapse is None else facts.steps_collapse
     rate = float(fall.slopes.mean()) if fall.slopes.size else math.nan
     speed = f"log|{functional}| changes by {number(rate)} per step on average over {count(chains, 'chain')}"
-    if setting is not None and not math.isnan(setting.exponent):
-        speed += f" (exact rate near 0: {number(setting.exponent)})"
+    if facts is not None and not math.isnan(facts.growth):
+        speed += f" (exact rate near 0: {number(facts.growth)})"
     zero = f"; {count(fall.vanished, 'chain')} reached exactly 0" if fall.vanished else ""
     advice = ""
     if not fall.slopes.size and not all_zero:

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.run import Run
 from sgdvi.draws.tree import config, functional, in_double, is_tree
+from sgdvi.laws.line import Points
 
 Functional = Callable[[Any], Any]
 
@@ -60,7 +60,7 @@ def scalar_functionals(
     """Return functionals of one number per draw: those given, taken apart, or the coordinates."""
     trees = [run for run in runs.values() if is_tree(run)]
     if given is None and known is not None:
-        given = {"v": known.product}
+        given = {"v": known.network.product}
     if not trees:
         return dict(given or {"v": itemgetter("v")})
     posterior = trees[0]["posterior"].to_dataset()

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from sgdvi.diagnostics import mixing, tail
-from sgdvi.diagnostics.distances import Points
 from sgdvi.diagnostics.finite import finite_chains
 from sgdvi.diagnostics.mixing import Mixing
 from sgdvi.diagnostics.tail import Tail
+from sgdvi.laws.line import Points
 
 _MOST_COORDINATES = 200
 
@@ -149,7 +149,6 @@ class Law:
     name: str
     functional: str
     points: Mapping[str, Points]
-    role: str = ""
 
     @cached_property
     def tails(self) -> dict[str, Tail]:

@@ -1,15 +1,16 @@
 """Is a run stationary: no trend, no drift of one fresh step on average, and the bias identity of the exact law?"""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from sgdvi._internal.text import number
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.laws import SGDStationary, StationaryLaw
 
 _BATCHES = 32
 _FEWEST = 8
@@ -161,45 +162,33 @@ def identity(run: str, step: FreshStep | None, missing: str, thresholds: Thresho
     )
 
 
-@dataclass(frozen=True)
-class Line:
-    """What the bias identity needs: moments of the data, temperature, decay, depth, width, sign of v, tail index."""
-
-    alpha: Sequence[float]
-    beta: Sequence[float]
-    temperature: float
-    weight_decay: float
-    depth: int
-    width: int
-    sign: int
-    tail: float
-
-
-def bias_terms(v: np.ndarray, line: Line) -> np.ndarray:
-    r"""Return draws whose mean is 0 under the exact law, in units of v, from draws of v.
+def bias_terms(v: np.ndarray, law: StationaryLaw | SGDStationary, tail: float) -> np.ndarray:
+    r"""Return draws whose mean is 0 under the exact law, in units of v, from draws of v and its tail index.
 
     With :math:`m = (D-1)/(D+1)`, :math:`n = D + 1` and the bias identity's
     :math:`\varphi = \beta_1 v - \beta_2 + \gamma (d/v)^m + D T g(v) (v/d)^m`, the law has
     :math:`E[w \varphi - n T d^{-m} w' g v^{2D/n}] = 0` for smooth w. w = 1 is the identity itself; a window
     :math:`w = (1 + ((v - c)/s)^2)^{-2}` bounds it where :math:`\varphi` has no variance.
     """
-    alpha1, alpha2, alpha3 = line.alpha
-    beta1, beta2 = line.beta
-    if line.depth == 0:
-        phi = (beta1 + line.weight_decay / line.width) * v - beta2
+    alpha1, alpha2, alpha3, beta1, beta2 = (
+        float(getattr(law.moments, name)) for name in ("alpha1", "alpha2", "alpha3", "beta1", "beta2")
+    )
+    temperature, decay, sign = (float(np.asarray(leaf)) for leaf in (law.temperature, law.weight_decay, law.sign))
+    if law.depth == 0:
+        phi = (beta1 + decay / law.width) * v - beta2
         # The drift alone: the noise term of w needs the temperature of d units, T/d.
-        heat, power, order, count, x = line.temperature * line.width, 0.0, 0.0, 1, v
+        heat, power, order, count, x = temperature * law.width, 0.0, 0.0, 1, v
         slope2, slope1 = alpha2, alpha1
     else:
-        x = line.sign * v
-        slope2, slope1, beta2 = line.sign * alpha2, alpha1, line.sign * beta2
-        count, order = line.depth + 1, (line.depth - 1) / (line.depth + 1)
-        power, heat = 2 * line.depth / count, line.temperature
-        spread = np.maximum(x / line.width, 1e-300)
-        phi = beta1 * x - beta2 + line.weight_decay * spread**-order
-        phi = phi + line.depth * heat * (slope1 * x**2 - 2 * slope2 * x + alpha3) * spread**order
-    needed = 2.0 if line.depth == 0 else 2 * (2 + order)
-    if line.tail > needed:
+        x = sign * v
+        slope2, slope1, beta2 = sign * alpha2, alpha1, sign * beta2
+        count, order = law.depth + 1, (law.depth - 1) / (law.depth + 1)
+        power, heat = 2 * law.depth / count, temperature
+        spread = np.maximum(x / law.width, 1e-300)
+        phi = beta1 * x - beta2 + decay * spread**-order
+        phi = phi + law.depth * heat * (slope1 * x**2 - 2 * slope2 * x + alpha3) * spread**order
+    needed = 2.0 if law.depth == 0 else 2 * (2 + order)
+    if tail > needed:
         return phi / beta1
     centre, width = float(np.median(x)), 3 * float(np.subtract(*np.quantile(x, [0.75, 0.25])))
     if width <= 0:
@@ -207,18 +196,17 @@ def bias_terms(v: np.ndarray, line: Line) -> np.ndarray:
     at = (x - centre) / width
     window, falling = (1 + at**2) ** -2, -4 * at / width * (1 + at**2) ** -3
     noise = slope1 * x**2 - 2 * slope2 * x + alpha3
-    flow = falling * noise * np.maximum(x, 0.0) ** power if line.depth else falling * noise
-    scale = count * heat * (line.width**-order if line.depth else 1.0)
+    flow = falling * noise * np.maximum(x, 0.0) ** power if law.depth else falling * noise
+    scale = count * heat * (law.width**-order if law.depth else 1.0)
     return (window * phi - scale * flow) / beta1
 
 
-def bias(
-    run: str, functional: str, v: np.ndarray | None, line: Line | None, missing: str, limits: Thresholds
-) -> Finding:
+def bias(run: str, functional: str, v: np.ndarray | None, facts: Facts, missing: str, limits: Thresholds) -> Finding:
     """Check the bias identity of the exact law of the flow on draws of v (chain, draw)."""
     value, p_value, advice, meaning, status = None, math.nan, "", missing, Status.NOT_APPLICABLE
-    if v is not None and line is not None:
-        found = batch_means(bias_terms(v, line))
+    usable = facts.temperature is not None and not facts.collapsed and not math.isnan(facts.stationary_tail)
+    if v is not None and usable:
+        found = batch_means(bias_terms(v, facts.stationary_law, facts.stationary_tail))
         p_value, value = found.p_value, found.value / float(np.std(v)) if np.ptp(v) > 0 else math.nan
         if math.isnan(p_value) or math.isnan(value):
             status, meaning = Status.UNKNOWN, "The identity cannot be tested: too few draws, or all are equal."

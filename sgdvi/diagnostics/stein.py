@@ -6,10 +6,11 @@ from collections.abc import Callable
 import numpy as np
 
 from sgdvi._internal.text import number
-from sgdvi.diagnostics.distances import Points, grade
+from sgdvi.diagnostics.distances import grade
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.joint import Gap
 from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.laws.line import Points
 
 LogProb = Callable[[np.ndarray], np.ndarray]
 

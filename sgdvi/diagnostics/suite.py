@@ -21,8 +21,8 @@ from sgdvi.diagnostics import (
     support,
     tail,
 )
-from sgdvi.diagnostics.common import Facts, nothing, ordered, survivors, tail_of, worst
-from sgdvi.diagnostics.facts import Known
+from sgdvi.diagnostics.common import nothing, ordered, survivors, tail_of, worst
+from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
@@ -122,11 +122,10 @@ def stationary_of(run: Run, known: Known | None, facts: Facts, thresholds: Thres
     """Check the identities that a stationary run of SGD keeps: of one fresh step, and of its exact law."""
     missing = facts.missing or "Needs a fresh step from each draw, which is taken for linear networks."
     usable = known is not None and run.kind == "sgd" and _factors(run, facts) is not None
-    step = line = None
+    step = None
     if usable and known is not None:
         sites = {name: run.sites[name][run.keep] for name in facts.factors}
         step = fresh.fresh_step(known, sites, facts.stationary_tail)
-        line = None if facts.collapsed else fresh.line_of(known, facts.stationary_tail)
     elif known is not None and not run.keep.any():
         missing = "No chain with finite draws is left."
     name = facts.functional
@@ -134,7 +133,7 @@ def stationary_of(run: Run, known: Known | None, facts: Facts, thresholds: Thres
     without = facts.missing or "Needs the exact law of SGD on a linear network, not collapsed."
     found = [
         stationarity.identity(run.name, step, missing, thresholds),
-        stationarity.bias(run.name, name, v, line, without, thresholds),
+        stationarity.bias(run.name, name, v, facts, without, thresholds),
     ]
     return [survivors(run, each) for each in found]
 
@@ -255,7 +254,7 @@ def own_law(run: Run, facts: Facts, thresholds: Thresholds) -> Finding:
         # At depth 2 and above that is the law without the prior's decay: see LinearNetwork.law.
         bare = " (without the prior's weight decay)" if len(facts.factors) > 2 else ""
         law = f"exact stationary law of SGD{bare}" if sgd else "exact posterior"
-        steps = facts.steps if sgd else None
+        steps = facts if sgd else None
         finding = laws.gap(run.name, facts.functional, distance, law, thresholds, discrete=sgd, steps=steps)
         return survivors(run, finding)
     return nothing("law.gap", run.name, title, Status.NOT_APPLICABLE, reason)
@@ -265,11 +264,11 @@ def phase_of(run: Run, facts: Facts, thresholds: Thresholds) -> list[Finding]:
     """Check the temperature of SGD and whether its chains collapse."""
     name = facts.functional
     factors = _factors(run, facts)
-    if facts.setting is None:
+    if facts.temperature is None:
         reason = facts.no_temperature or facts.missing or "The temperature of this run is not known."
         results = [nothing("phase.temperature", run.name, "Temperature T / Tc", Status.NOT_APPLICABLE, reason)]
     else:
-        results = [phases.temperature(run.name, facts.setting, name)]
+        results = [phases.temperature(run.name, facts, name)]
     title = f"Collapse to {name or 'v'} = 0"
     if factors is None or len(factors) < 2:
         reason = facts.missing or "Only products of factors can collapse to 0."
@@ -278,7 +277,7 @@ def phase_of(run: Run, facts: Facts, thresholds: Thresholds) -> list[Finding]:
         reason = "No chain with finite draws is left."
         return [*results, nothing("phase.collapse", run.name, title, Status.UNKNOWN, reason)]
     logs = phases.log_magnitude(run.values[name][run.keep], factors)
-    return [*results, survivors(run, phases.collapse(run.name, logs, thresholds, facts.setting, run.thinning, name))]
+    return [*results, survivors(run, phases.collapse(run.name, logs, thresholds, facts, run.thinning, name))]
 
 
 def _factors(run: Run, facts: Facts) -> list[np.ndarray] | None:

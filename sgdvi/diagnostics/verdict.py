@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sgdvi._internal.text import number, percent
-from sgdvi.diagnostics.common import Facts
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 
 # Named in the reasons whatever their status, in this order; the others only where they do not pass.

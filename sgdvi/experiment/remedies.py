@@ -20,7 +20,6 @@ from sgdvi.remedies import Remedies, remedies, reweight
 from sgdvi.remedies.between import LEVELS, FromPosterior
 from sgdvi.report import Instead, Stage
 from sgdvi.report.context import RECOMMENDED
-from sgdvi.samplers.references import line_posterior
 
 NOTHING = "SGD as it runs"
 # Remedies that are runs of the comparison.
@@ -120,7 +119,7 @@ def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedi
         found = reweight(network, values, plan.temperature)
     except InputError as error:
         return _left_out(name, str(error))
-    gap = FromPosterior(line_posterior(network))
+    gap = FromPosterior(network.posterior)
     # Against the whole posterior: what is missing at the other sign is part of the distance.
     ks = float(np.max(np.abs(found.cdf(gap.quantiles) - LEVELS)))
     w1 = float(stats.wasserstein_distance(found.values, gap.quantiles, u_weights=found.weights)) / gap.sd

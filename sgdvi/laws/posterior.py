@@ -54,6 +54,10 @@ class LinePosterior(ABC):
         """Posterior mass on v < 0."""
         return float(self.cdf(0.0))
 
+    def mass_beyond(self, side: int) -> float:
+        """Posterior mass on the other side of v = 0 than ``side``, 1 or -1."""
+        return self.negative_mass if side > 0 else 1 - self.negative_mass
+
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> np.ndarray:
         """Independent draws by inversion, of shape `sample_shape`; the same key gives the same draws."""
         with jax.enable_x64(True):

@@ -42,13 +42,6 @@ def linear_problem(
         For data or options that cannot be used.
     """
     network = LinearNetwork(x, y, depth, width, noise_sd, prior_sd)
-    sites = network.sites
-
-    def product(draws: Any) -> Any:
-        value = draws[sites[0]]
-        for site in sites[1:]:
-            value = value * draws[site]
-        return value if network.width == 1 else value.sum("unit")
 
     def remake(**options: Any) -> Problem:
         return linear_problem(name, x, y, noise_sd=noise_sd, description=description, source=source, **options)
@@ -57,8 +50,8 @@ def linear_problem(
         name=name,
         model=network.model,
         data=(network.x, network.y),
-        functionals={"v": product},
-        dims={} if network.width == 1 else {site: ["unit"] for site in sites},
+        functionals={"v": network.product},
+        dims={} if network.width == 1 else {site: ["unit"] for site in network.sites},
         exact=network,
         description=description,
         source=source,

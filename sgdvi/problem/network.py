@@ -10,9 +10,19 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
-from sgdvi._internal.batches import noise_share
+from sgdvi._internal.batches import Batching, noise_share
 from sgdvi._internal.check import finite_vector, positive, require, whole
-from sgdvi.laws import StationaryLaw, critical_temperature, stationary_law
+from sgdvi.laws import (
+    DiscreteLaw,
+    DiscreteThreshold,
+    SGDStationary,
+    StationaryLaw,
+    critical_temperature,
+    discrete_law,
+    discrete_threshold,
+    lyapunov_exponent,
+    stationary_law,
+)
 from sgdvi.laws.moments import Moments
 from sgdvi.laws.posterior import GaussianPosterior, LinePosterior, ProductPosterior
 from sgdvi.laws.prior import require_known
@@ -137,6 +147,94 @@ class LinearNetwork:
         return self.weight_decay if self.depth < 2 else 0.0
 
     @property
+    def side(self) -> int:
+        """Side of v = 0 on which SGD ends, that of beta2: 1 or -1; 1 at depth 0, and for beta2 = 0 as all laws have it.
+
+        At beta2 = 0 and depth 1 or more there is no law on either side, and `branch_law` says so.
+        """
+        return 1 if self.depth == 0 or float(self.moments.beta2) >= 0 else -1
+
+    @property
+    def covered_side(self) -> int | None:
+        """The one side of v = 0 that the law of SGD covers; None at depth 0, where it covers both."""
+        return None if self.depth == 0 else self.side
+
+    def branch_law(self, temperature: "ArrayLike", weight_decay: "ArrayLike | None" = None) -> SGDStationary:
+        """Law of SGD on its nonzero branch; ``weight_decay`` None takes that of the prior, see `law_decay`.
+
+        Raises
+        ------
+        InputError
+            Where there is none at this temperature (concrete arguments).
+        """
+        return SGDStationary(
+            self.moments,
+            temperature,
+            depth=self.depth,
+            width=self.width,
+            weight_decay=self.law_decay if weight_decay is None else weight_decay,
+            sign=self.side,
+        )
+
+    @cached_property
+    def posterior(self) -> LinePosterior:
+        """Exact posterior of v, see `line_posterior`."""
+        require_known(self.depth + 1, self.width)
+        require_proper(self)
+        mean = float(self.moments.beta2 / self.moments.beta1)
+        sd = float((2 * self.kappa * self.num_data * self.moments.beta1) ** -0.5)
+        if self.depth == 0:
+            return GaussianPosterior(mean, sd, self.width**0.5 * self.prior_sd)
+        return ProductPosterior(mean, sd, self.prior_sd, self.width, self.depth + 1)
+
+    @property
+    def missed_mass(self) -> float:
+        """Posterior mass on the side of v = 0 that SGD never reaches."""
+        side = self.covered_side
+        return 0.0 if side is None else self.posterior.mass_beyond(side)
+
+    def product(self, draws: Any) -> Any:
+        """Return v from draws of the factors by name: their product, summed over the units."""
+        value = draws[self.sites[0]]
+        for site in self.sites[1:]:
+            value = value * draws[site]
+        return value if self.width == 1 else value.sum([dim for dim in value.dims if dim not in ("chain", "draw")])
+
+    def discrete_law(self, learning_rate: float, batch_size: int, batching: str = Batching.REPLACEMENT) -> DiscreteLaw:
+        """Exact law of SGD as it runs, steps and batches included, at depth 1; the rate is the optimizer's.
+
+        Raises
+        ------
+        InputError
+            For batches without replacement that are too many to be listed, and rows without noise.
+        """
+        rate, replace = self.flow_learning_rate(learning_rate), _replaces(batching)
+        decay = self.weight_decay
+        return discrete_law(self.x, self.y, rate, batch_size, decay, replace=replace, tolerance=1e-3)
+
+    def discrete_threshold(self, batch_size: int, batching: str = Batching.REPLACEMENT) -> DiscreteThreshold:
+        """Learning rates, ``kappa`` times the optimizer's, between which SGD as it runs collapses at depth 1.
+
+        Raises
+        ------
+        InputError
+            For batches without replacement that are too many to be listed.
+        """
+        return discrete_threshold(self.x, self.y, batch_size, self.weight_decay, replace=_replaces(batching))
+
+    def growth(self, learning_rate: float, batch_size: int, batching: str = Batching.REPLACEMENT) -> float:
+        """Expected change of log|v| per step near v = 0 of SGD as it runs at depth 1: negative where it collapses.
+
+        Raises
+        ------
+        InputError
+            For batches without replacement that are too many to be listed.
+        """
+        rate, replace = self.flow_learning_rate(learning_rate), _replaces(batching)
+        # of v, a product of two factors: twice the exponent of one
+        return 2 * lyapunov_exponent(self.x, self.y, rate, batch_size, self.weight_decay, replace=replace)
+
+    @property
     def model(self) -> Callable[..., None]:
         """NumPyro model of (x, y); it can be pickled."""
         shape = () if self.width == 1 else (self.width,)
@@ -185,13 +283,11 @@ def line_posterior(network: LinearNetwork) -> LinePosterior:
     :math:`(|v|/2\tau^2)^\nu K_\nu(|v|/\tau^2)/(\sqrt\pi\,\Gamma(d/2)\,\tau^2)` with :math:`\nu = (d-1)/2`, the law of
     a sum of d products of two normals; deeper it is that of a product of D + 1 normals, see `sgdvi.NormalProduct`.
     """
-    require_known(network.depth + 1, network.width)
-    require_proper(network)
-    mean = float(network.moments.beta2 / network.moments.beta1)
-    sd = float((2 * network.kappa * network.num_data * network.moments.beta1) ** -0.5)
-    if network.depth == 0:
-        return GaussianPosterior(mean, sd, network.width**0.5 * network.prior_sd)
-    return ProductPosterior(mean, sd, network.prior_sd, network.width, network.depth + 1)
+    return network.posterior
+
+
+def _replaces(batching: str) -> bool:
+    return Batching.of(batching) is Batching.REPLACEMENT
 
 
 def require_proper(network: LinearNetwork) -> None:

@@ -4,9 +4,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sgdvi.diagnostics.distances import Points, null_level
-from sgdvi.diagnostics.divergence import LineLaw
-from sgdvi.diagnostics.facts import as_line_law
+from sgdvi.diagnostics.distances import null_level
+from sgdvi.laws.line import LineLaw, Points, as_line_law
 from sgdvi.laws.posterior import LinePosterior
 
 LEVELS = (np.arange(4000) + 0.5) / 4000

@@ -8,9 +8,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi.laws import discrete_law
-from sgdvi.problem.network import LinearNetwork, line_posterior
-from sgdvi.variational.objective import law_of, side
+from sgdvi.problem.network import LinearNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,18 +101,15 @@ def reweight(
         For draws that are not finite or on the wrong side, and where one of the two laws is not known.
     """
     values = np.asarray(draws, dtype=np.float64).reshape(-1)
-    sign = side(network)
+    sign = network.side
     require(values.size >= 25 and np.all(np.isfinite(values)), "draws must be at least 25 finite numbers", values.size)
     if network.depth > 0:
         wrong = int(np.sum(sign * values <= 0))
         advice = "Leave out chains that have not reached the stationary law, or that started balanced on that side."
         require(wrong == 0, f"draws of SGD must be on the side of sign {sign}", f"{wrong} that are not", advice)
-    posterior = line_posterior(network)
-    missed = 0.0
-    if network.depth > 0:
-        missed = float(posterior.negative_mass if sign > 0 else 1 - posterior.negative_mass)
+    missed = network.missed_mass
     log_law, name, gap = _log_law(network, values, temperature, learning_rate, batch_size, replace)
-    logs = posterior.log_prob(values) - log_law
+    logs = network.posterior.log_prob(values) - log_law
     rule = "every draw must lie where the law of SGD has a density"
     require(np.all(np.isfinite(logs)), rule, f"{int(np.sum(~np.isfinite(logs)))} draws that do not")
     # ArviZ takes log ratios with the sign of a log likelihood, that is negated.
@@ -141,13 +136,10 @@ def _log_law(
         temperature = network.temperature(learning_rate, batch_size, replace)
     assert temperature is not None  # one of the two was given
     with jax.enable_x64(True):
-        flow = law_of(network, temperature)
+        flow = network.branch_law(temperature)
         if network.depth != 1 or learning_rate is None or batch_size is None:
             return np.asarray(flow.log_prob(values)), "flow", float("nan")
-        rate = network.flow_learning_rate(learning_rate)
-        law = discrete_law(
-            network.x, network.y, rate, batch_size, network.weight_decay, replace=replace, tolerance=1e-3
-        )
+        law = network.discrete_law(learning_rate, batch_size, "replacement" if replace else "without-replacement")
         if law.table is None:
             rule = "discrete SGD must have a law at this learning rate"
             raise InputError(message(rule, law.status, "Take a smaller learning rate."))

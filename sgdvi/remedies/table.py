@@ -6,12 +6,11 @@ import numpy as np
 
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import number, percent
-from sgdvi.diagnostics.facts import as_line_law
 from sgdvi.diagnostics.importance import efficiency, pareto_shape
 from sgdvi.diagnostics.thresholds import Thresholds
-from sgdvi.problem.network import LinearNetwork, line_posterior
+from sgdvi.laws.line import as_line_law
+from sgdvi.problem.network import LinearNetwork
 from sgdvi.remedies.between import LEVELS, FromPosterior
-from sgdvi.variational.objective import law_of, side
 from sgdvi.variational.tuning import tune
 
 
@@ -74,21 +73,20 @@ def remedies(network: LinearNetwork, temperature: float) -> Remedies:
     InputError
         Where the posterior is not known. A temperature without a law is no error: SGD has collapsed, and tuning helps.
     """
-    posterior, limits = line_posterior(network), Thresholds()
+    posterior, limits = network.posterior, Thresholds()
     gap = FromPosterior(posterior)
     line, away = gap.line, gap.away
 
-    sign, depth = side(network), network.depth
-    missed = 0.0 if depth == 0 else posterior.negative_mass if sign > 0 else 1 - posterior.negative_mass
+    sign, missed = network.side, network.missed_mass
     try:
-        law = as_line_law(law_of(network, temperature))
+        law = as_line_law(network.branch_law(temperature))
         points = law.icdf(LEVELS)
         none = Remedy("none", *away(points), False, f"SGD as it runs, at T = {number(temperature)}.")
     except InputError:
         law = None
         none = Remedy("none", *away(np.zeros_like(LEVELS)), False, "SGD collapses to v = 0 at this temperature.")
     best = tune(network)
-    tuned = as_line_law(law_of(network, best.temperature)).icdf(LEVELS)
+    tuned = as_line_law(network.branch_law(best.temperature)).icdf(LEVELS)
     causes = {"missing sign": best.parts.missing_sign, "bias": best.parts.bias, "spread": best.parts.spread}
     causes["tail"] = best.parts.tail
     worst = max(causes, key=lambda name: causes[name])

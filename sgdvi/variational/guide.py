@@ -14,7 +14,7 @@ from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi.laws import SGDStationary
 from sgdvi.laws.prior import NormalProduct
 from sgdvi.problem.network import LinearNetwork
-from sgdvi.variational.objective import divergence, law_of, matching_temperature, side
+from sgdvi.variational.objective import divergence, matching_temperature
 from sgdvi.variational.tuning import DECAY_RULE, highest_temperature
 
 
@@ -130,7 +130,7 @@ class SGDGuide:
 
     def law(self, params: Mapping[str, Any]) -> SGDStationary:
         """The law of SGD for these parameters."""
-        return law_of(self.network, self.temperature(params), self.weight_decay(params))
+        return self.network.branch_law(self.temperature(params), self.weight_decay(params))
 
     def divergence(self, params: Mapping[str, Any]) -> Any:
         """KL(p_SGD || p_Bayes) on v by quadrature, in nats: exact where SVI's loss is an average over draws."""
@@ -141,7 +141,7 @@ class SGDGuide:
         if self.network.depth == 0:
             width = self.network.width
             return (moments.beta1 + weight_decay / width) / (width * moments.alpha1)
-        return (side(self.network) * moments.beta2 - weight_decay) / moments.alpha3
+        return (self.network.side * moments.beta2 - weight_decay) / moments.alpha3
 
     def _check_sites(self, *args: Any, **kwargs: Any) -> None:
         with handlers.block():

@@ -11,27 +11,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from sgdvi._internal.check import require
-from sgdvi.laws import SGDStationary
 from sgdvi.laws._engine.arrays import give_back, to_float64
 from sgdvi.laws.expectations import Panels, panels
 from sgdvi.laws.posterior import LinePosterior
 from sgdvi.laws.prior import slow_part
-from sgdvi.problem.network import LinearNetwork, line_posterior
-
-
-def side(network: LinearNetwork) -> int:
-    """The side of v = 0 on which SGD ends, 1 or -1; 1 at depth 0.
-
-    Raises
-    ------
-    InputError
-        If beta2 = 0 at depth 1 or more: SGD collapses at any temperature.
-    """
-    beta2 = float(network.moments.beta2)
-    rule = "the data must have a slope, or SGD at depth 1 and above ends at v = 0"
-    require(network.depth == 0 or beta2 != 0, rule, f"beta2 = {beta2:g}")
-    return 1 if network.depth == 0 or beta2 > 0 else -1
+from sgdvi.problem.network import LinearNetwork
 
 
 def matching_temperature(network: LinearNetwork) -> float:
@@ -46,13 +30,6 @@ def matching_temperature(network: LinearNetwork) -> float:
     mobility = factors * center ** (2 - 2 / factors) * network.width ** (2 / factors - 1)
     noise = mobility * float(moments.noise(float(moments.minimizer)))
     return network.noise_sd**2 / (network.num_data * noise) if noise > 0 else math.inf
-
-
-def law_of(network: LinearNetwork, temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> SGDStationary:
-    """The law of SGD on its nonzero branch; ``weight_decay`` None takes that of the prior (0 at depth 2 and above)."""
-    decay = network.law_decay if weight_decay is None else weight_decay
-    depth, width, sign = network.depth, network.width, side(network)
-    return SGDStationary(network.moments, temperature, depth=depth, width=width, weight_decay=decay, sign=sign)
 
 
 def divergence(network: LinearNetwork, temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> Any:
@@ -84,7 +61,7 @@ def divergence(network: LinearNetwork, temperature: ArrayLike, weight_decay: Arr
     quadratic plus the log prior; the latter's leading tail -(n/2)(|v|/tau^n)^(2/n) is a moment, and the rest changes
     like log |v|.
     """
-    return divergence_from(network, line_posterior(network))(temperature, weight_decay)
+    return divergence_from(network, network.posterior)(temperature, weight_decay)
 
 
 def divergence_from(network: LinearNetwork, posterior: LinePosterior) -> Callable[..., Any]:
@@ -124,7 +101,7 @@ def against_posterior(
     The caller holds ``jax.enable_x64(True)``. The law is made by itself, not in one program with what is asked of it:
     so all networks from depth 2 on share what takes longest to compile.
     """
-    moments, law = network.moments, law_of(network, temperature, weight_decay)
+    moments, law = network.moments, network.branch_law(temperature, weight_decay)
     if network.depth == 0:
         mean, variance, entropy = law.mean, law.variance, law.entropy()
         cross = (variance + (mean - posterior.mean) ** 2) / posterior.variance
@@ -134,7 +111,7 @@ def against_posterior(
     numbers = abs(float(moments.minimizer)), network.prior_sd, precision, posterior.log_normalizer
     target, nodes = _Target(*map(to_float64, numbers)), panels(law)
     kl = -nodes.entropy - _log_posterior_mean(target, nodes, network.depth + 1, network.width)
-    return Against(kl, side(network) * nodes.mean, nodes.variance, nodes.entropy)
+    return Against(kl, network.side * nodes.mean, nodes.variance, nodes.entropy)
 
 
 @partial(jax.jit, static_argnames=("n", "width"))

@@ -13,8 +13,8 @@ from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi.laws import critical_temperature
 from sgdvi.laws.posterior import LinePosterior, ProductPosterior
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
-from sgdvi.problem.network import LinearNetwork, line_posterior
-from sgdvi.variational.objective import against_posterior, log_evidence, matching_temperature, side
+from sgdvi.problem.network import LinearNetwork
+from sgdvi.variational.objective import against_posterior, log_evidence, matching_temperature
 
 # The divergence changes over about a power of ten in T: eight points in it find every valley.
 _PER_DECADE, _DECADES = 8, 6
@@ -110,7 +110,7 @@ class Tuned:
 
     @cached_property
     def _divergence(self) -> Callable[..., float]:
-        return divergence_at(self.network, line_posterior(self.network))
+        return divergence_at(self.network, self.network.posterior)
 
     def learning_rate(self, batch_size: int, replace: bool = True) -> float:
         """Learning rate of the optimizer with this temperature, for a batch size."""
@@ -152,7 +152,7 @@ def tune(network: LinearNetwork, *, weight_decay: bool = False) -> Tuned:
     True
     """
     require(network.depth < 2 or not weight_decay, DECAY_RULE, f"depth {network.depth}", "Leave it fixed.")
-    posterior, first = line_posterior(network), matching_temperature(network)
+    posterior, first = network.posterior, matching_temperature(network)
     value = divergence_at(network, posterior)
     temperature, decay = _search(network, value), network.law_decay
     matching = value(first) if first < highest_temperature(network) else math.inf
@@ -171,12 +171,12 @@ def least_divergence(network: LinearNetwork) -> float:
     InputError
         Where there is no exact posterior, and where no temperature has a finite divergence.
     """
-    return _search(network, divergence_at(network, line_posterior(network)))
+    return _search(network, divergence_at(network, network.posterior))
 
 
 def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
     top = highest_temperature(network)
-    advice = "SGD collapses to v = 0: the weight decay is above |beta2|."
+    advice = "SGD collapses to v = 0: the weight decay is |beta2| or more."
     require(top > 0, "SGD must have a law at some temperature", f"critical temperature {top:g}", advice)
     natural = temperature_grid(network.moments, 16, network.depth, network.width, network.law_decay)
     high = math.log(natural[-1])
@@ -247,12 +247,12 @@ def highest_temperature(network: LinearNetwork, weight_decay: float | None = Non
     decay = network.law_decay if weight_decay is None else weight_decay
     if network.depth == 0:
         return infinite_from(network.moments, network.width, decay)
-    return float(critical_temperature(network.moments, network.depth, decay, sign=side(network)))
+    return float(critical_temperature(network.moments, network.depth, decay, sign=network.side))
 
 
 def split(network: LinearNetwork, temperature: float) -> DivergenceParts:
     """Split KL(p_SGD || p_Bayes) on v into its causes, see `DivergenceParts`; arguments as in `divergence`."""
-    return _split(network, temperature, line_posterior(network))
+    return _split(network, temperature, network.posterior)
 
 
 def _split(
@@ -263,7 +263,7 @@ def _split(
         whole, mean, variance, entropy = (float(number) for number in found)
     covered, center, width = 1.0, posterior.mean, posterior.variance
     if isinstance(posterior, ProductPosterior):
-        covered, center, width = posterior.given_side(side(network))
+        covered, center, width = posterior.given_side(network.side)
     ratio, shift = variance / width, (mean - center) ** 2 / (2 * width)
     # E_p log p_+ and E_p log G_+, from the divergence and from two moments
     shape = -entropy - whole - math.log(covered)

@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from sgdvi.diagnostics import distances, joint, mixing, stein
-from sgdvi.diagnostics.distances import Points
+from sgdvi.laws.line import Points
 
 LEVEL = 0.01
 SEEDS = 200

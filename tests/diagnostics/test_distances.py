@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status, Thresholds, distances, mixing
-from sgdvi.diagnostics.distances import Points
+from sgdvi.laws.line import Points
 
 LIMITS = Thresholds()
 

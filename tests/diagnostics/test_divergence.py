@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from check_cases import facts_of
 from scipy import special, stats
 
 from sgdvi.diagnostics import Status, Thresholds, divergence
-from sgdvi.diagnostics.common import Facts
-from sgdvi.diagnostics.divergence import Divergences, LineLaw, kl_divergence, restrict
-from sgdvi.diagnostics.facts import as_line_law
+from sgdvi.diagnostics.divergence import Divergences, kl_divergence, restrict
+from sgdvi.laws.line import LineLaw, as_line_law
 
 
 def law(frozen: object) -> LineLaw:
@@ -59,9 +59,9 @@ def test_a_point_away_from_zero_is_infinite_but_no_collapse() -> None:
     nowhere = SimpleNamespace(log_prob=lambda v: np.full_like(v, -np.inf), icdf=np.ones_like)
     point = as_line_law(SimpleNamespace(zero_mass=0.0, point_mass=np.ones(1), **vars(nowhere)))
     assert (point.atom, point.zero) == (1, 0)
-    assert not Facts(stationary=point).collapsed
+    assert not facts_of(stationary=point).collapsed
     assert kl_divergence(point, law(stats.norm())) == kl_divergence(law(stats.norm()), point) == math.inf
-    assert Facts(stationary=as_line_law(SimpleNamespace(zero_mass=1.0, point_mass=0.0, **vars(nowhere)))).collapsed
+    assert facts_of(stationary=as_line_law(SimpleNamespace(zero_mass=1.0, point_mass=0.0, **vars(nowhere)))).collapsed
 
 
 @pytest.mark.parametrize(("value", "status"), [(1e-3, Status.PASS), (0.02, Status.WARN), (0.2, Status.FAIL)])

@@ -4,13 +4,38 @@ import math
 
 import numpy as np
 import pytest
+from check_cases import facts_of
 
 from sgdvi.diagnostics import Status, Thresholds, phases
-from sgdvi.diagnostics.phases import Setting
+from sgdvi.diagnostics.facts import Facts, Known
+from sgdvi.problem.network import LinearNetwork
 
 LIMITS = Thresholds()
-ABOVE = Setting(1.2, 1.0, "Ia", 1.2, 0.95, math.inf, -0.01)
-BELOW = Setting(0.5, 1.0, "IIa", 0.5, 0.95, math.inf, 0.01)
+
+
+def heat(
+    temperature: float,
+    critical: float,
+    phase: str = "",
+    lowest: float = math.nan,
+    highest: float = math.nan,
+    growth: float = math.nan,
+) -> Facts:
+    """Facts of a run at this temperature, with what the exact threshold of its steps says."""
+    network = LinearNetwork(np.arange(1.0, 4.0), np.arange(1.0, 4.0))
+    known = Known(network, temperature, 1)
+    return facts_of(
+        known=known,
+        temperature=temperature,
+        critical=critical,
+        phase=phase,
+        thresholds=(lowest, highest),
+        growth=growth,
+    )
+
+
+ABOVE = heat(1.2, 1.0, "Ia", 0.95, math.inf, -0.01)
+BELOW = heat(0.5, 1.0, "IIa", 0.95, math.inf, 0.01)
 
 
 def walk(rng: np.random.Generator, drift: float, pull: float = 0.0, steps: int = 3000, chains: int = 8) -> np.ndarray:
@@ -25,15 +50,15 @@ def walk(rng: np.random.Generator, drift: float, pull: float = 0.0, steps: int =
 @pytest.mark.parametrize(
     ("setting", "status"),
     [
-        (Setting(0.2, 1.0, "IIIb", 0.2, 0.95, math.nan, 0.1), Status.PASS),
+        (heat(0.2, 1.0, "IIIb", 0.95, math.nan, 0.1), Status.PASS),
         (BELOW, Status.WARN),
         (ABOVE, Status.FAIL),
-        (Setting(0.97, 1.0, "IIa", 0.97, 0.95, math.inf, -0.001), Status.FAIL),
-        (Setting(0.2, math.inf), Status.NOT_APPLICABLE),
-        (Setting(0.2, 0.0, "Ia"), Status.FAIL),
+        (heat(0.97, 1.0, "IIa", 0.95, math.inf, -0.001), Status.FAIL),
+        (heat(0.2, math.inf), Status.NOT_APPLICABLE),
+        (heat(0.2, 0.0, "Ia"), Status.FAIL),
     ],
 )
-def test_temperature(setting: Setting, status: Status) -> None:
+def test_temperature(setting: Facts, status: Status) -> None:
     assert phases.temperature("SGD", setting).status is status
 
 
@@ -41,7 +66,7 @@ def test_both_thresholds_are_shown() -> None:
     found = phases.temperature("SGD", ABOVE)
     assert "0.95" in found.meaning
     assert "Tc = 1" in found.meaning
-    never = phases.temperature("SGD", Setting(1.2, 1.0, "Ia", 1.2, math.nan, math.nan, 0.2))
+    never = phases.temperature("SGD", heat(1.2, 1.0, "Ia", math.nan, math.nan, 0.2))
     assert "collapses at no learning rate" in never.meaning
 
 

@@ -11,7 +11,7 @@ from sgdvi.diagnostics import Status, sbc
 from sgdvi.laws import discrete_law
 from sgdvi.remedies import reweight
 from sgdvi.samplers.references import line_posterior
-from sgdvi.variational.objective import law_of, matching_temperature
+from sgdvi.variational.objective import matching_temperature
 
 SIMULATIONS, ROWS, PRIOR_SD = 600, 100, 0.7
 CHAINS, SNAPSHOTS, BURN, GAP = 100, 4, 3000, 400
@@ -98,5 +98,5 @@ def test_corrected_sgd_is_calibrated_and_plain_sgd_is_not() -> None:
     exact = discrete_law(
         hottest.network.x, hottest.network.y, hottest.temperature, 1, hottest.network.weight_decay, tolerance=1e-3
     )
-    gap = exact.distance_to(law_of(hottest.network, hottest.temperature))
+    gap = exact.distance_to(hottest.network.branch_law(hottest.temperature))
     assert gap < 0.05

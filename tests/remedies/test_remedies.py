@@ -14,7 +14,6 @@ from sgdvi.laws import discrete_law
 from sgdvi.remedies import remedies, restore_signs, reweight
 from sgdvi.samplers.references import line_posterior
 from sgdvi.variational import matching_temperature
-from sgdvi.variational.objective import law_of
 
 
 @cache
@@ -26,7 +25,7 @@ def network(name: str, depth: int = 1) -> LinearNetwork:
 
 def draws_at(net: LinearNetwork, temperature: float, key: jax.Array, count: int) -> np.ndarray:
     with jax.enable_x64(True):
-        return np.asarray(law_of(net, temperature).sample(key, (count,)))
+        return np.asarray(net.branch_law(temperature).sample(key, (count,)))
 
 
 @pytest.mark.parametrize("sign", [1, pytest.param(-1, marks=pytest.mark.slow)])

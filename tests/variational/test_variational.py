@@ -13,12 +13,12 @@ from numpyro.infer import SVI, Trace_ELBO
 import sgdvi
 from sgdvi import InputError, LinearNetwork, SGDGuide, zoo
 from sgdvi.diagnostics.divergence import kl_divergence
-from sgdvi.diagnostics.facts import as_line_law
 from sgdvi.laws import expectations
 from sgdvi.laws._engine import batch
+from sgdvi.laws.line import as_line_law
 from sgdvi.samplers.references import line_posterior
 from sgdvi.variational import divergence, matching_temperature, parameter_divergence, reduced_model, split, tune
-from sgdvi.variational.objective import _log_posterior_mean, law_of, log_evidence
+from sgdvi.variational.objective import _log_posterior_mean, log_evidence
 from sgdvi.variational.tuning import Tuned
 
 
@@ -52,7 +52,7 @@ def test_divergence_is_that_of_quadrature_between_the_laws(depth: int, width: in
     net = network("small-n", depth=depth, width=width)
     temperature = share * matching_temperature(net)
     found = divergence(net, temperature)
-    truth = kl_divergence(as_line_law(law_of(net, temperature)), as_line_law(line_posterior(net)))
+    truth = kl_divergence(as_line_law(net.branch_law(temperature)), as_line_law(line_posterior(net)))
     assert float(found) == pytest.approx(truth, rel=1e-8)
 
 
@@ -61,7 +61,7 @@ def test_divergence_near_the_critical_temperature(x64: None) -> None:
     """Most of it lies where v underflows: quadrature in log v down to e^-300, and the power law below it exactly."""
     net = network("small-n", depth=1, width=3)
     temperature = 2.0 * matching_temperature(net)
-    p, q = law_of(net, temperature).log_prob, line_posterior(net).log_prob
+    p, q = net.branch_law(temperature).log_prob, line_posterior(net).log_prob
     nodes, weights = np.polynomial.legendre.leggauss(20)
     edges = np.linspace(-300.0, 60.0, 3001)
     y = (edges[1:] + edges[:-1])[:, None] / 2 + np.diff(edges)[:, None] / 2 * nodes
@@ -91,7 +91,7 @@ def test_divergence_is_differentiable_and_knows_the_side(x64: None) -> None:
 
 def test_the_best_temperature_is_a_minimum_and_its_parts_add_up(tuned: Tuned, x64: None) -> None:
     net, parts = tuned.network, tuned.parts
-    posterior, law = line_posterior(net), law_of(net, tuned.temperature)
+    posterior, law = line_posterior(net), net.branch_law(tuned.temperature)
     whole = kl_divergence(as_line_law(law), as_line_law(posterior))
     assert tuned.kl == pytest.approx(whole, rel=1e-8)
     assert tuned.kl < min(float(divergence(net, tuned.temperature * f)) for f in (0.97, 1.03))

@@ -9,15 +9,14 @@ import numpy as np
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics.distances import grade_both
-from sgdvi.diagnostics.facts import as_line_law
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.experiment.map.cells import Cell, Outcome
 from sgdvi.experiment.map.steps import overflowed
-from sgdvi.laws import critical_temperature, discrete_law, lyapunov_exponent
+from sgdvi.laws import critical_temperature
+from sgdvi.laws.line import as_line_law
 from sgdvi.laws.posterior import LinePosterior
 from sgdvi.problem.network import LinearNetwork
 from sgdvi.remedies.between import LEVELS, FromPosterior
-from sgdvi.variational.objective import law_of, side
 from sgdvi.variational.tuning import divergence_at
 
 
@@ -76,14 +75,7 @@ class Laws:
         network = self.network
         if network.depth == 1:
             try:
-                growth = lyapunov_exponent(
-                    network.x,
-                    network.y,
-                    network.flow_learning_rate(rate),
-                    size,
-                    network.weight_decay,
-                    replace=self.batching is Batching.REPLACEMENT,
-                )
+                growth = network.growth(rate, size, self.batching)
                 return Outcome.COLLAPSES if growth < 0 else Outcome.LAW
             except InputError:
                 pass  # more batches without replacement than can be listed
@@ -95,24 +87,15 @@ class Laws:
         network = self.network
         if network.depth == 0:
             return math.inf
-        return float(critical_temperature(network.moments, network.depth, network.law_decay, sign=side(network)))
+        return float(critical_temperature(network.moments, network.depth, network.law_decay, sign=network.side))
 
     def _flow(self, heat: float) -> tuple[float, float, float]:
-        ks, w1 = self.gap.away(as_line_law(law_of(self.network, heat)).icdf(LEVELS))
+        ks, w1 = self.gap.away(as_line_law(self.network.branch_law(heat)).icdf(LEVELS))
         return ks, w1, self._divergence(heat)
 
     def _by_steps(self, rate: float, size: int) -> tuple[Outcome, float, float]:
         """Above Tc of the flow, where the discrete steps do not collapse: their own law at depth 1."""
-        network = self.network
-        law = discrete_law(
-            network.x,
-            network.y,
-            network.flow_learning_rate(rate),
-            size,
-            network.weight_decay,
-            replace=self.batching is Batching.REPLACEMENT,
-            tolerance=1e-3,
-        )
+        law = self.network.discrete_law(rate, size, self.batching)
         if law.table is None:
             return Outcome.OVERFLOWS, math.nan, math.nan
         return Outcome.LAW, *self.gap.away(law.icdf(LEVELS))

@@ -11,13 +11,13 @@ from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import require
 from sgdvi.comparison import Known
 from sgdvi.diagnostics import distances, suite
-from sgdvi.diagnostics.distances import Points
-from sgdvi.diagnostics.facts import find_facts, law_points
+from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.read import read_tree, scalar_functionals
 from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.experiment.map.cells import Cell, Outcome
+from sgdvi.laws.line import Points, law_points
 from sgdvi.problem.base import Problem
 from sgdvi.samplers import SGD, sample
 from sgdvi.samplers.references import LinePosterior, nuts
@@ -103,7 +103,7 @@ class Runs:
     def _outcome(self, run: Run, known: Known | None, overflowed: float) -> Outcome:
         if overflowed > self.limits.overflow_fail:
             return Outcome.OVERFLOWS
-        found = suite.phase_of(run, find_facts(known, {}), self.limits)[1]
+        found = suite.phase_of(run, Facts(known), self.limits)[1]
         return Outcome.COLLAPSES if found.status is Status.FAIL else Outcome.LAW
 
     def _away(self, run: Run) -> tuple[float, float, float, float, Status]:

@@ -1,0 +1,139 @@
+"""A law on the line in the one form that checks and remedies use: functions of float64 arrays, or points."""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgdvi._internal.check import InputError, message
+
+Function = Callable[[np.ndarray], np.ndarray]
+
+# Quantiles that stand for a law: the Kolmogorov distance to them is off by at most half of one over their number.
+_QUANTILES = 4_000
+_SAMPLES = 20_000
+_BLOCK = 4_096
+_MOST_POINTS = 200_000
+_NULL_REPEATS = 400
+
+
+@dataclass(frozen=True)
+class LineLaw:
+    """A law on the line as functions of float64 arrays.
+
+    Attributes
+    ----------
+    log_prob
+        Log density of the part that has a density, shape (n,) -> (n,).
+    icdf
+        Quantile function, shape (n,) -> (n,).
+    atom
+        Mass that sits on single points; 0 for a law with a density.
+    zero
+        The part of it at 0, to which SGD has collapsed.
+    """
+
+    log_prob: Function
+    icdf: Function
+    atom: float = 0.0
+    zero: float = 0.0
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points on the line that stand for a law.
+
+    Attributes
+    ----------
+    values
+        Sorted values, float64, shape (n,).
+    effective
+        How many independent draws they are worth; inf for the quantiles of a law that is known.
+    """
+
+    values: np.ndarray
+    effective: float
+
+    @classmethod
+    def from_draws(cls, values: np.ndarray, effective: float) -> "Points":
+        """Pool draws (chain, draw) that are worth `effective` independent ones; none may be NaN."""
+        pooled = np.sort(np.asarray(values, dtype=np.float64).reshape(-1))
+        if pooled.size == 0 or not np.isfinite(pooled[[0, -1]]).all():
+            raise InputError(
+                message("draws must be finite and at least one", f"{pooled.size} draws", "Clean them first.")
+            )
+        if pooled.size > _MOST_POINTS:
+            pooled = pooled[np.linspace(0, pooled.size - 1, _MOST_POINTS).round().astype(int)]
+        return cls(pooled, float(effective))
+
+    def quantile(self, q: np.ndarray) -> np.ndarray:
+        """Return quantiles at `q`."""
+        return np.quantile(self.values, q, method="inverted_cdf")
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation."""
+        return float(np.std(self.values))
+
+    @property
+    def spread(self) -> float:
+        """Distance from the 5 % to the 95 % quantile in units of a Gaussian's: a spread that always exists."""
+        low, high = self.quantile(np.array([0.05, 0.95]))
+        return float(high - low) / (2 * 1.6448536269514722)
+
+    @cached_property
+    def _null_distances(self) -> dict[tuple[int, int], np.ndarray]:
+        return {}
+
+    def null_distances(self, size: int, seed: int = 0) -> np.ndarray:
+        """Return W1 and W2 between pairs of independent samples of `size` points, shape (2, 400); once per size."""
+        if (size, seed) not in self._null_distances:
+            rng = np.random.default_rng(seed)
+            draws = np.sort(self.values[rng.integers(self.values.size, size=(2, _NULL_REPEATS, size))], axis=-1)
+            apart = np.abs(draws[0] - draws[1])
+            self._null_distances[size, seed] = np.array([apart.mean(axis=-1), np.sqrt((apart**2).mean(axis=-1))])
+        return self._null_distances[size, seed]
+
+
+def as_line_law(law: Any) -> LineLaw:
+    """Wrap a law (NumPyro distribution or alike) in functions of float64 arrays."""
+
+    def evaluate(method: str, points: np.ndarray) -> np.ndarray:
+        return _in_blocks(getattr(law, method), np.asarray(points, dtype=np.float64))
+
+    zero, point = (float(np.max(np.asarray(getattr(law, name, 0.0)))) for name in ("zero_mass", "point_mass"))
+
+    def icdf(levels: np.ndarray) -> np.ndarray:
+        try:
+            return evaluate("icdf", levels)
+        except (NotImplementedError, AttributeError):
+            return np.quantile(law_points(law, jax.random.key(0)).values, levels)
+
+    return LineLaw(lambda v: evaluate("log_prob", v), icdf, zero + point, zero)
+
+
+def law_points(law: Any, key: Any) -> Points:
+    """Return quantiles that stand for a law, exactly known; or draws with `key` where it has no quantile function."""
+    levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    try:
+        return Points(np.sort(_in_blocks(law.icdf, levels)), math.inf)
+    except (NotImplementedError, AttributeError):
+        with jax.enable_x64(True):
+            values = np.asarray(law.sample(key, (_SAMPLES,)), dtype=np.float64)
+        return Points(np.sort(values), float(_SAMPLES))
+
+
+def _in_blocks(fn: Callable[[np.ndarray], Any], points: np.ndarray) -> np.ndarray:
+    """Evaluate in float64, in blocks of one size, so that a jitted function is compiled once."""
+    blocks = max(1, -(-points.size // _BLOCK))
+    padded = np.pad(points, (0, blocks * _BLOCK - points.size), mode="edge").reshape(blocks, _BLOCK)
+    with jax.enable_x64(True), warnings.catch_warnings():
+        # NumPyro warns of values outside the support; that the density is 0 there is all that is asked for.
+        warnings.simplefilter("ignore", UserWarning)
+        parts = [np.asarray(fn(block), dtype=np.float64) for block in padded]
+    return np.concatenate(parts)[: points.size]
