@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -160,7 +160,8 @@ def _check_data(problem: Problem) -> None:
     require(problem.data, f"{where} must have at least one array", "no arrays", _TEMPLATE_HINT)
     require(problem.functionals, f"{problem.name!r} must have at least one functional", "none", _TEMPLATE_HINT)
     rows = 0
-    for position, argument in enumerate(problem.data):
+    data = problem.data
+    for position, argument in data.items() if isinstance(data, Mapping) else enumerate(data):
         for array in map(np.asarray, jax.tree.leaves(argument)):
             if array.dtype.kind not in "biuf":
                 raise InputError(message(f"argument {position} of {where} must be numeric", f"dtype {array.dtype}"))
@@ -174,19 +175,19 @@ def _check_data(problem: Problem) -> None:
 
 
 def _trial(problem: Problem, path: Path) -> None:
-    """Run the model once with its data: what fails here would fail in every run, with a longer message."""
+    """Trace the model with its data, as the run does: what fails here would fail there, with a longer message."""
     import jax
-    from numpyro import handlers
     from numpyro.infer.util import log_density
 
-    from sgdvi._internal.tree import to_jax
+    from sgdvi.problem.all_rows import trial
     from sgdvi.problem.loss import Loss, count_rows
 
     if isinstance(problem.model, Loss):
         problem.model.check(problem.data, count_rows(problem.data))
         return
     try:
-        log_density(handlers.seed(problem.model, 0), to_jax(problem.data), {}, {})
+        with jax.enable_x64(True):
+            jax.eval_shape(lambda: log_density(trial(problem.model), *problem.arguments, {})[0])
     except Exception as error:
         shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves(problem.data))
         rule = f"the model of {path} must run with its data (shapes {shapes})"

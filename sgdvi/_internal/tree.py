@@ -13,6 +13,11 @@ Rows = tuple[jax.Array, ...]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
+def label(site: str) -> str:
+    """Return the name of a site in a DataTree: "/" is written ".", as it would part two groups."""
+    return site.replace("/", ".")
+
+
 def leading_sizes(arguments: Any) -> set[int]:
     """Return the leading sizes of all array leaves that have at least one axis."""
     return {leaf.shape[0] for leaf in jax.tree.leaves(arguments) if _is_array(leaf)}
@@ -49,7 +54,8 @@ class RowSplit:
     def of(cls, arguments: Arguments, num_rows: int, total: int | None = None) -> "RowSplit":
         """Find the leaves of `arguments` whose leading axis has `num_rows` entries."""
         leaves, structure = jax.tree.flatten(arguments)
-        fixed = tuple(None if _is_array(leaf) and leaf.shape[0] == num_rows else leaf for leaf in leaves)
+        # in JAX's arrays: a NumPy table cannot be indexed by rows that are being traced
+        fixed = tuple(None if _is_array(leaf) and leaf.shape[0] == num_rows else to_jax(leaf) for leaf in leaves)
         return cls(structure, fixed, num_rows, total or num_rows)
 
     def rows(self, arguments: Arguments) -> Rows:
@@ -78,7 +84,7 @@ class RowSplit:
         if structure != self.structure:
             return False
         return all(
-            _is_array(leaf) and leaf.shape[0] == self.num_rows if fixed is None else _equal(leaf, fixed)
+            _is_array(leaf) and leaf.shape[0] == self.num_rows if fixed is None else _equal(to_jax(leaf), fixed)
             for leaf, fixed in zip(leaves, self.leaves, strict=True)
         )
 
@@ -89,12 +95,26 @@ def to_jax(arguments: Any) -> Any:
     In JAX 0.12 an operation on a float64 NumPy array that was compiled under one precision can fail under the other:
     NUTS inside ``jax.enable_x64(True)`` and then variational inference outside it, on the same arrays, does.
     """
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, arguments)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if _is_numeric(leaf) else leaf, arguments)
+
+
+def to_arrays(data: Any) -> Any:
+    """Return data with the columns and tables of pandas, polars and xarray as NumPy arrays."""
+
+    def converted(leaf: Any) -> Any:
+        known = isinstance(leaf, jax.Array | np.ndarray) or not hasattr(leaf, "to_numpy")
+        return leaf if known else np.asarray(leaf.to_numpy())
+
+    return jax.tree.map(converted, data)
 
 
 def take(rows: Rows, indices: jax.Array) -> Rows:
     """Return the rows with these indices, which must be in range."""
     return tuple(leaf.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False) for leaf in rows)
+
+
+def _is_numeric(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc"
 
 
 def _is_array(leaf: Any) -> bool:

@@ -76,7 +76,7 @@ def command(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
         folder = out or _default_folder(problem)
         check_folder(folder, overwrite)
         # Said with the first stage, so that bad input gets its one line alone.
-        heading = [f"sgdvi compare {problem.name}: {len(problem.data[0])} rows"]
+        heading = [f"sgdvi compare {problem.name}: {problem.num_data} rows"]
 
         def announce(name: str, text: str) -> None:
             stop_if_interrupted()

@@ -13,6 +13,7 @@ import xarray as xr
 from xarray import DataTree
 
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.tree import label
 
 # What a run of NUTS must be asked for: NumPyro keeps only `diverging` unless told.
 NUTS_FIELDS = ("diverging", "energy", "num_steps", "accept_prob", "potential_energy")
@@ -37,7 +38,8 @@ def make_tree(
     Parameters
     ----------
     posterior
-        Site -> array of shape (chain, draw, ...); all with the same first two axes.
+        Site -> array of shape (chain, draw, ...); all with the same first two axes. A "/" in the name of a site, which
+        would part two groups, is written ".": ``nn/Dense_0.bias`` is the variable ``nn.Dense_0.bias``.
     kind
         What made the draws: "sgd", "nuts", "vi", ...
     sample_stats
@@ -65,8 +67,10 @@ def make_tree(
         If an array has fewer than two axes or other numbers of chains and draws than the rest.
     """
     require(posterior, "a run must have at least one site", "no arrays")
-    dims = dict(dims or {})
-    arrays = {name: np.asarray(values) for name, values in posterior.items()}
+    dims = {label(name): axes for name, axes in (dims or {}).items()}
+    arrays = {label(name): np.asarray(values) for name, values in posterior.items()}
+    rule = "the names of sites must differ in more than '/' and '.'"
+    require(len(arrays) == len(posterior), rule, sorted(posterior), "Rename one.")
     first = next(iter(arrays))
     shape = arrays[first].shape[:2]
     advice = "A single chain is array[None]."

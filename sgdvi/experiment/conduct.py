@@ -236,7 +236,7 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
         rows.append(Setting("phase of the law", plan.phase, "see the glossary"))
     return (
         *rows,
-        Setting("rows N", number(len(problem.data[0]))),
+        Setting("rows N", number(problem.num_data)),
         Setting("chains", number(plan.num_chains), rules["chains"]),
         Setting("steps per chain", number(plan.num_steps), f"one draw kept in every {plan.thinning}"),
         Setting("warmup steps", number(plan.num_warmup), rules["warmup"]),

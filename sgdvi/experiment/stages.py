@@ -149,7 +149,7 @@ def findings_of_balance(problem: Problem, draws: Any, key: Any) -> Sequence[Find
         JAX key of the search for symmetries.
     """
     group = draws["posterior"]
-    numbers = sum(group[name][0, 0].size for name in group.data_vars) * len(problem.data[0])
+    numbers = sum(group[name][0, 0].size for name in group.data_vars) * problem.num_data
     if numbers > _MOST_NUMBERS:
         reason = "The model is large: run `sgdvi balance` on it."
         return [charges.not_measured("SGD", reason)]

@@ -81,8 +81,8 @@ def _from_model(problem: Problem) -> Source:
     Its mean over a minibatch is what SGD on the model descends.
     """
     key = jax.random.key(0)
-    target = model_target(problem.model, (problem.data, {}), key)
-    rows = target.rows((problem.data, {}))
+    target = model_target(problem.model, problem.arguments, key)
+    rows = target.rows(problem.arguments)
     first, found = find_start(target, key, rows)
     require_finite(found)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), first)

@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
+import numpy as np
+
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.tree import Arguments, to_arrays, to_jax
 from sgdvi.problem.loss import Loss
 from sgdvi.problem.network import LinearNetwork, require_proper
 
@@ -21,8 +25,9 @@ class Problem:
         NumPyro model. It takes the data as arguments and has one data plate over their leading axis. Or a `Loss`:
         then there is no posterior, and what needs one does not apply.
     data
-        Positional arguments of the model; arrays with N rows are what minibatches are drawn from. A `Loss` gets
-        batches of them as one tuple.
+        Positional arguments of the model, a tuple, or keyword arguments, a dict; arrays with N rows are what
+        minibatches are drawn from. Columns of pandas, polars and xarray become NumPy arrays. A `Loss` gets batches of
+        them as one tuple.
     functionals
         Name -> function of the draws (an object with one attribute per site, dimensions chain, draw and the
         site's own): the quantities on which laws are compared, for example ``{"v": lambda ds: ds.u * ds.w}``.
@@ -40,7 +45,7 @@ class Problem:
 
     name: str
     model: Callable[..., Any] | Loss
-    data: tuple[Any, ...]
+    data: Any
     functionals: Mapping[str, Callable[[Any], Any]]
     dims: Mapping[str, list[str]] = field(default_factory=dict)
     exact: LinearNetwork | None = None
@@ -48,6 +53,22 @@ class Problem:
     source: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     factory: "Callable[..., Problem] | None" = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", to_arrays(self.data))
+
+    @property
+    def arguments(self) -> Arguments:
+        """Positional and keyword arguments of the model, as JAX arrays of the precision in force."""
+        data = to_jax(self.data)
+        if isinstance(data, Mapping):
+            return (), dict(data)
+        return (tuple(data) if isinstance(data, tuple | list) else (data,)), {}
+
+    @property
+    def num_data(self) -> int:
+        """Number of rows N: the largest leading size of the data."""
+        return max((leaf.shape[0] for leaf in jax.tree.leaves(self.data) if np.ndim(leaf)), default=0)
 
     @property
     def no_posterior(self) -> str:

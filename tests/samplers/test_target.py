@@ -157,7 +157,7 @@ def test_plates_beside_the_data_plate_and_matrices() -> None:
     np.testing.assert_allclose(target.loss(z, take(data, rows)), wanted, rtol=1e-5)
 
 
-def test_draws_hold_deterministic_sites_without_rows() -> None:
+def test_draws_hold_deterministic_sites_outside_the_data_plate() -> None:
     def model(x: Any, y: Any) -> None:
         a = numpyro.sample("a", dist.Normal(0, 1))
         numpyro.deterministic("double", 2 * a)
@@ -167,7 +167,7 @@ def test_draws_hold_deterministic_sites_without_rows() -> None:
             numpyro.sample("y", dist.Normal(a * x, 1), obs=y)
 
     target, data = target_of(model, X, Y, check=False)
-    assert target.outputs == ("a", "double")
+    assert target.outputs == ("a", "double", "fitted")
     assert float(target.constrain({"a": jnp.float32(1.5)}, data)["double"]) == 3.0
 
 
@@ -262,8 +262,8 @@ def nothing_latent(x: Any, y: Any) -> None:
         (first_rows_closed_over, (X,), "every row must weigh the same", 1),
         (all_closed_over, (), "must have a data plate", 3),
         (standardised_inside, (X, Y), "every row must weigh the same", 3),
-        (latent_per_row, (X, Y), "'a' must not stand in the data plate", 3),
-        (latent_with_rows, (X, Y), "'a' must not have rows", 3),
+        (latent_per_row, (X, Y), "'a' must not have one value per row.*sgdvi.integrate_rows", 3),
+        (latent_with_rows, (X, Y), "'a' must not have one value per row.*unconstrained shape", 3),
         (discrete, (X, Y), "'k' must be continuous", 3),
         (factor_over_all_rows, (X, Y), "terms of the model that depend on the rows must stand in the data plate", 3),
         (two_sizes, (X, Y[:7]), "data plates must have the same size", 3),

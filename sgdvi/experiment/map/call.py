@@ -112,7 +112,7 @@ def sweep(
             require(exact, rule, f"{problem.name!r} with {dict(problem.options)}", "Give runs=True (--runs).")
             got = f"batching={way.value!r}. {NO_TEMPERATURE.rstrip('.')}"
             require(random_rows, rule, got, "Give runs=True (--runs).")
-        sizes = _sizes(batch_sizes, _rows_of(problem), way, by_runs)
+        sizes = _sizes(batch_sizes, problem.num_data, way, by_runs)
         best = _tuned(network) if network is not None and exact else (math.nan, math.nan)
         rates = _rates(learning_rates, problem, way, sizes, best[0], by_runs, seed)
         posterior = line_posterior(network) if network is not None and exact else None
@@ -150,10 +150,6 @@ def _tuned(network: LinearNetwork) -> tuple[float, float]:
     except InputError:  # SGD has no law at any temperature: the map shows its collapse
         return math.nan, math.nan
     return found.temperature, found.kl
-
-
-def _rows_of(problem: Problem) -> int:
-    return max(len(leaf) for leaf in jax.tree.leaves(problem.data) if np.ndim(leaf))
 
 
 def _sizes(given: Sequence[int] | None, rows: int, way: Batching, by_runs: bool) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.tree import Rows, take
+from sgdvi._internal.tree import Rows, label, take
 from sgdvi.samplers.algorithms.sgd import batch_indices, noise_seed
 from sgdvi.samplers.driver.devices import AXIS, Plan
 from sgdvi.samplers.driver.status import ChainStatus
@@ -56,6 +56,12 @@ class Sites(dict[str, jax.Array]):
         except KeyError as error:
             raise AttributeError(f"no site {name!r}; sites: {', '.join(self)}") from error
 
+    def __missing__(self, name: str) -> jax.Array:
+        """Return a site by the name that the model gives it."""
+        if label(name) not in self:
+            raise KeyError(name)
+        return self[label(name)]
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -66,7 +72,7 @@ class Outputs:
     target
         Maps parameters to sites.
     keep
-        Names of the sites that are kept.
+        Names of the sites that are kept, as `label` writes them.
     functionals
         Pairs of a name and a function of the sites of one draw.
     stats
@@ -80,9 +86,13 @@ class Outputs:
 
     def __call__(self, z: Params, rows: Rows) -> dict[str, jax.Array]:
         """Return the values of one draw."""
-        values = Sites(self.target.constrain(z, rows))
+        values = self.sites(z, rows)
         computed = {name: jnp.asarray(fn(values)) for name, fn in self.functionals}
         return {name: values[name] for name in self.keep} | computed
+
+    def sites(self, z: Params, rows: Rows) -> Sites:
+        """Return the sites of one draw as its tree names them."""
+        return Sites({label(name): value for name, value in self.target.constrain(z, rows).items()})
 
     def describe(self, z: Params, rows: Rows) -> dict[str, jax.ShapeDtypeStruct]:
         """Return shape and type of every value of a draw; `z` is one chain's.
@@ -92,7 +102,7 @@ class Outputs:
         InputError
             If a functional cannot be computed from the sites of one draw.
         """
-        sites = jax.eval_shape(self.target.constrain, z, rows)
+        sites = jax.eval_shape(lambda: dict(self.sites(z, rows)))
         for name, fn in self.functionals:
             rule = f"the functional {name!r} must be computable by JAX from the sites of one draw"
             advice = f"It gets one object with the arrays {', '.join(sites)}: lambda ds: ds.{next(iter(sites))} ** 2."

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import require, whole
-from sgdvi._internal.tree import require_key
+from sgdvi._internal.tree import label, require_key
 from sgdvi.draws.tree import DataTree
 from sgdvi.samplers.algorithms.sgd import chain_seed
 from sgdvi.samplers.driver.devices import Plan
@@ -144,17 +144,21 @@ def sample(
     one = jax.tree.map(lambda leaf: np.asarray(leaf)[0], starts.z)
     plan = Plan.make(chains, devices, sum(leaf.nbytes for leaf in jax.tree.leaves(one)))
     sampler.check(target, one, rows)
-    chosen = target.outputs if keep is None else tuple(keep)
-    unknown = [name for name in chosen if name not in target.outputs]
-    require(not unknown, f"keep must name sites of the model, {sorted(target.outputs)}", unknown)
-    strange = sorted(set(dims or {}) - set(target.outputs) - set(functionals or {}))
-    require(not strange, f"dims must name sites or functionals, {sorted(target.outputs)}", strange)
+    have = tuple(map(label, target.outputs))
+    rule = "the names of sites must differ in more than '/' and '.', as draws name them alike"
+    require(len(set(have)) == len(have), rule, sorted(target.outputs), "Rename one.")
+    chosen = have if keep is None else tuple(map(label, keep))
+    dims = {label(name): axes for name, axes in (dims or {}).items()}
+    unknown = [name for name in chosen if name not in have]
+    require(not unknown, f"keep must name sites of the model, {sorted(have)}", unknown)
+    strange = sorted(set(dims) - set(have) - set(functionals or {}))
+    require(not strange, f"dims must name sites or functionals, {sorted(have)}", strange)
     require(chosen or functionals, "a draw must have something in it", "keep=() and no functionals")
     size = sampler.size(target.num_data)
     stats = check_algorithm(sampler.algorithm, target, one, batch_like(rows, size))
     outputs = Outputs(target, chosen, tuple((functionals or {}).items()), tuple(stats.items()))
-    shapes, names = outputs.describe(one, rows), dims or {}
-    facts = RunFacts(sampler, outputs, rows, shapes, key, starts, steps, warmup, thin, names, held)
+    shapes = outputs.describe(one, rows)
+    facts = RunFacts(sampler, outputs, rows, shapes, key, starts, steps, warmup, thin, dims, held)
     state = first_state(starts.z, sampler.algorithm)
     begun = MemoryRecorder(facts, state) if store is None else open_together(facts, store, resume, state, plan)
     with begun as recorder:

@@ -7,8 +7,8 @@ import jax
 from numpyro.infer import MCMC, NUTS
 
 from sgdvi._internal.check import require, whole
-from sgdvi._internal.tree import to_jax
 from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro
+from sgdvi.problem.all_rows import full_model
 from sgdvi.problem.base import Problem, require_posterior
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def nuts(
     }
     rule = "target_acceptance must be a number between 0 and 1"
     require(0 < target_acceptance < 1, rule, target_acceptance)
-    kernel = NUTS(problem.model, target_accept_prob=target_acceptance)
+    args, kwargs = problem.arguments
+    kernel = NUTS(full_model(problem.model, (args, kwargs)), target_accept_prob=target_acceptance)
     started = time.perf_counter()
     mcmc = MCMC(kernel, **settings, chain_method="vectorized", progress_bar=False)
-    mcmc.run(key, *to_jax(problem.data), extra_fields=NUTS_FIELDS)
+    mcmc.run(key, *args, extra_fields=NUTS_FIELDS, **kwargs)
     config = {**settings, "target_acceptance": target_acceptance, "seconds": time.perf_counter() - started}
     return from_numpyro(mcmc, kind="nuts", dims=problem.dims, config=config)

@@ -8,8 +8,8 @@ import numpy as np
 from numpyro.infer.util import initialize_model
 
 from sgdvi._internal.check import InputError, message, whole
-from sgdvi._internal.tree import to_jax
 from sgdvi.draws.tree import from_samples
+from sgdvi.problem.all_rows import full_model
 from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.references.vi import pareto_shape
 
@@ -54,7 +54,9 @@ def pathfinder(problem: Problem, key: jax.Array, num_samples: int = 4000, max_st
     draws, steps = whole("num_samples", num_samples, least=4), whole("max_steps", max_steps, least=1)
     key_start, key_path, key_draw = jax.random.split(key, 3)
     started = time.perf_counter()
-    model = initialize_model(key_start, problem.model, model_args=to_jax(problem.data))
+    args, kwargs = problem.arguments
+    whole_model = full_model(problem.model, (args, kwargs))
+    model = initialize_model(key_start, whole_model, model_args=args, model_kwargs=kwargs)
 
     def log_joint(z: Any) -> jax.Array:
         return -model.potential_fn(z)

@@ -8,8 +8,9 @@ import numpy as np
 from numpyro import handlers
 
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi._internal.tree import to_jax
+from sgdvi._internal.tree import label
 from sgdvi.draws.tree import DataTree, with_group
+from sgdvi.problem.all_rows import full_model, trial
 from sgdvi.problem.base import Problem
 
 
@@ -21,7 +22,7 @@ def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_dra
     run
         Draws of the parameters of the problem's model.
     problem
-        Model and data.
+        Model and data. Plates that subsample give all their rows.
     key
         JAX key of the predictions.
     num_draws
@@ -45,18 +46,18 @@ def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_dra
     some = posterior.isel(draw=slice(None, None, math.ceil(chains * draws / most)))
     shape = chains, some.sizes["draw"]
     samples = {str(name): values.values.reshape(-1, *values.shape[2:]) for name, values in some.data_vars.items()}
-    data = to_jax(problem.data)
+    args, kwargs = problem.arguments
+    model = full_model(problem.model, (args, kwargs))
 
     def trace(key: jax.Array, values: dict[str, Any]) -> dict[str, Any]:
-        return handlers.trace(handlers.substitute(handlers.seed(problem.model, key), values)).get_trace(*data)
+        return handlers.trace(handlers.substitute(handlers.seed(model, key), values)).get_trace(*args, **kwargs)
 
-    first = trace(key, {name: values[0] for name, values in samples.items()})
+    first = handlers.trace(trial(model)).get_trace(*args, **kwargs)
     latent = [name for name, site in first.items() if site["type"] == "sample" and not site["is_observed"]]
-    latent = [name for name in latent if first[name]["fn"].__class__.__name__ != "_Subsample"]
     observed = [name for name, site in first.items() if site["type"] == "sample" and site["is_observed"]]
     if not observed:
         raise InputError(message("the model must observe data", "no observed site", "Hand it all its data."))
-    missing = [name for name in latent if name not in samples]
+    missing = [name for name in latent if label(name) not in samples]
     require(not missing, "the run must have draws of every site of the model", f"none of {', '.join(missing)}")
 
     def one(key: jax.Array, values: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -69,12 +70,12 @@ def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_dra
         }
 
     keys = jax.random.split(key, shape[0] * shape[1])
-    found = jax.jit(jax.vmap(one))(keys, {name: samples[name] for name in latent})
+    found = jax.jit(jax.vmap(one))(keys, {name: samples[label(name)] for name in latent})
 
     def in_chains(part: int) -> dict[str, np.ndarray]:
         arrays = {name: np.asarray(pair[part]) for name, pair in found.items()}
-        return {name: values.reshape(*shape, *values.shape[1:]) for name, values in arrays.items()}
+        return {label(name): values.reshape(*shape, *values.shape[1:]) for name, values in arrays.items()}
 
     run = with_group(run, "log_likelihood", in_chains(0), draws=True)
     run = with_group(run, "posterior_predictive", in_chains(1), draws=True)
-    return with_group(run, "observed_data", {name: np.asarray(first[name]["value"]) for name in observed})
+    return with_group(run, "observed_data", {label(name): np.asarray(first[name]["value"]) for name in observed})

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from sgdvi._internal.tree import Arguments
+from sgdvi._internal.tree import Arguments, to_arrays
 from sgdvi.problem.loss import Loss, count_rows
 from sgdvi.samplers.targets.base import Target
 from sgdvi.samplers.targets.loss import loss_target
@@ -24,13 +24,14 @@ def make_target(source: Source, arguments: Arguments, key: jax.Array, num_data: 
 def as_arguments(source: Source, data: Any) -> Arguments:
     """Return positional and keyword arguments for data in any form that `sample` takes.
 
-    A loss gets its data as they are, a pytree in one argument.
+    A loss gets its data in one argument, a pytree. Columns of pandas, polars and xarray become arrays.
 
     Raises
     ------
     InputError
         For data of a loss whose arrays differ in their number of rows.
     """
+    data = to_arrays(data)
     if isinstance(source, Loss):
         count_rows(data)
         return (data,), {}

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from numpyro import handlers
-from numpyro.infer import init_to_uniform
 from numpyro.infer.util import compute_log_probs, constrain_fn, potential_energy, unconstrain_fn
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.tree import Arguments, Rows, RowSplit, take
+from sgdvi._internal.tree import Arguments, Rows, RowSplit, label, take
+from sgdvi.problem.all_rows import with_fixed_params
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.host import TRIAL_ROWS
-from sgdvi.samplers.targets.plates import PER_ROW, RowPlates, data_plates, describe, first_line
+from sgdvi.samplers.targets.plates import RowPlates, advice_on, describe, first_line
+from sgdvi.samplers.targets.rows import data_plates, latent_with_rows
 
 START_RADIUS = 2.0  # NumPyro's init_to_uniform
 START_ATTEMPTS = 100
@@ -90,6 +91,10 @@ class ModelTarget(Target):
 
     def by_name(self, params: Params, what: str) -> dict[str, Any]:
         """See `Target`: the values of all latent sites."""
+        if isinstance(params, Mapping):
+            # as draws name them
+            known = {label(site): site for site in self.shapes}
+            params = {known.get(name, name): value for name, value in params.items()}
         names = sorted(params, key=str) if isinstance(params, Mapping) else type(params).__name__
         rule = f"{what} must be a dict with the sites {sorted(self.shapes)}"
         require(names == sorted(self.shapes), rule, names)
@@ -111,10 +116,18 @@ class ModelTarget(Target):
 
     def row_terms(self, params: Params, rows: Rows) -> tuple[jax.Array, jax.Array]:
         """Log-likelihood of each row, shape (S,), and the log density of all else, at constrained values."""
+        total, other = self._terms(params, rows)
+        return total, sum(other.values(), jnp.zeros(()))
+
+    def other_terms(self, params: Params, rows: Rows) -> dict[str, jax.Array]:
+        """Log densities of the sites outside the data plate, at constrained values."""
+        return self._terms(params, rows)[1]
+
+    def _terms(self, params: Params, rows: Rows) -> tuple[jax.Array, dict[str, jax.Array]]:
         args, kwargs = self.split.rebuild(rows)
         log_probs, trace = compute_log_probs(self.on_rows(rows), args, kwargs, params, sum_log_prob=False)
         size = rows[0].shape[0]
-        total, other = jnp.zeros(size), jnp.zeros(())
+        total, other = jnp.zeros(size), {}
         for name, log_prob in log_probs.items():
             site = trace[name]
             axes = [frame.dim for frame in site["cond_indep_stack"] if frame.name in self.plates]
@@ -122,7 +135,7 @@ class ModelTarget(Target):
                 terms = jnp.moveaxis(log_prob, axes[0], 0)
                 total = total + terms.reshape(terms.shape[0], -1).sum(1)
             else:
-                other = other + jnp.sum(log_prob)
+                other[name] = jnp.sum(log_prob)
         return total, other
 
     def on_rows(self, rows: Rows, weight: float = 1.0) -> Callable[..., Any]:
@@ -158,44 +171,37 @@ def model_target(
         If the model does not run, has no data plate, data plates of several sizes, latent sites per row, or discrete
         latent sites.
     """
-    args, kwargs = arguments
     rule, advice = "the model must run on the data", "Check the model's arguments and the data."
     try:
-        sites, sizes = describe(model, arguments, key)
-        if any(site.kind in ("param", "mutable") for site in sites.values()):
-            # as in NumPyro's MCMC, they stay at the values of the first trace
-            trace = handlers.trace(handlers.substitute(handlers.seed(model, key), substitute_fn=init_to_uniform()))
-            values = {k: v["value"] for k, v in trace.get_trace(*args, **kwargs).items() if v["type"] != "sample"}
-            fixed = {name: values[name] for name, site in sites.items() if site.kind in ("param", "mutable")}
-            model = handlers.substitute(model, data=fixed)
+        model = with_fixed_params(model, arguments)
+        found = describe(model, arguments, key)
+    except InputError:
+        raise
     except Exception as error:
-        raise InputError(message(rule, first_line(error), advice)) from error
+        raise InputError(message(rule, first_line(error), advice_on(error, advice))) from error
 
-    latent = {name: site for name, site in sites.items() if site.kind == "latent"}
+    latent = {name: site for name, site in found.sites.items() if site.kind == "latent"}
     require(latent, "the model must have at least one latent site", "none", "Give its parameters with numpyro.sample.")
+    num_rows, plates = data_plates(found, arguments)
     for name, site in latent.items():
         smooth = f"the latent site {name!r} must be continuous"
         require(not site.discrete, smooth, "a discrete distribution", "Sum the site out of the model.")
-    observed = [site for site in sites.values() if site.kind == "observed"]
-    num_rows, plates = data_plates({plate for site in observed for plate in site.plates}, sizes, arguments)
     over_host = num_data is None or num_rows == min(num_data, TRIAL_ROWS)
     plate = "the data plate must be over the rows of the arrays on the host"
     require(over_host, plate, f"a plate over {num_rows} rows of others", "Write len(x) for its size.")
     for name, site in latent.items():
-        outside = f"the latent site {name!r} must not stand in the data plate"
-        require(plates.isdisjoint(site.plates), outside, "one value per row", PER_ROW)
-    fixed_size = tuple(
-        name
-        for name, site in sites.items()
-        if site.kind == "deterministic" and plates.isdisjoint(site.plates) and num_rows not in site.shape
+        if not plates.isdisjoint(site.plates):
+            raise latent_with_rows(name, site, num_rows, f"one in the data plate of {num_rows} rows")
+    derived = tuple(
+        name for name, site in found.sites.items() if site.kind == "deterministic" and plates.isdisjoint(site.plates)
     )
     shapes = {name: site.free_shape for name, site in latent.items()}
-    target = ModelTarget(model, RowSplit.of(arguments, num_rows, num_data), plates, shapes, (*latent, *fixed_size))
+    target = ModelTarget(model, RowSplit.of(arguments, num_rows, num_data), plates, shapes, (*latent, *derived))
     z = {site: jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for site, shape in shapes.items()}
     try:
         jax.eval_shape(target.loss, z, target.rows(arguments))
     except Exception as error:
-        raise InputError(message(rule, first_line(error), advice)) from error
+        raise InputError(message(rule, first_line(error), advice_on(error, advice))) from error
     return target
 
 
@@ -225,25 +231,39 @@ def check_minibatches(target: ModelTarget, rows: Rows, batch_size: int, z: Param
         size = rows[0].shape[0]
         count = max(1, min(size // batch_size, CHECKED_BLOCKS))
         block = take(rows, jnp.arange(batch_size) % size)
-        sites, _ = describe(target.model, target.split.rebuild(block), jax.random.key(0), target.plates, batch_size)
+        sites = describe(target.model, target.split.rebuild(block), jax.random.key(0), target.plates, batch_size).sites
         for name, shape in target.shapes.items():
-            got = f"unconstrained shape {sites[name].free_shape} on {batch_size} rows, {shape} on all"
-            require(sites[name].free_shape == shape, f"the latent site {name!r} must not have rows", got, PER_ROW)
+            if sites[name].free_shape != shape:
+                got = f"unconstrained shape {sites[name].free_shape} on {batch_size} rows, {shape} on all"
+                raise latent_with_rows(name, sites[name], batch_size, got)
         # a batch beyond N holds rows twice
         order = np.resize(np.random.default_rng(0).permutation(size), (count, batch_size))
         compared = _compare_blocks(target, z, rows, order)
     except InputError:
         raise
     except Exception as error:
-        raise InputError(message(rule, first_line(error), _CLOSED_OVER)) from error
+        raise InputError(message(rule, first_line(error), advice_on(error, _CLOSED_OVER))) from error
     found = {name: float(value) for name, value in compared.items()}
     rule = f"every row must weigh the same in any block of {batch_size} rows as in all {size}"
     got = f"a log-likelihood of {found['parts']:.6g} for {count} block(s), {found['whole']:.6g} for their rows in all"
     require(found["row_error"] <= CHECK_TOLERANCE, rule, got, _CLOSED_OVER)
+    if not found["rest_error"] <= CHECK_TOLERANCE:
+        raise _terms_outside(target, z, rows, take(rows, order[0]), found["rest_error"])
+
+
+def _terms_outside(target: ModelTarget, z: Params, rows: Rows, block: Rows, error: float) -> InputError:
+    """Say which term outside the data plate changes from the rows of all data to those of a block."""
+    params = {name: value for name, value in target.constrain(z, rows).items() if name in target.shapes}
+    whole, part = target.other_terms(params, rows), target.other_terms(params, block)
+    name = max(whole, key=lambda one: abs(float(whole[one] - part[one])))
+    got = f"terms outside it, {name!r} most, that vary between blocks by {error:.3g} of their size"
+    if name in target.shapes:
+        rule = f"the prior of {name!r} must not depend on the rows of the data, nor on their number"
+        advice = "A minibatch has fewer rows: pass the number of all rows as an argument of its own, such as n=len(x)."
+        return InputError(message(rule, f"one that changes from {len(rows[0])} rows to {len(block[0])}", advice))
     rule = "all terms of the model that depend on the rows must stand in the data plate"
     advice = "numpyro.factor or numpyro.sample on all rows at once cannot be divided into minibatches."
-    got = f"terms outside it that vary between blocks by {found['rest_error']:.3g} of their size"
-    require(found["rest_error"] <= CHECK_TOLERANCE, rule, got, advice)
+    return InputError(message(rule, got, advice))
 
 
 @partial(jax.jit, static_argnames="target")

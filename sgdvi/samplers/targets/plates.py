@@ -1,6 +1,6 @@
 """A model seen through its rows: plates that take a minibatch, and a trace that finds sites and plates."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,11 +10,9 @@ from numpyro.distributions import biject_to
 from numpyro.infer import init_to_uniform
 from numpyro.primitives import Messenger
 
-from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.tree import Arguments, leading_sizes, to_jax
+from sgdvi._internal.tree import Arguments
+from sgdvi.problem.all_rows import trial
 from sgdvi.problem.base import Problem
-
-PER_ROW = "A minibatch cannot move the values of absent rows: integrate the site out of the model."
 
 
 class RowPlates(Messenger):
@@ -27,10 +25,12 @@ class RowPlates(Messenger):
     def __init__(self, fn: Callable[..., Any], plates: frozenset[str], batch_size: int, weight: float) -> None:
         self.plates, self.batch_size, self.weight = plates, batch_size, weight
         self.sizes: dict[str, int] = {}
+        self.scans = False
         super().__init__(fn)
 
     def process_message(self, msg: Any) -> None:
         """Set plate indices and the scale of observed sites."""
+        self.scans |= msg["type"] == "control_flow"
         if msg["type"] == "plate":
             size = msg["args"][0]
             batch = self.batch_size if msg["name"] in self.plates else size
@@ -63,6 +63,8 @@ class Site(NamedTuple):
         Names of the plates around it.
     shape, free_shape
         Shape of its value, and of the unconstrained value where it is latent.
+    event, law
+        Shape of one draw of its law, and the name of that, apart from how it was expanded or made an event.
     """
 
     kind: str
@@ -70,6 +72,16 @@ class Site(NamedTuple):
     plates: frozenset[str]
     shape: tuple[int, ...]
     free_shape: tuple[int, ...]
+    event: tuple[int, ...] = ()
+    law: str = ""
+
+
+class Description(NamedTuple):
+    """What a trace says of a model: sites and sizes of plates by name, and whether it scans."""
+
+    sites: dict[str, Site]
+    sizes: dict[str, int]
+    scans: bool
 
 
 def describe(
@@ -78,8 +90,8 @@ def describe(
     key: jax.Array,
     plates: frozenset[str] = frozenset(),
     batch_size: int = 0,
-) -> tuple[dict[str, Site], dict[str, int]]:
-    """Trace the model without computing anything; return its sites and the sizes of its plates."""
+) -> Description:
+    """Trace the model without computing anything."""
     sites: dict[str, Site] = {}
     rows = RowPlates(handlers.seed(model, key), plates, batch_size, 1.0)
 
@@ -88,34 +100,33 @@ def describe(
         trial = handlers.substitute(rows, substitute_fn=init_to_uniform())
         for name, site in handlers.trace(trial).get_trace(*args, **kwargs).items():
             kind, discrete, shape = site["type"], False, jnp.shape(site["value"])
+            event, law = (), ""
             if kind not in ("sample", "deterministic", "param", "mutable"):
                 continue
             free_shape = shape
             if kind == "sample":
                 kind = "observed" if site["is_observed"] else "latent"
-                discrete = bool(site["fn"].support.is_discrete)
+                inner = _inner(site["fn"])
+                event, law = tuple(inner.event_shape), type(inner).__name__
+                # the support of numpyro.factor is none
+                discrete = bool(getattr(site["fn"].support, "is_discrete", False))
                 if kind == "latent" and not discrete:
                     free_shape = biject_to(site["fn"].support).inverse_shape(shape)
             frames = frozenset(frame.name for frame in site.get("cond_indep_stack", ()))
-            sites[name] = Site(kind, discrete, frames, shape, free_shape)
+            sites[name] = Site(kind, discrete, frames, shape, free_shape, event, law)
 
     jax.eval_shape(run)
-    return sites, rows.sizes
+    return Description(sites, rows.sizes, rows.scans)
 
 
-def data_plates(around: set[str], sizes: Mapping[str, int], arguments: Arguments) -> tuple[int, frozenset[str]]:
-    """Return the number of rows and the names of the plates over them, among those around observed sites."""
-    leading = leading_sizes(arguments)
-    over_rows = {name: sizes[name] for name in sorted(around) if sizes.get(name) in leading}
-    if not over_rows:
-        plates = ", ".join(f"{name!r} of size {sizes.get(name)}" for name in sorted(around)) or "none"
-        got = f"plates around observed sites: {plates}; leading sizes of the arguments: {sorted(leading) or 'none'}"
-        advice = 'Observe inside `with numpyro.plate("data", len(x)):` and pass x and y to the model as arguments.'
-        raise InputError(message("the model must have a data plate over the rows of its arguments", got, advice))
-    found = set(over_rows.values())
-    advice = "Minibatches need one number of rows: keep other arrays out of the model's arguments."
-    require(len(found) == 1, "all data plates must have the same size", over_rows, advice)
-    return found.pop(), frozenset(over_rows)
+def _inner(law: Any) -> Any:
+    while hasattr(law, "base_dist") and type(law).__name__ in (
+        "Independent",
+        "ExpandedDistribution",
+        "MaskedDistribution",
+    ):
+        law = law.base_dist
+    return law
 
 
 def first_line(error: Exception) -> str:
@@ -123,7 +134,15 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
 
 
+def advice_on(error: Exception, usual: str) -> str:
+    """Return what to do about an error in the model: NumPy arrays that meet traced values, or `usual`."""
+    if isinstance(error, jax.errors.TracerArrayConversionError | jax.errors.TracerIntegerConversionError):
+        return "Rows are JAX arrays: write jnp.asarray(table)[rows] for a NumPy table, and jnp for np in the model."
+    return usual
+
+
 def latent_sites(problem: Problem) -> dict[str, Any]:
     """Return the latent sites of the model, name -> law, by one trace of it."""
-    trace = handlers.trace(handlers.seed(problem.model, 0)).get_trace(*to_jax(problem.data))
+    args, kwargs = problem.arguments
+    trace = handlers.trace(trial(problem.model)).get_trace(*args, **kwargs)
     return {name: site["fn"] for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
