@@ -103,11 +103,12 @@ class Chain:
 
     def _guess(self) -> tuple[float, float]:
         """Place and width of the law in log v as the flow has them."""
-        batch, curvature = self.batch, float(self.batch.squares.mean())
+        batch, curvature = self.batch, self.batch.curvature
         best = (batch.mean - self.decay) / curvature
         if best <= 0:
             return -math.log(2 * self.rate * curvature), 1.0
-        noise = float(np.var(best * batch.squares - batch.products)) / batch.size
+        pull = best * batch.squares - batch.products
+        noise = float(batch.masses @ (pull - batch.masses @ pull) ** 2) / batch.size
         return math.log(best), float(np.clip(np.sqrt(2 * self.rate * noise / (curvature * best)), 1e-6, 1.0))
 
     def _lattice(self, grid: Grid) -> int:

@@ -2,8 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ _DEVIATION = 41.5
 _NOISE = 1e-17
 # Sizes whose squares and ratios are floating-point numbers.
 _RANGE = (1e-75, 1e75)
-# As many different batches are listed one by one.
-_LISTED = 20_000
+# As many different batches are listed one by one without replacement, and with it.
+_LISTED, _MULTISETS = 20_000, 4_000
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ class Factors:
 
 
 class Minibatch:
-    """Minibatch means A of x^2 and B of x y (on the side of `sign`), as draws of `size` equally likely rows.
+    """Minibatch means A of x^2 and B of x y (on the side of `sign`), as draws of `size` rows with these `masses`.
 
-    Without replacement all batches are listed, and each is one row.
+    Without replacement, and where few batches are possible with it, these are listed, and each is one row.
     """
 
     def __init__(self, x: Any, y: Any, batch_size: int, sign: int | None, replace: bool = True) -> None:
@@ -77,8 +76,29 @@ class Minibatch:
         self.size = self.batch_size
         self.mean = float(self.products.mean())
         self.scale = float(np.sqrt(np.mean(self.products**2)))
-        if not replace and self.batch_size > 1:
-            self._list_batches()
+        self._means: dict[int, tuple[np.ndarray, np.ndarray, float]] = {}
+        self.curvature = float(squares.mean())
+        self.masses = np.full(len(x), 1 / len(x))
+        if self.batch_size > 1:
+            if not replace:
+                self._list_batches()
+            elif math.comb(len(x) + self.batch_size - 1, self.batch_size) <= _MULTISETS:
+                self._list_multisets()
+
+    def _list_multisets(self) -> None:
+        rows = np.array(list(combinations_with_replacement(range(len(self.squares)), self.size)))
+        # The orders of a batch: the multinomial coefficient, from the lengths of its runs of equal rows.
+        logs = np.zeros(len(rows))
+        run = np.ones(len(rows))
+        for j in range(1, self.size):
+            run = np.where(rows[:, j] == rows[:, j - 1], run + 1, 1.0)
+            logs -= np.log(run)
+        logs += math.lgamma(self.size + 1) - self.size * math.log(len(self.squares))
+        self._take(rows, np.exp(logs))
+
+    def _take(self, rows: np.ndarray, masses: np.ndarray) -> None:
+        self.squares, self.products = self.squares[rows].mean(1), self.products[rows].mean(1)
+        self.masses, self.size = masses / masses.sum(), 1
 
     def _list_batches(self) -> None:
         count = len(self.squares)
@@ -89,24 +109,35 @@ class Minibatch:
             rule = f"without replacement there must be at most {_LISTED} different batches: they are listed one by one"
             got = f"{batches:.3g} (N = {count}, batch_size = {self.size})"
             raise InputError(message(rule, got, "Draw with replacement: for S << N the two hardly differ."))
-        rows = np.array(list(combinations(range(count), self.size)))
-        self.squares, self.products = self.squares[rows].mean(1), self.products[rows].mean(1)
-        self.size = 1
+        self._take(np.array(list(combinations(range(count), self.size))), np.ones(batches))
 
     def near_zero(self, learning_rate: float, weight_decay: float) -> Factors:
         """Law of the factor at v = 0: 1 - 2 eta gamma + 2 eta B."""
         constant, factor = 1 - 2 * learning_rate * weight_decay, 2 * learning_rate
-        points, masses, half = self._mean_product
+        points, masses, half = self._mean_product(_LATTICE)
         return Factors(constant + factor * points, masses, factor * half)
 
-    @cached_property
-    def _mean_product(self) -> tuple[np.ndarray, np.ndarray, float]:
-        values = self.products
+    def exponent(self, learning_rate: float, weight_decay: float) -> tuple[float, float]:
+        """E log |f| at v = 0, and its error: 0 but for that of the lattice, by the difference to a coarser one."""
+        constant, factor = 1 - 2 * learning_rate * weight_decay, 2 * learning_rate
+        value = self.near_zero(learning_rate, weight_decay).mean_log()
         if self.size == 1:
-            return values, np.full(len(values), 1 / len(values)), 0.0
-        centre, step, masses = mean_on_lattice(values[None], self.size, _LATTICE)
+            return value, 0.0
+        points, masses, half = self._mean_product(_LATTICE // 2)
+        return value, abs(Factors(constant + factor * points, masses, factor * half).mean_log() - value)
+
+    def _mean_product(self, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+        if self.size == 1:
+            return self.products, self.masses, 0.0
+        if count not in self._means:
+            self._means[count] = self._convolved(count)
+        return self._means[count]
+
+    def _convolved(self, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+        values = self.products
+        centre, step, masses = mean_on_lattice(values[None], self.size, count)
         kept = np.abs(masses[0]) > _NOISE
-        points = centre[0] + np.fft.fftfreq(_LATTICE, 1 / _LATTICE)[kept] * step[0]
+        points = centre[0] + np.fft.fftfreq(count, 1 / count)[kept] * step[0]
         return points, masses[0, kept] / masses[0, kept].sum(), float(step[0] / 2)
 
     def steps(
@@ -116,7 +147,7 @@ class Minibatch:
         constant, factor = 1 - 2 * learning_rate * weight_decay, 2 * learning_rate
         values = np.exp(log_v)[:, None] * self.squares - self.products
         if self.size == 1:
-            return constant - factor * values, np.full(values.shape[1], 1 / values.shape[1])
+            return constant - factor * values, self.masses
         centre, step, masses = mean_on_lattice(values, self.size, lattice)
         masses[np.abs(masses) < _NOISE] = 0.0
         points = centre[:, None] + np.fft.fftfreq(lattice, 1 / lattice) * step[:, None]

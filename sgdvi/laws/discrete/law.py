@@ -236,11 +236,11 @@ def discrete_law(
     rate, decay = positive("learning_rate", learning_rate), non_negative("weight_decay", weight_decay)
     positive("tolerance", tolerance)
     batch = Minibatch(x, y, batch_size, sign, replace)
-    least, top = _SLOWEST / batch.scale, _FAR / (2 * rate * float(batch.squares.mean()))
+    least, top = _SLOWEST / batch.scale, _FAR / (2 * rate * batch.curvature)
     advice = "Steps as small as this are lost to rounding; sgdvi.SGDStationary is the law to that accuracy."
     require(rate >= least, f"learning_rate must be at least {least:.3g} for these data", learning_rate, advice)
     if escape_at is not None:
-        top, inside = positive("escape_at", escape_at), abs(batch.mean) / float(batch.squares.mean())
+        top, inside = positive("escape_at", escape_at), abs(batch.mean) / batch.curvature
         require(top > inside, f"escape_at must be beyond the least-squares v, {inside:.3g} in size", escape_at)
     require_noise(batch, decay)
     near_zero = batch.near_zero(rate, decay)
