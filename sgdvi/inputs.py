@@ -11,7 +11,10 @@ import xarray as xr
 from xarray import DataTree
 
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree
+from sgdvi.draws.committed import is_store, open_store
+from sgdvi.draws.hdf5 import check_file
+from sgdvi.draws.places import is_url
+from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree, plain_text
 
 _FORMS = (
     "Give a DataTree, a dictionary of arrays (chain, draw, ...), a numpyro MCMC after its run, a pair (svi, result), "
@@ -39,7 +42,7 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
         If it is none of these, or holds no draws.
     """
     if isinstance(run, DataTree):
-        return with_chains(name, run)
+        return with_chains(name, plain_text(run))
     if isinstance(run, xr.Dataset):
         return with_chains(name, DataTree.from_dict({"posterior": run}))
     if isinstance(run, str | os.PathLike):
@@ -62,15 +65,7 @@ def read_file(path: str | os.PathLike[str]) -> DataTree:
     InputError
         If there is no such file, it cannot be read, or it has no group ``posterior``.
     """
-    target = Path(path).expanduser()
-    require(target.exists(), "the file of draws must exist", repr(str(path)))
-    options: Any = {"engine": "zarr", "consolidated": False} if target.is_dir() else {"engine": "h5netcdf"}
-    try:
-        with xr.open_datatree(target, **options) as tree:
-            loaded = tree.load().copy()
-    except Exception as error:
-        rule, got = f"{str(path)!r} must be a NetCDF file or a Zarr store", f"{type(error).__name__}: {error}"
-        raise InputError(message(rule, " ".join(got.split())[:200])) from error
+    loaded = _loaded(path)
     if "posterior" in loaded.children:
         return loaded
     inner = [str(child) for child, node in loaded.children.items() if "posterior" in node.children]
@@ -80,6 +75,30 @@ def read_file(path: str | os.PathLike[str]) -> DataTree:
     )
     require(len(inner) == 1, rule, f"groups {', '.join(map(str, loaded.children)) or 'none'}", advice)
     return DataTree.from_dict({str(k): node.to_dataset() for k, node in loaded[inner[0]].children.items()})
+
+
+def _loaded(path: str | os.PathLike[str]) -> DataTree:
+    """Return all of a file: a store of `sgdvi.sample` as its last commit has it, never what is being written."""
+    name = repr(str(path))
+    if is_url(str(path)):
+        require(is_store(path), f"{name} must be a store of sgdvi.sample", "something else", "Give a path.")
+        return open_store(path).load()
+    target = Path(path).expanduser()
+    try:
+        require(target.exists(), "the file of draws must exist", name)
+        if target.is_dir() and is_store(target):
+            return open_store(target).load()
+        if not target.is_dir():
+            check_file(target)
+        options: Any = {"engine": "zarr", "consolidated": False} if target.is_dir() else {"engine": "h5netcdf"}
+        with xr.open_datatree(target, **options) as tree:
+            return plain_text(tree.load().copy())
+    except InputError:
+        raise
+    except Exception as error:
+        got = f"{type(error).__name__}: {error}"
+        rule = f"{name[:200]} must be a NetCDF file or a Zarr store"
+        raise InputError(message(rule, " ".join(got.split())[:200])) from error
 
 
 def from_svi(svi: Any, result: Any, *args: Any, key: jax.Array, num_draws: int = 4000, **kwargs: Any) -> DataTree:

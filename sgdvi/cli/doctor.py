@@ -1,4 +1,4 @@
-"""``sgdvi doctor``: versions, devices and whether what sgdvi needs works here."""
+"""``sgdvi doctor``: versions, devices and whether what sgdvi needs works here; and what is whole of a store."""
 
 import os
 from collections.abc import Callable
@@ -6,9 +6,31 @@ from collections.abc import Callable
 import click
 
 
-@click.command("doctor", short_help="Show versions and devices, and check that this machine can run sgdvi.")
-def command() -> int:
-    """Show versions and devices, and check that this machine can run sgdvi. Exit status 1 if it cannot."""
+@click.command("doctor", short_help="Show versions and devices, check this machine, or a store of draws.")
+@click.argument("stores", nargs=-1, type=click.Path(), metavar="[STORE]...")
+def command(stores: tuple[str, ...]) -> int:
+    """Show versions and devices, and check that this machine can run sgdvi. Exit status 1 if it cannot.
+
+    With a STORE that sgdvi.sample has written, a path or a URL: read all of it, and say which draws are whole and
+    whether the run can go on. Exit status 1 if something is damaged.
+    """
+    return max(map(_store, stores)) if stores else _machine()
+
+
+def _store(name: str) -> int:
+    from sgdvi.draws.committed import inspect
+
+    found = inspect(name)
+    for line in found.problems:
+        click.echo(f"{'DAMAGED':<12}{line}")
+    click.echo(f"{'whole':<12}{found.whole} of {found.draws} draws of every chain in {name}")
+    if found.problems and found.whole:
+        click.echo(f"{'to save':<12}sgdvi.draws.open_store({name!r}).isel(draw=slice({found.whole})).load()")
+    click.echo(f"{'resume=True':<12}{'goes on with it' if found.can_resume else 'does not: begin a new store'}")
+    return 1 if found.problems else 0
+
+
+def _machine() -> int:
     import jax
 
     from sgdvi.cli._cache import cache_folder

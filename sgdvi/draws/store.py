@@ -1,30 +1,47 @@
 """Draws on disk while they are made: a Zarr group that only ever shows complete chunks, with its checkpoint."""
 
 import errno
-import os
+import json
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.errors import ZarrUserWarning
-from zarr.storage import FsspecStore, LocalStore
 
 from sgdvi._internal.check import InputError, message, require
+from sgdvi.draws.committed import check_complete, checked, read_state
+from sgdvi.draws.integrity import (
+    CHECKPOINT,
+    FORMAT,
+    MARK,
+    ROOT,
+    SUMS,
+    Committed,
+    SealingStore,
+    columns_of,
+    hash_of,
+    read_committed,
+    sum_of,
+)
+from sgdvi.draws.lock import LOCK
+from sgdvi.draws.places import OTHER_NAME, delete_key, list_keys, name_of, read_key, write_key
 
-_FORMAT = 1
-_MARK = "sgdvi_store"
-_CHECKPOINT = "checkpoint"
 # Blosc and several object stores stop at 2 GB; this is far below.
 _MOST_FILE_BYTES = 64 << 20
-# Faster than Zarr's default, and smaller: once like bytes stand together, the exponents of draws compress.
-_PACKING = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")
-_OTHER_NAME = "Give another name, or remove it."
+# Faster than Zarr's default, and smaller: once like bytes stand together, the exponents of draws compress. The checksum
+# is for readers that know nothing of ours.
+_PACKING = [BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"), Crc32cCodec()]
+_TEXT_PACKING = [ZstdCodec(), Crc32cCodec()]
+# A chunk that holds only the fill value is written too: one that is missing is damage.
+_ALL_CHUNKS: Any = {"write_empty_chunks": True}
+# Chunks of draws whose sums stand in one file.
+_ROWS = 1024
 
 
 class Layout(NamedTuple):
@@ -55,30 +72,6 @@ class Progress(NamedTuple):
     seconds: float
 
 
-def as_store(store: Any) -> Store:
-    """Return the Zarr store of a path, an fsspec URL (``s3://bucket/draws.zarr``), or a Zarr store.
-
-    Raises
-    ------
-    InputError
-        For anything else, and for a URL whose fsspec package is not installed.
-    """
-    if isinstance(store, Store):
-        return store
-    rule = "store must be a path, an fsspec URL or a Zarr store"
-    require(isinstance(store, str | os.PathLike) and str(store), rule, repr(store), 'Give "draws.zarr".')
-    text = os.fspath(store)
-    if "://" not in text or text.startswith("file://"):
-        path = Path(text.removeprefix("file://"))
-        require(not path.is_file(), rule, f"the file {text!r}", _OTHER_NAME)
-        return LocalStore(path)
-    try:
-        return FsspecStore.from_url(text)
-    except (ImportError, ValueError) as error:
-        advice = "Install fsspec and the package of its file system, for example s3fs."
-        raise InputError(message(rule, f"{text!r} ({error})", advice)) from error
-
-
 @contextmanager
 def quiet_format() -> Iterator[None]:
     """Leave out Zarr's warning that its format has no text for consolidated metadata yet.
@@ -91,23 +84,40 @@ def quiet_format() -> Iterator[None]:
 
 
 class DrawStore:
-    """The store of one run.
+    """The store of one run, for the process that holds its lock.
 
     Draws are written first, and become visible when the consolidated metadata of the root are replaced, which is one
     atomic write: readers that use them (`arviz.from_zarr`, `xarray.open_datatree`) see all variables with the same
     number of complete draws at every moment, also after the process was killed. The state of the chains is written to
-    one of two places in turn; which of them counts is part of the same metadata.
+    one of two places in turn; which of them counts is part of the same metadata, and so are the sums by which
+    `sgdvi.draws.open_store` knows whether a file is the one that was written.
+
+    Attributes
+    ----------
+    state
+        State of the chains when it was opened.
+    progress
+        How far the run has come.
     """
 
-    def __init__(self, store: Store, progress: Progress) -> None:
+    def __init__(self, store: Store, state: bytes, committed: Committed | None = None) -> None:
         self._store = store
-        self.progress = progress
-        self._root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
-        self._checkpoint: Any = self._root[_CHECKPOINT]
+        self.state = state
+        self._view = SealingStore(store)
+        self._view.seals = self._sealed = committed is None or committed.sealed
+        self._root: Any = zarr.open_group(self._view, mode="r+", use_consolidated=committed is not None)
+        self._checkpoint: Any = self._root[CHECKPOINT]
         self._arrays: dict[str, Any] = {
-            f"{group}/{name}": array for group, own in self._root.groups() for name, array in own.arrays()
+            f"{group}/{name}": array.with_config(_ALL_CHUNKS)
+            for group, own in self._root.groups()
+            for name, array in own.arrays()
         }
-        self._growing = [a for a in self._arrays.values() if "draw" in a.metadata.dimension_names]
+        self._growing = {
+            path: array for path, array in self._arrays.items() if "draw" in array.metadata.dimension_names
+        }
+        self._columns = columns_of({path: array.metadata.to_dict() for path, array in self._growing.items()})
+        record: Any = self._checkpoint.attrs
+        self.progress = Progress(record.get("steps", 0), record.get("draws", 0), record.get("seconds", 0.0))
 
     @classmethod
     @quiet_format()
@@ -146,22 +156,44 @@ class DrawStore:
         OSError
             If the store cannot be written.
         """
-        with _writing(store, "nothing"):
-            root: Any = zarr.create_group(store, overwrite=True, zarr_format=3, attributes={_MARK: _FORMAT})
+        with writing(store, "nothing"):
+            for key in list_keys(store):
+                if key != LOCK:
+                    delete_key(store, key)
+            root: Any = zarr.create_group(store, zarr_format=3, attributes={MARK: FORMAT})
             for group, own in attributes.items():
                 root.create_group(group, attributes=dict(own))
             for group, name, dtype, dims, shape in layouts:
                 chunks = _chunks(dims, shape, chunk, np.dtype(dtype).itemsize)
-                packed: dict[str, Any] = {} if dtype is str else {"compressors": _PACKING}
-                root[group].create_array(name, shape=shape, chunks=chunks, dtype=dtype, dimension_names=dims, **packed)
+                root[group].create_array(
+                    name,
+                    shape=shape,
+                    chunks=chunks,
+                    dtype=dtype,
+                    dimension_names=dims,
+                    compressors=_TEXT_PACKING if dtype is str else _PACKING,
+                    fill_value=_nothing(dtype),
+                )
+            sums = {path: [sum_of(values)] for path, values in fixed.items()}
             for path, values in fixed.items():
-                root[path][...] = values
-            place = root.create_group(_CHECKPOINT, attributes={"fingerprint": dict(fingerprint), "chunk": chunk})
+                root[path].with_config(_ALL_CHUNKS)[...] = values
+            own = {"fingerprint": dict(fingerprint), "chunk": chunk, "fixed": sums, "rows": 0}
+            place = root.create_group(CHECKPOINT, attributes=own)
             for slot in range(2):
                 place.create_array(
                     f"state_{slot}", shape=(len(state),), dtype="uint8", dimension_names=(f"byte_{slot}",)
                 )
-        made = cls(store, Progress(0, 0, 0.0))
+            growing = {f"{layout.group}/{layout.name}": root[layout.group][layout.name] for layout in layouts}
+            files = len(columns_of({path: array.metadata.to_dict() for path, array in growing.items()}))
+            place.create_array(
+                SUMS,
+                shape=(0, files),
+                chunks=(_ROWS, files),
+                dtype="uint32",
+                dimension_names=("full_chunk", "file"),
+                compressors=_PACKING,
+            )
+        made = cls(store, state)
         made.commit(Progress(0, 0, 0.0), {}, state)
         return made
 
@@ -174,24 +206,26 @@ class DrawStore:
         InputError
             If something else has this name.
         """
-        if not _exists(store):
+        try:
+            keys = [key for key in list_keys(store) if key != LOCK]
+        except OSError as error:
+            raise InputError(message(f"{name_of(store)} must be readable", error.strerror or str(error))) from error
+        if not keys:
             return None
         rule = "store must be a new name, or a store that sgdvi.sample has written"
-        try:
-            root: Any = zarr.open_group(store, mode="r")
-        except Exception as error:
-            raise InputError(message(rule, f"{_name(store)}, which is neither", _OTHER_NAME)) from error
-        require(_MARK in root.attrs, rule, f"{_name(store)}, which is neither", _OTHER_NAME)
-        advice = "Open it with the version of sgdvi that wrote it."
-        require(root.attrs[_MARK] == _FORMAT, f"the store must have format {_FORMAT}", root.attrs[_MARK], advice)
-        if root.metadata.consolidated_metadata is None:
+        ours = any(key.startswith(f"{CHECKPOINT}/") for key in keys) or MARK.encode() in (read_key(store, ROOT) or b"")
+        require(ours, rule, f"{name_of(store)}, which is neither", OTHER_NAME)
+        committed = read_committed(store)
+        if committed is None:
             return None
-        record = dict(root[_CHECKPOINT].attrs)
-        opened = cls(store, Progress(record["steps"], record["draws"], record["seconds"]))
-        # what was written after the last commit is written again; until then the record must be that of the commit
-        with _writing(store, f"{opened.progress.draws} draws"):
-            opened._checkpoint.attrs.update(record)
-        return opened
+        committed, _ = checked(store, committed)
+        check_complete(store, committed)
+        # what was written after the last commit is written again; until then all metadata must be those of the commit
+        with writing(store, f"{committed.record['draws']} draws"):
+            for path, entry in committed.metadata.items():
+                own = {name: value for name, value in entry.items() if name != "consolidated_metadata"}
+                write_key(store, f"{path}/{ROOT}", json.dumps(own).encode())
+        return cls(store, read_state(store, committed), committed)
 
     @property
     def place(self) -> Store:
@@ -202,12 +236,6 @@ class DrawStore:
     def chunk(self) -> int:
         """Draws per chunk."""
         return int(self._checkpoint.attrs["chunk"])
-
-    @property
-    def state(self) -> bytes:
-        """State of the chains after the last commit."""
-        slot = self._checkpoint.attrs["slot"]
-        return np.asarray(self._arrays[f"{_CHECKPOINT}/state_{slot}"][...]).tobytes()
 
     def check_fingerprint(self, fingerprint: Mapping[str, Any]) -> None:
         """Check that the run in the store is the one that goes on.
@@ -223,8 +251,8 @@ class DrawStore:
             rule = f"a stored run goes on only with the {name} that it began with"
             advice = "Restore it, or give another store."
             if name in ("model", "data", "start", "functionals"):
-                require(now == before, rule, f"another {name} than that of {_name(self._store)}", advice)
-            require(now == before, rule, f"{now!r} ({before!r} in {_name(self._store)})", advice)
+                require(now == before, rule, f"another {name} than that of {name_of(self._store)}", advice)
+            require(now == before, rule, f"{now!r} ({before!r} in {name_of(self._store)})", advice)
 
     def read_chunk(self, name: str) -> np.ndarray:
         """Return the draws of the last, incomplete chunk of the variable ``group/name``, axes (draw, chain, ...)."""
@@ -260,51 +288,84 @@ class DrawStore:
         OSError
             If the store cannot be written. It shows the draws of the last commit then.
         """
-        begin = max(0, progress.draws - 1) // self.chunk * self.chunk
+        number = max(0, progress.draws - 1) // self.chunk
+        begin = number * self.chunk
         count = progress.draws - begin
-        with _writing(self._store, f"{self.progress.draws} draws"):
-            for array in self._growing:
-                array.resize(_grown(array, progress.draws))
-            for name, values in chunk.items():
-                array = self._arrays[name]
-                axis = array.metadata.dimension_names.index("draw")
-                where = (slice(None),) * axis + (slice(begin, progress.draws),)
-                array[where] = np.moveaxis(values[:count], 0, axis)
-            for name, values in (fixed or {}).items():
+        changed_values = {
+            path: values
+            for path, values in (fixed or {}).items()
+            if not self._sealed or self._checkpoint.attrs["fixed"][path] != [sum_of(values)]
+        }
+        with writing(self._store, f"{self.progress.draws} draws"):
+            if changed_values and self._sealed:
+                self._announce(changed_values)
+            if progress.draws > self.progress.draws or not self._sealed:
+                for array in self._growing.values():
+                    array.resize(_grown(array, progress.draws))
+                for name, values in chunk.items():
+                    array = self._arrays[name]
+                    axis = array.metadata.dimension_names.index("draw")
+                    where = (slice(None),) * axis + (slice(begin, progress.draws),)
+                    array[where] = np.moveaxis(values[:count], 0, axis)
+            for name, values in changed_values.items():
                 self._arrays[name][...] = values
             for group, changed in (attributes or {}).items():
                 self._root[group].attrs.update(changed)
             slot = 1 - int(self._checkpoint.attrs.get("slot", 1))
-            self._arrays[f"{_CHECKPOINT}/state_{slot}"][...] = np.frombuffer(state, np.uint8)
-            self._checkpoint.attrs.update({**progress._asdict(), "slot": slot})
-            zarr.consolidate_metadata(self._store)
+            self._arrays[f"{CHECKPOINT}/state_{slot}"][...] = np.frombuffer(state, np.uint8)
+            record: dict[str, Any] = {**progress._asdict(), "slot": slot}
+            if self._sealed:
+                record |= self._sums(progress, number, chunk, changed_values) | {"state": hash_of(state)}
+            self._checkpoint.attrs.update(record)
+            zarr.consolidate_metadata(self._view)
         self.progress = progress
+
+    def _announce(self, fixed: Mapping[str, np.ndarray]) -> None:
+        """Commit that variables without an axis of draws are about to change: until then both values are right."""
+        sums = dict(self._checkpoint.attrs["fixed"])
+        sums |= {path: [*sums[path], sum_of(values)] for path, values in fixed.items()}
+        self._checkpoint.attrs.update({"fixed": sums})
+        zarr.consolidate_metadata(self._view)
+
+    def _sums(
+        self, progress: Progress, number: int, chunk: Mapping[str, np.ndarray], fixed: Mapping[str, np.ndarray]
+    ) -> dict[str, Any]:
+        """Write the sums of the files of a chunk that has become full, and return those that the commit holds."""
+        before = self._checkpoint.attrs
+        sums = {"fixed": before["fixed"] | {path: [sum_of(values)] for path, values in fixed.items()}}
+        rest = progress.draws % self.chunk
+        if rest:
+            return sums | {"tail": {path: sum_of(chunk[path][:rest]) for path in self._growing}}
+        if progress.draws > self.progress.draws:
+            row = np.array([[self._view.sums[column.key(number)] for column in self._columns]], np.uint32)
+            array = self._arrays[f"{CHECKPOINT}/{SUMS}"]
+            array.resize((number + 1, len(self._columns)))
+            array[number : number + 1] = row
+            sums["rows"] = zlib.crc32(row, before["rows"])
+        self._view.sums.clear()
+        return sums | {"tail": {}}
 
 
 @contextmanager
-def _writing(store: Store, visible: str) -> Iterator[None]:
+def writing(store: Store, visible: str) -> Iterator[None]:
+    """Say of an `OSError` which store could not be written, and what it shows."""
     try:
         yield
     except OSError as error:
         got = f"{error.strerror or error} (the store shows {visible})"
         todo = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "See that it can be written to"
-        text = message(f"{_name(store)} must take what the run writes", got, f"{todo}, then go on with resume=True.")
+        text = message(f"{name_of(store)} must take what the run writes", got, f"{todo}, then go on with resume=True.")
         raise OSError(error.errno, text) from error
 
 
-def _exists(store: Store) -> bool:
-    if isinstance(store, LocalStore):
-        # a file that was being written when the process was killed is not a store
-        return any(path.is_file() and path.suffix != ".partial" for path in Path(store.root).rglob("*"))
-    try:
-        zarr.open(store, mode="r")
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _name(store: Store) -> str:
-    return repr(str(store.root)) if isinstance(store, LocalStore) else str(store)
+def _nothing(dtype: Any) -> Any:
+    """Return the value of what was never written: one that no draw has, where there is one."""
+    if dtype is str:
+        return ""
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        return np.iinfo(kind).min if kind.kind == "i" else np.iinfo(kind).max
+    return np.nan if kind.kind in "fc" else False
 
 
 def _grown(array: Any, draws: int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from xarray import DataTree
 
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.tree import label
+from sgdvi.draws.hdf5 import check_file
 
 # What a run of NUTS must be asked for: NumPyro keeps only `diverging` unless told.
 NUTS_FIELDS = ("diverging", "energy", "num_steps", "accept_prob", "potential_energy")
@@ -267,29 +268,14 @@ def load(folder: str | os.PathLike[str]) -> dict[str, DataTree]:
     """Read the runs that `save` wrote, all of them into memory; the file is closed."""
     path = Path(folder) / _FILE
     require(path.is_file(), f"the folder must hold {_FILE}", f"no such file in {str(folder)!r}")
+    check_file(path)
     with xr.open_datatree(path, engine="h5netcdf") as tree:
         tree.load()
         return {str(name): run.copy() for name, run in tree.children.items()}
 
 
-def open_store(store: Any) -> DataTree:
-    """Open the draws that `sgdvi.sample` has written to `store`, or is writing: all chunks that are complete.
-
-    Values are read when they are used. A tree that was opened while the run went on keeps the number of draws of that
-    moment; open it again to see more.
-
-    Parameters
-    ----------
-    store
-        Path, fsspec URL or Zarr store.
-
-    Returns
-    -------
-    DataTree
-        Groups ``posterior``, ``sample_stats``, ``chain_status``.
-    """
-    tree = xr.open_datatree(store, engine="zarr", consolidated=True).drop_nodes("checkpoint", errors="ignore")
-    # Zarr gives strings a type that NetCDF does not know
+def plain_text(tree: DataTree) -> DataTree:
+    """Return the tree with texts as NumPy and NetCDF know them: Zarr gives them a type of its own."""
     return tree.map_over_datasets(_plain_text)
 
 

@@ -3,10 +3,12 @@
 import gc
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -288,6 +290,20 @@ def test_models_lists_the_zoo_and_prints_a_template(capsys):
     assert all(re.search(rf"^{name} ", out, flags=re.MULTILINE) for name in zoo.list())
     assert main(["models", "--template"]) == 0
     assert capsys.readouterr().out == zoo.template()
+
+
+def test_doctor_says_what_is_whole_of_a_store(capsys, tmp_path):
+    made = Path(__file__).parent.parent / "samplers" / "data" / "store-0.1.0.dev0.zarr"
+    assert main(["doctor", str(made)]) == 0
+    assert "300 of 300 draws" in capsys.readouterr().out
+    store = shutil.copytree(made, tmp_path / "a.zarr")
+    (store / "posterior" / "u" / "c" / "0" / "0").unlink()
+    assert main(["doctor", str(store)]) == 1
+    out = capsys.readouterr().out
+    assert "DAMAGED     posterior/u/c/0/0, which is missing" in out
+    assert "0 of 300 draws" in out
+    assert main(["doctor", str(tmp_path)]) == 2
+    assert "must be a store" in capsys.readouterr().err
 
 
 def test_doctor_says_what_works(capsys, monkeypatch):

@@ -50,6 +50,7 @@ def sample(
     keep: Sequence[str] | None = None,
     store: Any = None,
     resume: bool = False,
+    break_lock: bool = False,
     progress: bool | Progress = True,
     dims: Mapping[str, Sequence[str]] | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -90,10 +91,14 @@ def sample(
         Where draws are written while the chains run: a path (``"draws.zarr"``), an fsspec URL, or a Zarr store. A
         chunk of draws is written when it is full (16 MB) or 5 seconds old, with the state of the chains, while the
         next steps run. It then shows in `arviz.from_zarr`, in this process or another; a process that is killed loses
-        no more than one chunk of the draws it had reported. One process at a time may write to a store.
+        no more than one chunk of the draws it had reported. One process at a time may write to a store: it holds a
+        lock there.
     resume
         Go on with the run in `store`; if there is none, begin it. Draws are those of an uninterrupted run. Model,
         data, key and settings must be the same, except that `num_steps` may be larger.
+    break_lock
+        Take the lock of the store from the process that holds it, which then stops with an error. Only needed where it
+        cannot be known that the process has ended: on another host.
     progress
         Show a bar; or a function that is called with (steps done, steps in all).
     dims
@@ -160,7 +165,9 @@ def sample(
     shapes = outputs.describe(one, rows)
     facts = RunFacts(sampler, outputs, rows, shapes, key, starts, steps, warmup, thin, dims, held)
     state = first_state(starts.z, sampler.algorithm)
-    begun = MemoryRecorder(facts, state) if store is None else open_together(facts, store, resume, state, plan)
+    begun = (
+        MemoryRecorder(facts, state) if store is None else open_together(facts, store, resume, state, plan, break_lock)
+    )
     with begun as recorder:
         with _reporter(progress if plan.writes else False, warmup + facts.num_draws * thin) as report:
             _run(facts, keys, plan, recorder, report)

@@ -9,10 +9,14 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from zarr.abc.store import Store
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi.draws.store import DrawStore, Layout, Progress, as_store, quiet_format
-from sgdvi.draws.tree import DataTree, axes_of, open_store, run_attributes
+from sgdvi.draws.committed import open_store
+from sgdvi.draws.lock import Lock
+from sgdvi.draws.places import as_store
+from sgdvi.draws.store import DrawStore, Layout, Progress, quiet_format, writing
+from sgdvi.draws.tree import DataTree, axes_of, run_attributes
 from sgdvi.samplers.driver import recorder
 from sgdvi.samplers.driver.devices import Plan, plain
 from sgdvi.samplers.driver.facts import RunFacts
@@ -25,27 +29,43 @@ _LEAST_CHUNK = 1024
 _GROUPS = ("posterior", "sample_stats")
 
 
-def open_recorder(facts: RunFacts, store: Any, resume: bool, state: Chains) -> "StoreRecorder":
+def open_recorder(facts: RunFacts, store: Any, resume: bool, state: Chains, break_lock: bool) -> "StoreRecorder":
     """Begin a run in a store, or go on with the one it holds; `state` is that of the first step.
 
     Raises
     ------
     InputError
-        If the store exists and is not to be gone on with, or holds another run.
+        If the store exists and is not to be gone on with, holds another run, is damaged, or is being written.
+    OSError
+        If it cannot be written.
     """
     place = as_store(store)
+    lock = Lock(place)
+    with writing(place, "nothing"):
+        lock.acquire(break_lock)
+    try:
+        opened, state = _open_or_create(facts, place, store, resume, state)
+        return StoreRecorder(facts, opened, state, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open_or_create(facts: RunFacts, place: Store, store: Any, resume: bool, state: Chains) -> tuple[DrawStore, Chains]:
     found = DrawStore.open(place)
     if found is None:
-        return StoreRecorder(facts, _create(facts, place, state), state)
+        return _create(facts, place, state), state
     advice = "Go on with it with resume=True, or give another name."
     require(resume, "store must be a new name", f"{str(store)!r}, which holds {found.progress.draws} draws", advice)
     found.check_fingerprint(facts.fingerprint())
     rule = f"num_steps must be at least what the store holds, {found.progress.draws} draws"
     require(facts.num_draws >= found.progress.draws, rule, f"{facts.num_draws} draws", "Read the store instead.")
-    return StoreRecorder(facts, found, _from_bytes(found.state, state))
+    return found, _from_bytes(found.state, state)
 
 
-def open_together(facts: RunFacts, store: Any, resume: bool, state: Chains, plan: Plan) -> recorder.Recorder:
+def open_together(
+    facts: RunFacts, store: Any, resume: bool, state: Chains, plan: Plan, break_lock: bool
+) -> recorder.Recorder:
     """Open the recorder of a store in every process: the first one writes, the others follow.
 
     Raises
@@ -57,7 +77,7 @@ def open_together(facts: RunFacts, store: Any, resume: bool, state: Chains, plan
     failure: Exception = InputError(message("the first process must open the store", "an error there", "See its text."))
     if plan.writes:
         try:
-            opened = open_recorder(facts, store, resume, state)
+            opened = open_recorder(facts, store, resume, state, break_lock)
         except Exception as error:  # whatever it is, the others must not wait for ever
             failure = error
     if not plan.agree(int(opened is not None)):
@@ -102,8 +122,8 @@ class StoreRecorder:
     of them at most.
     """
 
-    def __init__(self, facts: RunFacts, store: DrawStore, state: Chains) -> None:
-        self._facts, self._store, self.state = facts, store, state
+    def __init__(self, facts: RunFacts, store: DrawStore, state: Chains, lock: Lock) -> None:
+        self._facts, self._store, self.state, self._lock = facts, store, state, lock
         self.done, _, self._spent = store.progress
         self._shown: np.ndarray | None = None
         self._clock = self._committed = time.perf_counter()
@@ -126,6 +146,7 @@ class StoreRecorder:
             buffer[: len(begun)] = begun
 
     def __enter__(self) -> Self:
+        self._closing.enter_context(self._lock)
         self._closing.enter_context(quiet_format())
         self._closing.enter_context(self._writer)
         return self
@@ -163,7 +184,11 @@ class StoreRecorder:
 
     def tree(self) -> DataTree:
         """See `Recorder`."""
-        return open_store(self._store.place)
+        tree = open_store(self._store.place)
+        draws = tree["posterior"].sizes["draw"]
+        rule = f"the store must hold the {self._facts.num_draws} draws of the run when it ends"
+        require(draws == self._facts.num_draws, rule, f"{draws}", "Another process has written to it: begin anew.")
+        return tree
 
     @property
     def _draws(self) -> int:
@@ -175,6 +200,7 @@ class StoreRecorder:
 
     def _commit(self) -> None:
         """Begin to write what was made since the last time."""
+        self._lock.check()
         seconds = self._spent + time.perf_counter() - self._clock
         draws = self._draws
         last = max(0, draws - 1)
