@@ -1,43 +1,37 @@
-"""Comparison of runs with a reference: all checks, the verdict in words, and its record."""
+"""Comparison of runs with a reference: all checks, the verdict, and the record of both."""
 
-import math
 import os
-import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
+from sgdvi import report
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.files import plain, write_json
-from sgdvi._internal.text import number
 from sgdvi.diagnostics import against, suite
 from sgdvi.diagnostics.common import nothing
+from sgdvi.diagnostics.curves import OnFirstUse, curves_of
 from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.finite import fixed_coordinates
 from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
+from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
-from sgdvi.draws.tree import is_tree
+from sgdvi.draws.tree import factors, is_tree, kind_of
 from sgdvi.inputs import as_run
 from sgdvi.laws.line import as_line_law, law_points
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]
 
-SCHEMA_VERSION = 1
-_MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.UNKNOWN: "unknown"}
-_WIDTH = 100
 
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """What the checks say of several runs, and the verdict.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison(Record):
+    """What the checks say of several runs, and the verdict: a record together with the runs.
 
     Attributes
     ----------
@@ -59,81 +53,20 @@ class Comparison:
         Run -> functional -> mean, sd, q5, q50, q95, ess, rhat, n; nan or None where a number does not exist.
     values
         Run with draws -> functional -> its draws, shape (chain, draw), float64.
+    network, kinds, factors, laws
+        Plain data that the report shows beside these; see `sgdvi.diagnostics.record.Record`.
     """
 
     runs: Mapping[str, Any]
     functionals: Mapping[str, Callable[[Any], Any]]
-    reference: str | None
     known: Known | None
-    thresholds: Thresholds
-    findings: tuple[Finding, ...]
-    verdict: Verdict
-    summaries: Mapping[str, Mapping[str, Mapping[str, float | None]]]
-    values: Mapping[str, Mapping[str, np.ndarray]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the draws as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "verdict": {
-                "status": str(self.verdict.status),
-                "sentence": self.verdict.sentence,
-                "reasons": list(self.verdict.reasons),
-                "changes": list(self.verdict.changes),
-            },
-            "reference": self.reference,
-            "runs": list(self.runs),
-            "functionals": list(self.functionals),
-            "findings": [plain(asdict(finding)) for finding in self.findings],
-            "summaries": plain(self.summaries),
-            "thresholds": self.thresholds.to_dict(),
-            "known": None if self.known is None else plain(self.known.to_dict()),
-        }
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report, one self-contained HTML page, to `path` and return the path."""
-        from sgdvi.report import write_html  # the report reads comparisons: importing it at the top would be a cycle
-
-        return write_html(self, path)
+        return report.write_html(self, path)
 
     def __str__(self) -> str:
-        lines = [*textwrap.wrap(self.verdict.sentence, _WIDTH), ""]
-        for reason in self.verdict.reasons:
-            lines += textwrap.wrap(reason, _WIDTH, initial_indent="- ", subsequent_indent="  ")
-        if self.verdict.changes:
-            lines += ["", "What would change it:"]
-            for change in self.verdict.changes:
-                lines += textwrap.wrap(change, _WIDTH, initial_indent="- ", subsequent_indent="  ")
-        for name in self.functionals if len(self.functionals) <= 3 else ():
-            rows = [(run, *(_cell(row.get(key)) for key in _COLUMNS)) for run, row in self._rows(name)]
-            lines += ["", *_table([(name, *_COLUMNS.values()), *rows])]
-        rows = [
-            (_MARKS[f.status], f.run, f.title, "" if f.value is None else number(f.value))
-            for run in self.runs
-            for f in self.findings
-            if f.run == run and f.status in _MARKS
-        ]
-        lines += ["", *_table([("status", "run", "check", "value"), *rows])]
-        skipped = sum(f.status is Status.NOT_APPLICABLE for f in self.findings)
-        if skipped:
-            lines.append(f"({skipped} checks do not apply; .findings has them with their reasons.)")
-        return "\n".join(lines)
-
-    def _rows(self, name: str) -> list[tuple[str, Mapping[str, float | None]]]:
-        return [(run, summary[name]) for run, summary in self.summaries.items() if name in summary]
-
-
-_COLUMNS = {"mean": "mean", "sd": "sd", "q5": "5 %", "q50": "median", "q95": "95 %", "ess": "ESS", "rhat": "R-hat"}
+        return report.as_text(self)
 
 
 def compare(
@@ -278,16 +211,28 @@ class _Work:
         )
         order = {check: place for place, check in enumerate(suite.ORDER)}
         findings.sort(key=lambda finding: order.get(finding.check, len(order)))
+        return self._comparison(tuple(findings), verdict)
+
+    def _comparison(self, findings: tuple[Finding, ...], verdict: Verdict) -> Comparison:
+        """Put what was found together with the plain data that the report shows."""
+        values = {name: run.values for name, run in self.read.items() if isinstance(run, Run)}
+        trees = {name: self.runs[name] for name in values}
+        laws = {name: law for name, law in self.runs.items() if name not in values}
+        summaries = {name: self._summary(name) for name in self.runs}
         return Comparison(
-            self.runs,
-            self.functionals,
-            self.reference,
-            self.known,
-            self.thresholds,
-            tuple(findings),
-            verdict,
-            {name: self._summary(name) for name in self.runs},
-            {name: run.values for name, run in self.read.items() if isinstance(run, Run)},
+            runs=self.runs,
+            functionals=self.functionals,
+            reference=self.reference,
+            known=self.known,
+            thresholds=self.thresholds,
+            findings=findings,
+            verdict=verdict,
+            summaries=summaries,
+            network=None if self.known is None else self.known.to_dict(),
+            values=values,
+            kinds={name: kind_of(tree) for name, tree in trees.items()},
+            factors={name: pair for name, tree in trees.items() if (pair := factors(tree)) is not None},
+            laws=OnFirstUse(partial(curves_of, laws, summaries, values)),
         )
 
     def _reference_trouble(self, findings: list[Finding]) -> str:
@@ -367,12 +312,3 @@ def _given(findings: Iterable[Finding], runs: Mapping[str, Any]) -> tuple[Findin
         rule = f"the run of the finding {finding.check!r} must be one of {', '.join(map(repr, runs))}"
         require(finding.run in runs, rule, repr(finding.run), "dataclasses.replace(finding, run=...) renames it.")
     return given
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else number(value, 4)
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,10 +1,11 @@
-"""JSON types: what Python and NumPy hold, as JSON can."""
+"""Files that are written whole or not at all, and JSON types: what Python and NumPy hold, as JSON can."""
 
 import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,31 @@ def plain(value: Any) -> Any:
     return value if value is None else str(value)
 
 
-def write_json(path: str | os.PathLike[str], record: Any) -> Path:
-    """Write a record of JSON types to `path`, all of it or nothing, and return the path.
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Tell the user, in one line, what the system says against writing to `path`."""
+    try:
+        yield
+    except OSError as error:
+        rule = f"{str(path)!r} must be writable"
+        raise InputError(message(rule, error.strerror or str(error), "Give another path.")) from error
+
+
+@contextmanager
+def written_whole(folder: Path, last: str = "") -> Iterator[Path]:
+    """Give an empty folder whose files move into `folder`, which exists, once all of them are written.
+
+    What fails before leaves `folder` as it was. The file named `last` moves last: who sees it sees the others.
+    """
+    # Inside the target, so that moving is renaming within one file system, which never leaves half a file.
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as scratch:
+        yield Path(scratch)
+        for part in sorted(Path(scratch).iterdir(), key=lambda part: (part.name == last, part.name)):
+            os.replace(part, folder / part.name)
+
+
+def write_whole(path: str | os.PathLike[str], writer: Callable[[Path], object]) -> Path:
+    """Write a file with `writer`, which is given where, then move it to `path`; return the path.
 
     Raises
     ------
@@ -37,13 +61,16 @@ def write_json(path: str | os.PathLike[str], record: Any) -> Path:
         If the file cannot be written.
     """
     target = Path(path).expanduser()
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
-            part = Path(folder) / target.name
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, target)
-    except OSError as error:
-        rule = f"{str(target)!r} must be writable"
-        raise InputError(message(rule, error.strerror or str(error), "Give another path.")) from error
+    with writable(target), written_whole(target.parent) as folder:
+        writer(folder / target.name)
     return target
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text in UTF-8 to `path`, all of it or nothing, and return the path; see `write_whole`."""
+    return write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], record: Any) -> Path:
+    """Write a record of JSON types to `path`, all of it or nothing, and return the path; see `write_whole`."""
+    return write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -3,7 +3,7 @@
 from math import inf, isfinite, log, log10
 from typing import Any
 
-from sgdvi.cli._layout import line, num, table
+from sgdvi.cli._layout import indented_table, line, num
 
 _ORDINALS = {"1": "E[v]", "2": "E[v²]", "3": "E[v³]", "4": "E[v⁴]"}
 
@@ -54,7 +54,7 @@ def comparison(records: dict[str, dict[str, Any]]) -> str:
         mode = num(r["modes"][-1]) if r["modes"] else "–"
         rows.append([num(r["mean"]), num(r["sd"]), mode, num(r["quantiles"]["0.5"]), power, name])
     head = ("mean", "sd", "mode", "median", "tail power", "law")
-    return f"\n  at this temperature\n{table(head, rows, left=1)}"
+    return f"\n  at this temperature\n{indented_table(head, rows, left=1)}"
 
 
 def _network(record: dict[str, Any]) -> str:
@@ -103,7 +103,7 @@ def _quantiles(quantiles: dict[str, float]) -> str:
     spread = (values[-1] - values[0]) / largest if largest else 1.0
     digits = 3 + int(min(max(-log10(spread), 0.0), 3.0)) if spread > 0 else 6
     cells = [num(v if abs(v) > 1e-14 * largest else 0.0, digits) for v in values]
-    return table([f"{100 * float(q):g} %" for q in quantiles], [cells])
+    return indented_table([f"{100 * float(q):g} %" for q in quantiles], [cells])
 
 
 def _modes(record: dict[str, Any]) -> str:

@@ -4,6 +4,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from sgdvi._internal.text import table
+
 WIDTH = 80
 _LABEL = 16
 
@@ -26,12 +28,6 @@ def line(name: str, text: str) -> str:
     return "\n".join(textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * _LABEL))
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """Align rows under their heads, numbers to the right; the last ``left`` columns to the left."""
-    cells = [list(head), *map(list, rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    texts = []
-    for row in cells:
-        right = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)][: len(row) - left]
-        texts.append(("  " + "  ".join([*right, *row[len(row) - left :]])).rstrip())
-    return "\n".join(texts)
+def indented_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
+    """Align rows under their heads, see `sgdvi._internal.text.table`, under the names of `line`."""
+    return "\n".join(f"  {row}" for row in table([head, *rows], left))

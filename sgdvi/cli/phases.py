@@ -124,7 +124,7 @@ def _describe(source: Source, diagram: Any, own: float, decay: float, heat: floa
 
 def _text(record: dict[str, Any]) -> str:
     """The record for a person."""
-    from sgdvi.cli._layout import line, num, table
+    from sgdvi.cli._layout import indented_table, line, num
 
     critical = record["critical_temperature"]
 
@@ -148,4 +148,4 @@ def _text(record: dict[str, Any]) -> str:
         mark = "*" if row["noise"] == record["noise"] else ""
         rows.append([num(row["noise"], 3) + mark, num(row["critical_temperature"]), "  ".join(steps)])
     head = ("noise", "Tc", "regimes and the temperatures between them")
-    return "\n".join([*lines, "", table(head, rows, left=1), "  * these data"])
+    return "\n".join([*lines, "", indented_table(head, rows, left=1), "  * these data"])

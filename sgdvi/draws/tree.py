@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import xarray as xr
 from xarray import DataTree
 
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.files import writable, write_whole
 from sgdvi._internal.tree import label
 from sgdvi.draws.hdf5 import check_file
 
@@ -222,6 +221,21 @@ def config(tree: DataTree) -> dict[str, Any]:
     return json.loads(tree["posterior"].attrs.get("config_json", "{}"))
 
 
+def kind_of(tree: DataTree) -> str:
+    """Return what made the draws, "sgd", "nuts", ..., in small letters; "" where the tree does not say it."""
+    return str(tree["posterior"].attrs.get("kind", "")).lower()
+
+
+def factors(tree: DataTree) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the draws of the two factors u and w of a product, each (chain, draw, ...), float64; None without them."""
+    posterior = tree["posterior"]
+    # Unit by unit: two matrices with axes of their own are no such pair, whatever their shapes.
+    if not ("u" in posterior and "w" in posterior and posterior["u"].dims == posterior["w"].dims):
+        return None
+    u, w = (posterior[site].transpose(*_SAMPLE_DIMS, ...).values for site in ("u", "w"))
+    return np.asarray(u, dtype=np.float64), np.asarray(w, dtype=np.float64)
+
+
 def is_tree(run: Any) -> bool:
     """Whether a run has draws (and is not a law)."""
     return isinstance(run, DataTree)
@@ -249,19 +263,11 @@ def save(trees: Mapping[str, DataTree], folder: str | os.PathLike[str]) -> Path:
     """
     for name in trees:
         require(name and "/" not in name, "the name of a run must not be empty or hold '/'", repr(name))
-    target = Path(folder) / _FILE
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix=".draws-", dir=target.parent)
-    except OSError as error:
-        rule = f"the folder {str(folder)!r} must be writable"
-        raise InputError(message(rule, error.strerror or str(error), "Choose another folder.")) from error
-    try:
-        DataTree.from_dict(dict(trees)).to_netcdf(Path(scratch) / _FILE, engine="h5netcdf")
-        os.replace(Path(scratch) / _FILE, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return target
+    target = Path(folder)
+    with writable(target):
+        target.mkdir(parents=True, exist_ok=True)
+    every = DataTree.from_dict(dict(trees))
+    return write_whole(target / _FILE, lambda part: every.to_netcdf(part, engine="h5netcdf"))
 
 
 def load(folder: str | os.PathLike[str]) -> dict[str, DataTree]:

@@ -9,6 +9,7 @@ import jax
 
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError
+from sgdvi._internal.text import typeset
 from sgdvi.comparison import Known, compare
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
@@ -27,7 +28,6 @@ from sgdvi.experiment.stages import (
 )
 from sgdvi.problem.base import Problem
 from sgdvi.report import Card, Context, Instead, Setting, Stage
-from sgdvi.report._format import number
 from sgdvi.zoo import load
 
 __all__ = ["ALL_REFERENCES", "REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
@@ -214,10 +214,10 @@ def _known(problem: Problem, plan: Plan) -> Known | None:
 
 def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
     rules = plan.rules
-    rows = [Setting(name, number(value)) for name, value in problem.options.items()]
+    rows = [Setting(name, typeset(value)) for name, value in problem.options.items()]
     rows += [
-        Setting("learning rate", number(plan.learning_rate), rules["learning rate"]),
-        Setting("batch size", number(plan.batch_size), rules["batch size"]),
+        Setting("learning rate", typeset(plan.learning_rate), rules["learning rate"]),
+        Setting("batch size", typeset(plan.batch_size), rules["batch size"]),
     ]
     if plan.batching is not Batching.REPLACEMENT:
         rows.append(Setting("batching", plan.batching.value, "as given"))
@@ -226,21 +226,21 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
     if problem.exact is not None and plan.temperature is not None and plan.critical_temperature is not None:
         rule, critical = "κ × learning rate / batch size", plan.critical_temperature
         if critical > 0 and math.isfinite(critical):
-            rule += f", {number(plan.temperature / critical)} of the critical temperature {number(critical)}"
+            rule += f", {typeset(plan.temperature / critical)} of the critical temperature {typeset(critical)}"
         rows += [
-            Setting("temperature T", number(plan.temperature), rule),
-            Setting("noise sd σ", number(problem.exact.noise_sd), f"κ = 1/(2σ²) = {number(problem.exact.kappa)}"),
-            Setting("weight decay γ", number(problem.exact.weight_decay), "what the prior amounts to: σ²/(N τ²)"),
+            Setting("temperature T", typeset(plan.temperature), rule),
+            Setting("noise sd σ", typeset(problem.exact.noise_sd), f"κ = 1/(2σ²) = {typeset(problem.exact.kappa)}"),
+            Setting("weight decay γ", typeset(problem.exact.weight_decay), "what the prior amounts to: σ²/(N τ²)"),
         ]
     if plan.phase is not None:
         rows.append(Setting("phase of the law", plan.phase, "see the glossary"))
     return (
         *rows,
-        Setting("rows N", number(problem.num_data)),
-        Setting("chains", number(plan.num_chains), rules["chains"]),
-        Setting("steps per chain", number(plan.num_steps), f"one draw kept in every {plan.thinning}"),
-        Setting("warmup steps", number(plan.num_warmup), rules["warmup"]),
-        Setting("seed", number(plan.seed)),
+        Setting("rows N", typeset(problem.num_data)),
+        Setting("chains", typeset(plan.num_chains), rules["chains"]),
+        Setting("steps per chain", typeset(plan.num_steps), f"one draw kept in every {plan.thinning}"),
+        Setting("warmup steps", typeset(plan.num_warmup), rules["warmup"]),
+        Setting("seed", typeset(plan.seed)),
     )
 
 

@@ -1,7 +1,6 @@
 """What an experiment returns, and how it is written to a folder."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sgdvi._internal.check import InputError, message
+from sgdvi._internal.files import writable, written_whole
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws.tree import save
@@ -74,22 +74,17 @@ class Result:
             If the folder has a report already and `overwrite` is false, or if it cannot be written.
         """
         target = check_folder(folder, overwrite)
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=target) as name:
-            part = Path(name)
-            write_record(self.comparison, self.context, part)
+        with writable(target), written_whole(target, last=REPORT) as part:
+            write_record(self.comparison, self.context, part, trees(self.comparison.runs))
             # From what was written, so that `sgdvi report` makes the same bytes of it.
-            write_html(*_page(part))
-            _move_in(part, target)
+            record, context = read_record(part)
+            write_html(record, part / REPORT, context)
         return target / REPORT
 
 
 def save_draws(runs: Mapping[str, Any], folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Write only the draws, as after an interruption, and return the folder."""
-    target = check_folder(folder, overwrite)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=target) as name:
-        save(trees(runs), Path(name))
-        _move_in(Path(name), target)
-    return target
+    return save(trees(runs), check_folder(folder, overwrite)).parent
 
 
 def trees(runs: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,16 +113,3 @@ def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Pat
         advice = "Give another folder with --out."
         raise InputError(message("the output folder must be writable", f"{target} ({reason})", advice)) from error
     return target
-
-
-def _move_in(part: Path, target: Path) -> None:
-    for path in sorted(part.iterdir(), key=lambda path: (path.name == REPORT, path.name)):
-        old = target / path.name
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        os.replace(path, old)
-
-
-def _page(part: Path) -> tuple[Comparison, Path, Context]:
-    comparison, context = read_record(part)
-    return comparison, part / REPORT, context

@@ -1,5 +1,6 @@
-"""Templates: one environment with autoescape, so that no text of a user becomes markup."""
+"""Sections and their templates: one environment with autoescape, so that no text of a user becomes markup."""
 
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -8,7 +9,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import sgdvi
+from sgdvi._internal.text import typeset
 from sgdvi.report import _format
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its id, its heading and its HTML."""
+
+    id: str
+    heading: str
+    html: Markup
 
 
 @cache
@@ -21,7 +32,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(number=_format.number, seconds=_format.seconds)
+    env.filters.update(number=typeset, seconds=_format.seconds)
     env.globals.update(glyphs=_format.GLYPHS, words=_format.WORDS, stylesheet=stylesheet, version=sgdvi.__version__)
     return env
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sgdvi.diagnostics.findings import Status
-
-if TYPE_CHECKING:
-    from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.record import Record
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Reference:
     key: str
     kind: str
     fields: dict[str, str]
-    used: Callable[["Comparison"], bool]
+    used: Callable[[Record], bool]
 
     @property
     def text(self) -> str:
@@ -36,25 +34,18 @@ class Reference:
         return f"@{self.kind}{{{self.key},\n{lines}}}"
 
 
-def _kind(*kinds: str) -> Callable[["Comparison"], bool]:
-    def used(comparison: "Comparison") -> bool:
-        found = {_kind_of(run) or name.lower() for name, run in comparison.runs.items()}
-        return any(kind in entry for kind in kinds for entry in found)
+def _kind(*kinds: str) -> Callable[[Record], bool]:
+    def used(record: Record) -> bool:
+        made_by = {record.kinds.get(run) or run.lower() for run in record.runs}
+        return any(kind in each for kind in kinds for each in made_by)
 
     return used
 
 
-def _kind_of(run: Any) -> str:
-    try:
-        return str(run["posterior"].attrs.get("kind", "")).lower()
-    except (TypeError, KeyError, AttributeError):
-        return ""
-
-
-def _check(*checks: str) -> Callable[["Comparison"], bool]:
-    def used(comparison: "Comparison") -> bool:
-        skipped = (Status.NOT_APPLICABLE,)
-        return any(finding.check in checks and finding.status not in skipped for finding in comparison.findings)
+def _check(*checks: str) -> Callable[[Record], bool]:
+    def used(record: Record) -> bool:
+        applied = {finding.check for finding in record.findings if finding.status is not Status.NOT_APPLICABLE}
+        return not applied.isdisjoint(checks)
 
     return used
 
@@ -155,19 +146,19 @@ _SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 
 
-def references_of(comparison: "Comparison") -> list[Reference]:
+def references_of(record: Record) -> list[Reference]:
     """Return the works that a comparison used, in the order of the list of references."""
-    return [reference for reference in REFERENCES if reference.used(comparison)]
+    return [reference for reference in REFERENCES if reference.used(record)]
 
 
-def bibtex(comparison: "Comparison") -> str:
+def bibtex(record: Record) -> str:
     """Return the BibTeX entries of what a comparison used."""
-    return "\n\n".join(reference.bibtex for reference in references_of(comparison)) + "\n"
+    return "\n\n".join(reference.bibtex for reference in references_of(record)) + "\n"
 
 
-def methods(comparison: "Comparison") -> dict[str, Any]:
+def methods(record: Record) -> dict[str, Any]:
     """Return the methods paragraph, its references and their BibTeX: ``text``, ``references``, ``bibtex``."""
-    used = references_of(comparison)
+    used = references_of(record)
     place = {reference.key: f"[{number}]" for number, reference in enumerate(used, 1)}
     sentences = [
         text.format(*(place[key] for key in keys)) for text, keys in _SENTENCES if all(key in place for key in keys)
@@ -176,5 +167,5 @@ def methods(comparison: "Comparison") -> dict[str, Any]:
     return {
         "text": " ".join(sentences),
         "references": [reference.text for reference in used],
-        "bibtex": bibtex(comparison),
+        "bibtex": bibtex(record),
     }

@@ -1,4 +1,4 @@
-"""The figures: each a function of a comparison and a theme, with named axes and units."""
+"""The figures: each a function of a record and a theme, with named axes and units."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.special import ndtri
 from scipy.stats import gaussian_kde
 
-from sgdvi.comparison import Comparison
+from sgdvi.diagnostics.curves import finite
+from sgdvi.diagnostics.record import Record
 from sgdvi.report import series
 from sgdvi.report._format import power
 from sgdvi.report.series import Curves
@@ -102,15 +103,14 @@ def distances(curves: Curves, names: list[str], reference: str, theme: Theme) ->
     return figure
 
 
-def plane(comparison: Comparison, theme: Theme, minimizer: float | None) -> Figure:
+def plane(record: Record, theme: Theme, minimizer: float | None) -> Figure:
     """Draw the draws in the (u, w) plane with the balanced lines |u| = |w| and the valley u w = v*."""
     figure = Figure(figsize=(5.2, 4.9))
     axes = figure.subplots()
-    names = list(comparison.runs)
+    names = list(record.runs)
     reach = 1.5 * math.sqrt(abs(minimizer)) if minimizer else 0.0
-    order = [run for run in reversed(plane_runs(comparison))]
-    for run in order:
-        u, w = plane_points(comparison, run)
+    for run in [run for run in reversed(names) if run in record.factors]:
+        u, w = plane_points(record, run)
         reach = max(reach, *(float(np.quantile(np.abs(side), 0.995)) for side in (u, w))) if u.size else reach
         ink = pen(run, names, theme).color
         top = run == "SGD"
@@ -140,16 +140,9 @@ def plane(comparison: Comparison, theme: Theme, minimizer: float | None) -> Figu
     return figure
 
 
-def plane_runs(comparison: Comparison) -> list[str]:
-    """Names of the runs that have the two factors u and w of a product, unit by unit: two matrices are none."""
-    posteriors = {run: comparison.runs[run]["posterior"] for run in series.sampled(comparison)}
-    return [run for run, tree in posteriors.items() if "u" in tree and "w" in tree and tree["u"].dims == tree["w"].dims]
-
-
-def plane_points(comparison: Comparison, run: str) -> tuple[np.ndarray, np.ndarray]:
+def plane_points(record: Record, run: str) -> tuple[np.ndarray, np.ndarray]:
     """Return u and w of the run's draws (of all units), thinned together, finite pairs only."""
-    tree = comparison.runs[run]["posterior"]
-    pairs = np.stack([np.ravel(np.asarray(tree[site], dtype=np.float64)) for site in ("u", "w")], axis=1)
+    pairs = np.stack([np.ravel(factor) for factor in record.factors[run]], axis=1)
     pairs = series.thin(pairs[np.all(np.isfinite(pairs), axis=1)], 1500)
     return pairs[:, 0], pairs[:, 1]
 
@@ -172,16 +165,16 @@ def trace(
     return figure
 
 
-def forest(comparison: Comparison, names: Sequence[str], theme: Theme) -> Figure:
+def forest(record: Record, names: Sequence[str], theme: Theme) -> Figure:
     """Draw mean and 5 % to 95 % interval of many functionals, one row each, all runs side by side."""
-    runs = series.sampled(comparison)
+    runs = series.sampled(record)
     figure = Figure(figsize=(5.2, 0.9 + len(names) * (0.16 + 0.11 * len(runs))))
     axes = figure.subplots()
     offsets = np.linspace(-0.3, 0.3, len(runs)) if len(runs) > 1 else [0.0]
     for run, offset in zip(runs, offsets, strict=True):
-        ink = pen(run, list(comparison.runs), theme).color
+        ink = pen(run, list(record.runs), theme).color
         for row, name in enumerate(names):
-            values = series.finite(series.draws(comparison, run, name))
+            values = finite(record.values[run][name])
             if values.size:
                 low, high = np.quantile(values, [0.05, 0.95])
                 axes.plot([low, high], [row + offset] * 2, color=ink, linewidth=1.6)

@@ -10,7 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.check import require
+from sgdvi._internal.files import write_whole
 from sgdvi.style.figure import style
 from sgdvi.style.palette import EXACT_LAW, LIGHT, run_colors
 
@@ -100,16 +101,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     target = check_figure_path(path)
     kind = target.suffix.lower().removeprefix(".")
-    # Written whole or not at all.
-    partial = target.with_name(f".{target.name}.partial")
-    try:
+
+    def draw(part: Path) -> None:
         with rc_context({"svg.hashsalt": "sgdvi", "svg.fonttype": "path", "pdf.fonttype": 42}):
-            figure.savefig(
-                partial, format=kind, dpi=200, facecolor="white", transparent=False, metadata=_METADATA[kind]
-            )
-        partial.replace(target)
-    except OSError as error:
-        raise InputError(message("the figure must be writable", f"{path} ({error.strerror})")) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+            figure.savefig(part, format=kind, dpi=200, facecolor="white", transparent=False, metadata=_METADATA[kind])
+
+    return write_whole(target, draw)

@@ -9,6 +9,7 @@ import pytest
 from sgdvi import compare
 from sgdvi.comparison import Comparison
 from sgdvi.draws import from_samples, make_tree
+from sgdvi.draws.tree import factors
 from sgdvi.report import Card, Context, Setting, Stage
 
 
@@ -51,6 +52,7 @@ def crowded(comparison: Comparison, more: int) -> Comparison:
     return replace(
         comparison,
         runs={**comparison.runs, **runs},
+        factors={**comparison.factors, **{run: factors(tree) for run, tree in runs.items()}},
         values={**comparison.values, **{run: {"v": rng.normal(0.6, 0.1, (4, 500))} for run in runs}},
         summaries={**comparison.summaries, **dict.fromkeys(runs, comparison.summaries["NUTS"])},
         findings=(

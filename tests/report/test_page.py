@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from page_reader import Reader
 
+from sgdvi._internal import files
+from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.report import Card, Context, Setting, figures, page, render_page, write_html
 from sgdvi.report._format import WORDS
@@ -158,9 +160,9 @@ def test_nan_draws_and_collapse_are_drawn(collapsed):
 
 
 def test_a_page_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
-    monkeypatch.setattr(page.os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(files.os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("full")))
     monkeypatch.setattr(page, "SECTIONS", ())
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(InputError, match="full"):
         write_html(comparison, tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == []
 
@@ -168,9 +170,7 @@ def test_a_page_that_fails_leaves_no_file(comparison, tmp_path, monkeypatch):
 def test_the_user_s_matplotlib_settings_neither_matter_nor_change(comparison, tmp_path):
     import matplotlib
 
-    from sgdvi.report.series import draws
-
-    values = draws(comparison, "SGD", "v")
+    values = comparison.values["SGD"]["v"]
     plain = figure.picture(lambda theme: figures.trace(values, "v", theme), "", "")
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
         assert figure.picture(lambda theme: figures.trace(values, "v", theme), "", "") == plain
@@ -201,5 +201,5 @@ def luminance(color: str) -> float:
 def test_assets_and_templates_are_in_the_package():
     folder = Path(page.__file__).parent
     assert (folder / "assets/page.css").is_file()
-    assert (folder / "assets/sgdvi.mplstyle").is_file()
+    assert (Path(figure.__file__).parent / "assets/sgdvi.mplstyle").is_file()
     assert len(list((folder / "templates").glob("*.html"))) >= 8

@@ -10,10 +10,13 @@ import pytest
 from page_reader import Reader
 
 from sgdvi._internal.check import InputError
+from sgdvi._internal.text import typeset
 from sgdvi.cli import main
+from sgdvi.comparison import Comparison
 from sgdvi.diagnostics import Thresholds
+from sgdvi.draws import load
 from sgdvi.report import Context, page, read_record, render_page, render_pages, write_page, write_record
-from sgdvi.report._format import number, seconds
+from sgdvi.report._format import seconds
 from sgdvi.report.cite import bibtex, methods
 
 ASSETS = Path(page.__file__).parent / "assets"
@@ -55,8 +58,22 @@ def test_what_is_read_is_what_was_written(folder, comparison, context):
     assert stored.verdict == comparison.verdict
     for run, values in comparison.values.items():
         np.testing.assert_array_equal(stored.values[run]["v"], values["v"])
-    with pytest.raises(InputError, match="can only be read"):
-        stored.functionals["v"](None)
+    assert not isinstance(stored, Comparison)
+    assert stored.kinds == comparison.kinds
+    for run, pair in comparison.factors.items():
+        np.testing.assert_array_equal(stored.factors[run], pair)
+    for law, drawn in comparison.laws.items():
+        np.testing.assert_array_equal(stored.laws[law].curves["v"].density, drawn.curves["v"].density)
+
+
+def test_draws_are_kept_whole_where_they_are_given(comparison, context, tmp_path, undrawn):
+    tree = comparison.runs["SGD"]
+    write_record(comparison, context, tmp_path, {"SGD": tree})
+    kept = load(tmp_path)
+    assert kept["SGD"]["posterior"].identical(tree["posterior"])
+    assert "chain_status" in kept["SGD"].children
+    assert set(kept["NUTS"].children) == {"posterior", "functionals"}
+    assert render_page(*read_record(tmp_path)) == render_page(comparison, context)
 
 
 def written(value: object) -> set[str]:
@@ -69,7 +86,7 @@ def written(value: object) -> set[str]:
         return set()
     if isinstance(value, str):
         return set(TOKEN.findall(value))
-    texts = [number(value, digits) for digits in (2, 3, 4)] + [seconds(value)]
+    texts = [typeset(value, digits) for digits in (2, 3, 4)] + [seconds(value)]
     return {token for text in texts for token in TOKEN.findall(text)}
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import sgdvi
+from sgdvi._internal.text import typeset
 from sgdvi.comparison import Verdict
 from sgdvi.diagnostics import Finding, Status
 from sgdvi.report import Context, _format
-from sgdvi.report.sections import checks, glossary, plane, setup, traces, verdict
+from sgdvi.report.sections import checks, glossary, plane, provenance, traces, verdict
 
 
 def finding(status: Status = Status.FAIL, run: str = "SGD", **changes) -> Finding:
@@ -39,7 +40,7 @@ def finding(status: Status = Status.FAIL, run: str = "SGD", **changes) -> Findin
     ],
 )
 def test_numbers_are_written_for_people(value, text):
-    assert _format.number(value) == text
+    assert typeset(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.44, "0.4 s"), (12.3, "12 s"), (185.2, "3 min 5 s")])
@@ -85,7 +86,7 @@ def test_counts_in_alt_texts_are_written_as_everywhere(comparison, undrawn):
 
 
 def test_sections_without_content_are_left_out(many):
-    assert setup.section(many, Context()) is None
+    assert provenance.setup(many, Context()) is None
     assert plane.section(many, Context()) is None
     assert checks.section(replace(many, findings=()), Context()) is None
     without = replace(many, runs={name: run for name, run in many.runs.items() if name != "SGD"})

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.text import table, typeset
 from sgdvi.diagnostics.findings import Status
-from sgdvi.report._format import number
 
 SCHEMA_VERSION = 1
 
@@ -159,36 +159,35 @@ class Cells:
             Status.WARN: "close, but visibly not the posterior",
             Status.UNKNOWN: "too few draws to say how near",
         }
-        where = f"learning rate {number(cell.learning_rate)}, batch size {cell.batch_size}"
+        where = f"learning rate {typeset(cell.learning_rate)}, batch size {cell.batch_size}"
         if cell.temperature is not None:
-            where += f" (T = {number(cell.temperature)})"
-        kl = f", KL {number(cell.kl)} nats" if math.isfinite(cell.kl) else ""
+            where += f" (T = {typeset(cell.temperature)})"
+        kl = f", KL {typeset(cell.kl)} nats" if math.isfinite(cell.kl) else ""
         text = (
-            f"SGD is nearest to the posterior of {what} at {where}: W1 {number(cell.w1)} sd, KS {number(cell.ks)}{kl}"
+            f"SGD is nearest to the posterior of {what} at {where}: W1 {typeset(cell.w1)} sd, KS {typeset(cell.ks)}{kl}"
         )
         text += f"; {words.get(cell.status, 'not the posterior')}."
-        text += f" By chance W1 would be up to {number(cell.w1_null)} sd"
-        text += "." if math.isnan(self.null_draws) else f" for {number(self.null_draws)} draws of the posterior itself."
+        text += f" By chance W1 would be up to {typeset(cell.w1_null)} sd"
+        draws = self.null_draws
+        text += "." if math.isnan(draws) else f" for {typeset(draws)} draws of the posterior itself."
         if math.isfinite(self.tuned_temperature):
             text += (
-                f" No learning rate and batch size does better than KL {number(self.tuned_kl)} nats, "
-                f"at T = {number(self.tuned_temperature)}."
+                f" No learning rate and batch size does better than KL {typeset(self.tuned_kl)} nats, "
+                f"at T = {typeset(self.tuned_temperature)}."
             )
         return text
 
     def __str__(self) -> str:
         head = ["rate \\ batch", *map(str, self.batch_sizes)]
         rows = [
-            [number(rate), *(self._text(self.cell(rate, size)) for size in self.batch_sizes)]
+            [typeset(rate), *(self._text(self.cell(rate, size)) for size in self.batch_sizes)]
             for rate in self.learning_rates
         ]
-        widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
-        lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in [head, *rows]]
         note = f"W1 to {self.reference} in its sd, by {self.by}; * nearest, ! close, x far"
-        return "\n".join([self.answer, "", *lines, note])
+        return "\n".join([self.answer, "", *table([head, *rows]), note])
 
     def _text(self, cell: Cell) -> str:
         if cell.outcome is not Outcome.LAW:
             return "collapse" if cell.outcome is Outcome.COLLAPSES else "overflow"
         mark = {Status.PASS: "", Status.WARN: " !", Status.UNKNOWN: " ?"}.get(cell.status, " x")
-        return number(cell.w1, 2) + (" *" if cell == self.nearest else mark)
+        return typeset(cell.w1, 2) + (" *" if cell == self.nearest else mark)

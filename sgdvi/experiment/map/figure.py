@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
+from sgdvi._internal.text import typeset
 from sgdvi.experiment.map.cells import Cells, Outcome
-from sgdvi.report._format import number
 from sgdvi.style.canvas import canvas
 from sgdvi.style.palette import LIGHT, Theme
 
@@ -61,7 +61,7 @@ def plot_sweep(found: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) ->
                 elif np.isfinite(cell.w1):
                     ink = "#ffffff" if cell.w1 < 0.3 else "#16181d"
                     axes.text(
-                        column + 0.5, row + 0.5, number(cell.w1, 2), ha="center", va="center", color=ink, fontsize=7
+                        column + 0.5, row + 0.5, typeset(cell.w1, 2), ha="center", va="center", color=ink, fontsize=7
                     )
                 if cell == nearest:
                     axes.add_patch(

@@ -1,14 +1,12 @@
-"""A report section: one file each, a pure function from a comparison and its context to a fragment of HTML."""
+"""A report section: one file each, a pure function from a record and its context to a fragment of HTML."""
 
 from sgdvi.report.sections import (
     checks,
     glossary,
-    instead,
-    limits,
     marginals,
     plane,
     provenance,
-    setup,
+    remedies,
     traces,
     verdict,
 )
@@ -16,13 +14,13 @@ from sgdvi.report.sections import (
 # The order of the page.
 SECTIONS = (
     verdict.section,
-    instead.section,
+    remedies.section,
     marginals.section,
     plane.section,
     traces.section,
     checks.section,
-    setup.section,
-    limits.section,
+    provenance.setup,
+    glossary.thresholds,
     glossary.section,
     provenance.section,
 )

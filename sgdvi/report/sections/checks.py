@@ -1,19 +1,18 @@
 """Every check: what was measured, what it means, what to do, and where the check comes from."""
 
-from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.record import Record
 from sgdvi.report._format import anchor, title
-from sgdvi.report._render import render
+from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.report.section import Section
 
 
-def section(comparison: Comparison, context: Context) -> Section | None:
+def section(record: Record, context: Context) -> Section | None:
     """Return all findings, one article per check."""
-    checks = dict.fromkeys(finding.check for finding in comparison.findings)
+    checks = dict.fromkeys(finding.check for finding in record.findings)
     if not checks:
         return None
-    groups = [_group([f for f in comparison.findings if f.check == check]) for check in checks]
+    groups = [_group([f for f in record.findings if f.check == check]) for check in checks]
     return Section("checks", "The checks", render("checks", groups=groups))
 
 

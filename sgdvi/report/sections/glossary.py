@@ -1,9 +1,9 @@
-"""The words of the report."""
+"""The words of the report, and the thresholds that were used."""
 
-from sgdvi.comparison import Comparison
-from sgdvi.report._render import render
+from sgdvi.diagnostics.record import Record
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.report.section import Section
 
 _LINEAR = (
     ("v, u, w", "The network is f(x) = v x. At depth 0, v = u; at depth 1, v = u w, summed over units."),
@@ -40,8 +40,19 @@ _GENERAL = (
 )
 
 
-def section(comparison: Comparison, context: Context) -> Section:
+def thresholds(record: Record, context: Context) -> Section:
+    """Return the table of the thresholds, each with its reason and source; those that were changed are marked."""
+    changed, reasons = record.thresholds.changed(), Thresholds.sources()
+    rows, before = [], ""
+    for name, value in record.thresholds.to_dict().items():
+        why = "" if reasons[name] == before else reasons[name]  # a pair of limits has one reason
+        rows.append({"name": name, "value": value, "changed": name in changed, "why": why})
+        before = reasons[name]
+    return Section("thresholds", "Thresholds", render("thresholds", rows=rows))
+
+
+def section(record: Record, context: Context) -> Section:
     """Return the glossary; the terms of linear networks only where there is one."""
-    linear = comparison.known is not None or (context.problem is not None and context.problem.linear)
+    linear = record.network is not None or (context.problem is not None and context.problem.linear)
     terms = (*_LINEAR, *_GENERAL) if linear else _GENERAL
     return Section("glossary", "Glossary", render("glossary", terms=terms))

@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from sgdvi.comparison import Comparison
+from sgdvi._internal.text import typeset
 from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.record import Record
 from sgdvi.report import figures, series
-from sgdvi.report._format import number
-from sgdvi.report._render import render
+from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.report.section import Section
 from sgdvi.style.figure import Picture, picture
 from sgdvi.style.palette import EXACT_LAW
 
@@ -20,30 +19,30 @@ _COLUMNS = ("mean", "sd", "q5", "q50", "q95", "ess", "rhat", "n")
 _HEADS = ("mean", "sd", "5 %", "median", "95 %", "ESS", "R-hat", "draws")
 
 
-def section(comparison: Comparison, context: Context) -> Section | None:
+def section(record: Record, context: Context) -> Section | None:
     """Return densities and summaries of the functionals; with more than three of them a forest on top."""
-    names = _worst_first(comparison)
+    names = _worst_first(record)
     if not names:
         return None
     several = len(names) > MOST_FIGURES + 1
     pictures = []
     if several:
-        pictures.append(_forest(comparison, names[:MOST_ROWS]))
+        pictures.append(_forest(record, names[:MOST_ROWS]))
     for name in names[:MOST_FIGURES] if several else names:
-        pictures += _densities(comparison, name, tails=not several)
+        pictures += _densities(record, name, tails=not several)
     html = render(
         "marginals",
         lead=_lead(names, several),
         pictures=pictures,
-        tables=[_table(comparison, name) for name in names[:MOST_ROWS]],
+        tables=[_table(record, name) for name in names[:MOST_ROWS]],
         more=f"{len(names) - MOST_ROWS} more functionals are in report.json." if len(names) > MOST_ROWS else "",
     )
     return Section("marginals", "The laws side by side", html)
 
 
-def _worst_first(comparison: Comparison) -> list[str]:
-    badness = dict.fromkeys(comparison.functionals, (0, 0.0))
-    for finding in comparison.findings:
+def _worst_first(record: Record) -> list[str]:
+    badness = dict.fromkeys(record.functionals, (0, 0.0))
+    for finding in record.findings:
         if finding.functional in badness and finding.check.startswith("distance"):
             rank = (Status(finding.status).severity, finding.value or 0.0)
             badness[finding.functional] = max(badness[finding.functional], rank)
@@ -59,9 +58,9 @@ def _lead(names: list[str], several: bool) -> str:
     return ""
 
 
-def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
-    runs, curves = list(comparison.runs), series.gather(comparison, name)
-    alt = f"Densities of {name} under {', '.join(runs)}. {_in_words(comparison, name)}"
+def _densities(record: Record, name: str, tails: bool) -> list[Picture]:
+    runs, curves = list(record.runs), series.gather(record, name)
+    alt = f"Densities of {name} under {', '.join(runs)}. {_in_words(record, name)}"
     pictures = [
         picture(
             lambda theme: figures.marginals(curves, runs, theme),
@@ -88,9 +87,9 @@ def _densities(comparison: Comparison, name: str, tails: bool) -> list[Picture]:
             )
         )
     if curves.atoms.get(EXACT_LAW) == 0 and "SGD" in curves.draws:
-        effective = comparison.summaries["SGD"][name].get("ess")
+        effective = record.summaries["SGD"][name].get("ess")
         if effective is not None and np.isfinite(effective):
-            bare = any("without the prior's weight decay" in f.meaning for f in comparison.findings)
+            bare = any("without the prior's weight decay" in f.meaning for f in record.findings)
             pictures.append(_gap(curves, effective, "the weight decay that the law leaves out and " if bare else ""))
     return pictures
 
@@ -99,31 +98,31 @@ def _gap(curves: series.Curves, effective: float, also: str) -> Picture:
     return picture(
         lambda theme: figures.gap(curves, theme, effective),
         f"Distribution function of SGD's {curves.name} minus that of the exact law, with the band of sampling error.",
-        f"SGD against its own exact law. Outside the band ({number(effective, 2)} effective draws) the difference is "
+        f"SGD against its own exact law. Outside the band ({typeset(effective, 2)} effective draws) the difference is "
         f"not chance but {also}the step size.",
     )
 
 
-def _forest(comparison: Comparison, names: list[str]) -> Picture:
+def _forest(record: Record, names: list[str]) -> Picture:
     return picture(
-        lambda theme: figures.forest(comparison, names, theme),
+        lambda theme: figures.forest(record, names, theme),
         f"Means and 5 % to 95 % ranges of {', '.join(names)} for every run with draws.",
         "Every functional, every run with draws: mean and 5 % to 95 % range.",
     )
 
 
-def _in_words(comparison: Comparison, name: str) -> str:
+def _in_words(record: Record, name: str) -> str:
     parts = []
-    for run, summary in comparison.summaries.items():
+    for run, summary in record.summaries.items():
         values = summary.get(name)
         if values:
-            parts.append(f"{run}: mean {number(values.get('mean'))}, sd {number(values.get('sd'))}")
+            parts.append(f"{run}: mean {typeset(values.get('mean'))}, sd {typeset(values.get('sd'))}")
     return "; ".join(parts) + "." if parts else ""
 
 
-def _table(comparison: Comparison, name: str) -> dict[str, Any]:
+def _table(record: Record, name: str) -> dict[str, Any]:
     rows = []
-    for run, summary in comparison.summaries.items():
+    for run, summary in record.summaries.items():
         if name in summary:
             rows.append({"name": run, "values": [_entry(summary[name].get(column)) for column in _COLUMNS]})
     return {"name": name, "caption": f"Summary of {name}", "columns": _HEADS, "rows": rows}

@@ -2,28 +2,28 @@
 
 import numpy as np
 
-from sgdvi.comparison import Comparison
-from sgdvi.report import figures, series
-from sgdvi.report._render import render
+from sgdvi.diagnostics.curves import finite
+from sgdvi.diagnostics.record import Record
+from sgdvi.report import figures
+from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.report.section import Section
 from sgdvi.style.figure import Picture, picture
 
 
-def section(comparison: Comparison, context: Context) -> Section | None:
+def section(record: Record, context: Context) -> Section | None:
     """Return the picture of the two factors, or None where no run has both."""
-    runs = figures.plane_runs(comparison)
+    runs = [run for run in record.runs if run in record.factors]
     if not runs:
         return None
     minimizer = context.problem.minimizer if context.problem else None
     drawn = picture(
-        lambda theme: figures.plane(comparison, theme, minimizer),
+        lambda theme: figures.plane(record, theme, minimizer),
         f"Scatter of u against w for {', '.join(runs)}. The balanced lines are the two diagonals.",
         "Up to 1 500 draws of each run. At stationarity SGD lies on the dashed balanced lines.",
     )
     pictures = [drawn]
-    logs = _imbalance(comparison) if "SGD" in runs else np.zeros(0)
-    if series.finite(logs).size and np.ptp(series.finite(logs)) > 0:
+    logs = _imbalance(*record.factors["SGD"]) if "SGD" in record.factors else np.zeros(0)
+    if finite(logs).size and np.ptp(finite(logs)) > 0:
         pictures.append(_balance(logs))
     lead = (
         "Noise balance drives |u| and |w| of SGD together: its law lives on a line, which has no area, while a "
@@ -33,9 +33,7 @@ def section(comparison: Comparison, context: Context) -> Section | None:
     return Section("plane", "The two factors", render("figures", lead=lead, pictures=pictures))
 
 
-def _imbalance(comparison: Comparison) -> np.ndarray:
-    tree = comparison.runs["SGD"]["posterior"]
-    u, w = (np.asarray(tree[site], dtype=np.float64) for site in ("u", "w"))
+def _imbalance(u: np.ndarray, w: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         residual = np.abs(u**2 - w**2) / (u**2 + w**2)
         if residual.ndim > 2:

@@ -2,46 +2,46 @@
 
 import numpy as np
 
-from sgdvi.comparison import Comparison
+from sgdvi._internal.text import typeset
+from sgdvi.diagnostics.curves import finite
+from sgdvi.diagnostics.record import Record
 from sgdvi.report import figures, series
-from sgdvi.report._format import number
-from sgdvi.report._render import render
+from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.report.section import Section
 from sgdvi.style.figure import Picture, picture
 from sgdvi.style.palette import EXACT_LAW
 
 
-def section(comparison: Comparison, context: Context) -> Section | None:
+def section(record: Record, context: Context) -> Section | None:
     """Return traces of the first functional, and of its size where it falls."""
-    if "SGD" not in series.sampled(comparison):
+    if "SGD" not in series.sampled(record):
         return None
-    name = next(iter(comparison.functionals))
-    values = series.draws(comparison, "SGD", name)
-    pictures = [_values(comparison, values, name)]
+    name = next(iter(record.functionals))
+    values = record.values["SGD"][name]
+    pictures = [_values(record, values, name)]
     if _falls(values):
         pictures.append(_fall(values, name))
-    elif "NUTS" in series.sampled(comparison):
-        pictures.append(_reference(comparison, name))
+    elif "NUTS" in series.sampled(record):
+        pictures.append(_reference(record, name))
     return Section("traces", "SGD over time", render("figures", lead="", pictures=pictures))
 
 
-def _values(comparison: Comparison, values: np.ndarray, name: str) -> Picture:
-    exact = comparison.summaries.get(EXACT_LAW, {}).get(name, {})
-    atom = series.zero_mass(comparison.runs.get(EXACT_LAW)) > 0
+def _values(record: Record, values: np.ndarray, name: str) -> Picture:
+    exact = record.summaries.get(EXACT_LAW, {}).get(name, {})
+    atom = EXACT_LAW in record.laws and record.laws[EXACT_LAW].zero_mass > 0
     edges = [exact.get(column) for column in ("q5", "q95")]
     band = None if atom else [edge for edge in edges if edge is not None] or None
     note = "" if band is None else " The grey band is the 5 % to 95 % range of the exact law."
     return picture(
         lambda theme: figures.trace(values, name, theme, band),
-        f"Trace of {name} for {len(values)} chains of SGD over {number(values.shape[1])} kept draws.",
+        f"Trace of {name} for {len(values)} chains of SGD over {typeset(values.shape[1])} kept draws.",
         f"{name} in each chain of SGD (at most 8 shown).{note}",
     )
 
 
 def _falls(values: np.ndarray) -> bool:
     # Only chooses whether a figure is worth its place; the check of collapse is in the diagnostics.
-    sizes = np.abs(series.finite(values))
+    sizes = np.abs(finite(values))
     return sizes.size > 0 and float(np.max(sizes)) > 0 and float(np.quantile(sizes, 0.05)) < 1e-3 * float(np.max(sizes))
 
 
@@ -56,10 +56,10 @@ def _fall(values: np.ndarray, name: str) -> Picture:
     )
 
 
-def _reference(comparison: Comparison, name: str) -> Picture:
-    values = series.draws(comparison, "NUTS", name)
+def _reference(record: Record, name: str) -> Picture:
+    values = record.values["NUTS"][name]
     return picture(
         lambda theme: figures.trace(values, name, theme, run="NUTS"),
-        f"Trace of {name} for {len(values)} chains of NUTS over {number(values.shape[1])} draws.",
+        f"Trace of {name} for {len(values)} chains of NUTS over {typeset(values.shape[1])} draws.",
         f"{name} in each chain of NUTS, for comparison.",
     )

@@ -1,12 +1,10 @@
 """The verdict in one sentence, its reasons, the table of all checks and what to do next."""
 
-from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.draws.tree import is_tree
+from sgdvi.diagnostics.record import Record
 from sgdvi.report._format import anchor, title
-from sgdvi.report._render import render
+from sgdvi.report._render import Section, render
 from sgdvi.report.context import RECOMMENDED, Context
-from sgdvi.report.section import Section
 
 _LABELS = {
     Status.PASS: "the checks pass",
@@ -18,16 +16,16 @@ _LABELS = {
 MOST_ADVICE = 8
 
 
-def section(comparison: Comparison, context: Context) -> Section:
+def section(record: Record, context: Context) -> Section:
     """Return the top of the page."""
-    verdict = comparison.verdict
+    verdict = record.verdict
     status = Status(verdict.status)
-    found = {finding.run for finding in comparison.findings}
+    checked = {finding.run for finding in record.findings}
     # runs with draws first: on a narrow screen the last columns are off to the right
-    runs = sorted((run for run in comparison.runs if run in found), key=lambda run: not is_tree(comparison.runs[run]))
-    runs += sorted(found - set(runs)) + [run for run in context.skipped if run not in runs]
-    checks = list(dict.fromkeys(finding.check for finding in comparison.findings))
-    table = [_row(check, runs, comparison, context) for check in checks]
+    runs = sorted((run for run in record.runs if run in checked), key=lambda run: run not in record.values)
+    runs += sorted(checked - set(runs)) + [run for run in context.skipped if run not in runs]
+    checks = list(dict.fromkeys(finding.check for finding in record.findings))
+    table = [_row(check, runs, record, context) for check in checks]
     html = render(
         "verdict",
         status=status,
@@ -37,13 +35,13 @@ def section(comparison: Comparison, context: Context) -> Section:
         runs=runs,
         rows=[row for row in table if row["applies"]],
         idle=[row for row in table if not row["applies"]],
-        advice=[*_recommended(comparison), *_advice(comparison)],
+        advice=[*_recommended(record), *_advice(record)],
     )
     return Section("verdict", "", html)
 
 
-def _row(check: str, runs: list[str], comparison: Comparison, context: Context) -> dict:
-    findings = [finding for finding in comparison.findings if finding.check == check]
+def _row(check: str, runs: list[str], record: Record, context: Context) -> dict:
+    findings = [finding for finding in record.findings if finding.check == check]
     cells = []
     for run in runs:
         of_run = [finding for finding in findings if finding.run == run]
@@ -64,17 +62,17 @@ def _severity(finding: Finding) -> int:
     return Status(finding.status).severity
 
 
-def _recommended(comparison: Comparison) -> list[dict]:
+def _recommended(record: Record) -> list[dict]:
     # What was measured comes before what each check advises.
-    texts = [change for change in comparison.verdict.changes if change.startswith(RECOMMENDED)]
+    texts = [change for change in record.verdict.changes if change.startswith(RECOMMENDED)]
     return [{"text": text, "anchor": "instead", "title": "What to do instead", "run": ""} for text in texts]
 
 
-def _advice(comparison: Comparison) -> list[dict]:
+def _advice(record: Record) -> list[dict]:
     # The same advice for several runs is given once, for the worst of them.
     items: dict[str, dict] = {}
-    for finding in sorted(comparison.findings, key=_severity, reverse=True):
-        drawn = is_tree(comparison.runs.get(finding.run))
+    for finding in sorted(record.findings, key=_severity, reverse=True):
+        drawn = finding.run in record.values
         if drawn and finding.advice and finding.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
             entry = {"text": finding.advice, "anchor": anchor(finding), "title": title(finding), "run": finding.run}
             items.setdefault(finding.advice, entry)

@@ -1,0 +1,121 @@
+"""The record of a comparison: plain data, all that the report, the terminal and `report.json` say of it."""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sgdvi._internal.files import plain, write_json
+from sgdvi.diagnostics.curves import LawCurves, Summary
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.verdict import Verdict
+
+SCHEMA_VERSION = 1
+_NUMBERS = {text: float(text) for text in ("inf", "-inf", "nan")}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Record:
+    """What the checks say of several runs, without the runs.
+
+    Attributes
+    ----------
+    runs, functionals
+        Names of the runs and of the functionals, in their order.
+    reference
+        Name of the run that stands for the posterior, or None.
+    thresholds
+        What the checks were held against.
+    findings
+        Everything that the checks say, check by check in the order of the runs.
+    verdict
+        The answer in one sentence, with its reasons.
+    summaries
+        Run -> functional -> mean, sd, q5, q50, q95, ess, rhat, n; nan or None where a number does not exist.
+    network
+        Scalings of the linear network and settings of SGD on it, JSON types; None for other models.
+    values
+        Run with draws -> functional -> its draws, shape (chain, draw), float64.
+    kinds
+        Run with draws -> what made them: "sgd", "nuts", ...; "" where nothing says it.
+    factors
+        Run that has them -> draws of the two factors u and w of a product, each (chain, draw) or (chain, draw, unit).
+    laws
+        Run that is a law -> its curves; a comparison evaluates them when they are first read.
+    """
+
+    runs: Collection[str]
+    functionals: Collection[str]
+    reference: str | None
+    thresholds: Thresholds
+    findings: tuple[Finding, ...]
+    verdict: Verdict
+    summaries: Mapping[str, Mapping[str, Summary]]
+    network: Mapping[str, Any] | None = None
+    values: Mapping[str, Mapping[str, np.ndarray]]
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    factors: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    laws: Mapping[str, LawCurves] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all but draws and curves as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "verdict": {
+                "status": str(self.verdict.status),
+                "sentence": self.verdict.sentence,
+                "reasons": list(self.verdict.reasons),
+                "changes": list(self.verdict.changes),
+            },
+            "reference": self.reference,
+            "runs": list(self.runs),
+            "functionals": list(self.functionals),
+            "findings": [plain(asdict(finding)) for finding in self.findings],
+            "summaries": plain(self.summaries),
+            "thresholds": self.thresholds.to_dict(),
+            "known": None if self.network is None else plain(self.network),
+        }
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_dict` to `path`, all of it or nothing, and return the path.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        return write_json(path, self.to_dict())
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any], **arrays: Any) -> "Record":
+        """Return the record of what `to_dict` wrote, with ``values``, ``kinds``, ``factors`` and ``laws`` as given."""
+        verdict = entries["verdict"]
+        return cls(
+            runs=tuple(entries["runs"]),
+            functionals=tuple(entries["functionals"]),
+            reference=entries["reference"],
+            thresholds=Thresholds(**entries["thresholds"]),
+            findings=tuple(_finding(entry) for entry in entries["findings"]),
+            verdict=Verdict(
+                verdict["sentence"], Status(verdict["status"]), tuple(verdict["reasons"]), tuple(verdict["changes"])
+            ),
+            summaries=_numbers(entries["summaries"]),
+            network=entries["known"],
+            **arrays,
+        )
+
+
+def _finding(entry: Mapping[str, Any]) -> Finding:
+    # Texts such as "inf" are numbers again only where numbers stand: a sentence is never one.
+    numbers = {name: _numbers(entry[name]) for name in ("value", "threshold", "details")}
+    return Finding(**{**entry, **numbers, "status": Status(entry["status"])})
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _numbers(item) for name, item in value.items()}
+    return _NUMBERS.get(value, value) if isinstance(value, str) else value
