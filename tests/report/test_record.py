@@ -6,9 +6,11 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from page_reader import Reader
 
+from sgdvi import compare
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
 from sgdvi.cli import main
@@ -64,6 +66,25 @@ def test_what_is_read_is_what_was_written(folder, comparison, context):
         np.testing.assert_array_equal(stored.factors[run], pair)
     for law, drawn in comparison.laws.items():
         np.testing.assert_array_equal(stored.laws[law].curves["v"].density, drawn.curves["v"].density)
+
+
+def test_only_a_page_asks_laws_for_their_curves(tmp_path, undrawn):
+    asked = []
+
+    class Counted(dist.Normal):
+        def cdf(self, value):
+            asked.append(value.dtype)
+            return super().cdf(value)
+
+    rng = np.random.default_rng(0)
+    runs = {"SGD": {"v": rng.normal(size=(4, 300))}, "law": Counted(0.0, 1.0), "NUTS": {"v": rng.normal(size=(4, 300))}}
+    compared = compare(runs)
+    assert str(compared)
+    compared.to_json(tmp_path / "report.json")
+    assert not asked
+    compared.to_html(tmp_path / "page.html")
+    write_record(compared, Context(), tmp_path)
+    assert asked == [np.float64]
 
 
 def test_draws_are_kept_whole_where_they_are_given(comparison, context, tmp_path, undrawn):
