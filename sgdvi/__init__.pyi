@@ -22,6 +22,8 @@ from .diagnostics.optimal import OptimalTemperature as OptimalTemperature
 from .diagnostics.optimal import kl_to_posterior as kl_to_posterior
 from .diagnostics.optimal import optimal_temperature as optimal_temperature
 from .diagnostics.verdict import Verdict as Verdict
+from .experiment.claims.conduct import reproduce as reproduce
+from .experiment.claims.result import Reproduction as Reproduction
 from .experiment.conduct import run as run
 from .experiment.map.call import sweep as sweep
 from .experiment.map.result import Sweep as Sweep
@@ -38,6 +40,7 @@ from .laws.fluctuation import fluctuation_maxima as fluctuation_maxima
 from .laws.fluctuation import fluctuations as fluctuations
 from .laws.infinite_depth import InfiniteDepthLaw as InfiniteDepthLaw
 from .laws.metastable import MetastableLaw as MetastableLaw
+from .laws.mode import mode_expansion as mode_expansion
 from .laws.moments import Moments as Moments
 from .laws.phases import Phase as Phase
 from .laws.phases import PhaseInterval as PhaseInterval

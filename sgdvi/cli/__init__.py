@@ -1,6 +1,7 @@
 """The command line: one file per command, heavy imports inside the commands.
 
-Exit status: 0 done, whatever the verdict; 1 a fault of sgdvi; 2 bad input; 3 the verdict named by ``--fail-on``;
+Exit status: 0 done, whatever the verdict; 1 a fault of sgdvi; 2 bad input; 3 the verdict named by ``--fail-on``, or one
+that ``--fail-on-change`` did not expect;
 130 interrupted.
 """
 
@@ -11,7 +12,7 @@ import click
 
 from sgdvi import __version__
 from sgdvi._internal.check import InputError
-from sgdvi.cli import balance, compare, doctor, law, models, phases, report, sweep
+from sgdvi.cli import balance, compare, doctor, law, models, phases, report, reproduce, sweep
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -25,11 +26,11 @@ def cli() -> None:
     writes a report with a verdict; `sgdvi sweep MODEL` maps learning rates and batch sizes.
 
     `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
-    the scaling symmetries of a model.
+    the scaling symmetries of a model; `sgdvi reproduce` checks the paper claim by claim.
     """
 
 
-for module in (compare, sweep, law, phases, balance, report, models, doctor):
+for module in (compare, sweep, law, phases, balance, reproduce, report, models, doctor):
     cli.add_command(module.command)
 
 

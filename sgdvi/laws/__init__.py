@@ -14,6 +14,7 @@ from sgdvi.laws.fluctuation import fluctuation_maxima as fluctuation_maxima
 from sgdvi.laws.fluctuation import fluctuations as fluctuations
 from sgdvi.laws.infinite_depth import InfiniteDepthLaw as InfiniteDepthLaw
 from sgdvi.laws.metastable import MetastableLaw as MetastableLaw
+from sgdvi.laws.mode import mode_expansion as mode_expansion
 from sgdvi.laws.phases import Phase as Phase
 from sgdvi.laws.phases import PhaseInterval as PhaseInterval
 from sgdvi.laws.phases import critical_temperature as critical_temperature

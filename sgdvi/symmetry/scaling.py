@@ -191,6 +191,20 @@ class Symmetry:
         leaves, loss = self.loss.flatten(params), self._on(data)
         return outer_covariances(loss, leaves, [self.sides])[0]
 
+    def is_degenerate(self, params: Any, *, data: Any = None) -> bool:
+        """Return whether C1 or C2 is singular to rounding: noise balance then does not determine the norm ratio.
+
+        A ReLU neuron that is active in no row is degenerate: its loss does not depend on u and w, and SGD leaves them
+        where they are. So is one that is active in fewer rows than it has inputs, and any where the data are fitted
+        exactly (Ziyin, Li and Ueda 2025, theorem 3.2).
+
+        Raises
+        ------
+        InputError
+            For a symmetry with exponents other than 1 and -1.
+        """
+        return not all(extreme_eigenvalues(matrix)[0] > 0 for matrix in self.covariances(params, data=data))
+
     def norm_ratio(self, params: Any) -> float:
         """Return ||u||^2/||w||^2, positive exponents over negative ones."""
         leaves = self.loss.flatten(params)
