@@ -43,7 +43,7 @@ def descend(
         slope = 2 * x * (lu * lw * x - y)
         return v, (u, w), (lu - rate * slope * lw, lw - rate * slope * lu)
 
-    rows = tuple(part.astype(np.float32) for part in data)
+    rows = data[0].astype(np.float32), data[1].astype(np.float32)
     every = min(EVERY, steps // 2)
     v, (u, w), (lu, lw) = run_chains(step, (u * w, (u, w), (u, w)), rows, rng, steps, chains=chains, every=every)
     late = slice(len(v) // 2, None)

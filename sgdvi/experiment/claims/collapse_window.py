@@ -20,7 +20,7 @@ CLEAR, ABOVE, ZERO = -0.01, 0.03, 1e-6
 
 
 def exponent(x: np.ndarray, y: np.ndarray, rate: float) -> float:
-    """Return the growth of log(|u|, |w|) per step at zero, E log|1 +- eta q| with q = 2 x y: the larger of the signs."""
+    """Return the growth of log(|u|, |w|) per step at zero, E log|1 +- eta q|, q = 2 x y: the larger sign."""
     return max(float(np.log(np.abs(1 + sign * rate * 2 * x * y)).mean()) for sign in (1, -1))
 
 
@@ -91,8 +91,7 @@ def row(run: Run) -> Measured:
         mean, error = over_chains(losses["depth 1"][k])
         unstable.append(True if not np.isfinite(mean) else exceeds(mean, ground, error))
     flat, errors = _by_rate(found.shallow**2)
-    grows = [exceeds(b, a, float(np.hypot(*e))) for a, b, e in zip(flat, flat[1:], zip(errors, errors[1:], strict=False),
-             strict=False)]  # fmt: skip
+    grows = [exceeds(flat[k + 1], flat[k], np.hypot(errors[k + 1], errors[k])) for k in range(len(flat) - 1)]
     scan = np.geomspace(0.5 * critical, 2.0, 400)
     negative = scan[np.array([exponent(x, y, rate) for rate in scan]) < 0]
     window = (float(negative.min()), float(negative.max())) if negative.size else (np.nan, np.nan)

@@ -37,7 +37,7 @@ def mixture(run: Run) -> Measured:
         start = np.full((2, 1), (K / 2) ** 0.5)
         law = stationary_law(m, share * float(m.beta2 / m.alpha3), initial=start)
         q = 1 / (2 * share)
-        ends.append(float(law.point_mass))
+        ends.append(float(np.asarray(law.point_mass)))
         worst = max(worst, abs(ends[-1] - float(betainc(0.5 - q, 1 + q, 0.5))))
     heat, v = _paper.SHARE * float(noisy.beta2 / noisy.alpha3), _paper.points(noisy)
     mixed = stationary_law(noisy, heat, zero_mass=0.3).cdf(v) - 0.3 - 0.7 * SGDStationary(noisy, heat).cdf(v)

@@ -57,7 +57,7 @@ def row(run: Run) -> Measured:
         found,
         "{quarter:.1%}, {half:.1%} and {most:.1%} of the chains overflow at 0.25, 0.5 and 0.75 Tc (at least "
         "{lower:.1%} at the last).",
-        {"quarter": over[-1, 0], "half": over[-1, 1], "most": over[-1, 2], "lower": lower, "rows": 500, "chains": chains,
-         "steps": steps},
+        {"quarter": over[-1, 0], "half": over[-1, 1], "most": over[-1, 2], "lower": lower, "rows": 500,
+         "chains": chains, "steps": steps},
         {"steps": np.arange(1, len(over) + 1) * every, "shares": list(SHARES), "overflowed": over.T},
     )  # fmt: skip

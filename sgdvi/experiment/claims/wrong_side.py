@@ -45,12 +45,12 @@ def row(run: Run) -> Measured:
     """Follow |v| from the wrong side."""
     x, y = _paper.bounded(run, 1.0)
     m, steps = Moments.from_data(x, y), run.size(20_000, 6_000)
-    mass = float(stationary_law(m, RATE, sign=-1).zero_mass)
+    mass = float(np.asarray(stationary_law(m, RATE, sign=-1).zero_mass))
     logs = {}
     for depth in (1, 2):
         # |v| at depth 1 underflows, its factor does not
-        kept = run_chains(diagonal(RATE), balanced(-1.0, depth, 1, CHAINS), (x, y), run.rng(depth), steps, chains=CHAINS,
-                          every=EVERY)  # fmt: skip
+        start = balanced(-1.0, depth, 1, CHAINS)
+        kept = run_chains(diagonal(RATE), start, (x, y), run.rng(depth), steps, chains=CHAINS, every=EVERY)
         logs[depth] = np.log(np.abs(kept)).sum((1, 2))
     times = np.arange(1, steps // EVERY + 1) * EVERY
     exponent = 2 * lyapunov_exponent(x, y, RATE, sign=-1)
