@@ -1,6 +1,7 @@
 """A model near its mode, as the step-size rules see it: Hessian of the loss, gradient noise, Hessians of the rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -9,15 +10,47 @@ import optax
 
 from sgdvi import step_size
 from sgdvi._internal.batches import Batching
-from sgdvi._internal.check import require
+from sgdvi._internal.check import InputError, message, require
+from sgdvi.laws.near_minimum import NearMinimum
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
+from sgdvi.samplers.recipes import Recipe, make_recipe
 from sgdvi.samplers.targets.make import Source
 
 _SEARCH_STEPS = 1_000
 _SEARCH_RATE = 0.05
 # Entries of the rows' Hessians that are kept: 160 MB.
 _MOST_ENTRIES = 2 * 10**7
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianLaw:
+    """A law near a mode, N(mean, root root'), in unconstrained coordinates.
+
+    Attributes
+    ----------
+    mean, shift
+        Its mean and that less the mode, (D,).
+    root
+        A root of its covariance, (D, D).
+    relaxation
+        Steps in which the slowest direction forgets all but 1/e.
+    """
+
+    mean: np.ndarray
+    shift: np.ndarray
+    root: np.ndarray
+    relaxation: float
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Its covariance, (D, D)."""
+        return self.root @ self.root.T
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Its standard deviations, (D,)."""
+        return np.sqrt(np.sum(self.root**2, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +67,8 @@ class LocalQuadratic:
         Hessians of the rows' losses, (N, D, D); None where they would take more than 160 MB.
     num_data
         Rows, N.
+    flat
+        The loss itself, whose third derivatives decide the means of its laws.
     """
 
     mode: Any
@@ -41,6 +76,46 @@ class LocalQuadratic:
     noise: np.ndarray
     sample_hessians: np.ndarray | None
     num_data: int
+    flat: FlatLoss = field(repr=False)
+
+    @cached_property
+    def near(self) -> NearMinimum:
+        """The laws of SGD here."""
+        return NearMinimum(self.hessian, self.noise, self.num_data, self.sample_hessians)
+
+    @cached_property
+    def vector(self) -> np.ndarray:
+        """The mode raveled, (D,)."""
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(self.mode)])
+
+    def recipe(self, flavour: str, **given: Any) -> Recipe:
+        """Return rate, matrix and noise of a flavour of SGD: see `sgdvi.samplers.recipes.make_recipe`."""
+        return make_recipe(flavour, self.near, **given)
+
+    def law(self, recipe: Recipe) -> GaussianLaw:
+        """Return the law that SGD has here by this recipe.
+
+        Raises
+        ------
+        InputError
+            Where there is none.
+        """
+        share = recipe.batching.noise_share(self.num_data, recipe.batch_size)
+        covariance = self.near.covariance(recipe.step, share or 0.0, recipe.injected)
+        if covariance is None:
+            raise InputError(message("the variance must shrink from step to step", recipe.learning_rate))
+        return self._around(covariance, 1 / self.near.slowest(recipe.step))
+
+    @cached_property
+    def laplace(self) -> GaussianLaw:
+        """The posterior in the same approximation as the laws of SGD: N(mode + shift, H^-1 / N)."""
+        return self._around(self.near.laplace, 1.0)
+
+    def _around(self, covariance: np.ndarray, relaxation: float) -> GaussianLaw:
+        values, vectors = np.linalg.eigh(self.near.inverse_root @ covariance @ self.near.inverse_root.T)
+        root = self.near.root @ vectors * np.sqrt(np.maximum(values, 0.0))
+        shift = self.near.shift(self.flat.bend(self.vector, root))
+        return GaussianLaw(self.vector + shift, shift, root, relaxation)
 
     def continuous_time(
         self, batch_size: int, *, batching: str = Batching.REPLACEMENT, kind: step_size.Kind = "scalar"
@@ -101,7 +176,7 @@ def at_mode(flat: FlatLoss, mode: Mode) -> LocalQuadratic:
     fits = flat.num_data * mode.vector.size**2 <= _MOST_ENTRIES
     hessians = flat.row_hessians(mode.vector) if fits else None
     noise = np.atleast_2d(np.cov(gradients.T, bias=True))
-    return LocalQuadratic(mode.point, np.asarray(mode.hessian), noise, hessians, flat.num_data)
+    return LocalQuadratic(mode.point, np.asarray(mode.hessian), noise, hessians, flat.num_data, flat)
 
 
 def adam_minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:

@@ -1,0 +1,194 @@
+r"""The laws that SGD has near a minimum, in discrete time, whatever it is multiplied by and whatever noise is added.
+
+The one place where such laws are computed. Near a minimum with Hessian H, covariance C of the rows' gradients and rows'
+Hessians B_i, the step
+
+.. math:: z \leftarrow z - P g_{batch}(z) + N(0, Q)
+
+keeps the covariance that solves
+
+.. math:: \Sigma = (I - P H) \Sigma (I - P H)^T + P [C + E_i B_i \Sigma B_i - H \Sigma H] P / S + Q
+
+(Liu, Ziyin and Ueda 2021; the factor 1/S is (N-S)/(N-1)/S without replacement). Everything is solved in coordinates in
+which the Laplace posterior is N(0, I), where conditions of 1e12 lose no digits.
+"""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse.linalg
+
+# Up to so many parameters E[B X B] is exact, a matrix of D^2 x D^2; beyond it is its value over the posterior, times
+# the mean variance over the posterior's, from as many rows as take a second.
+_DENSE = 24
+_MOST_WORK = 3 * 10**8
+_TOLERANCE = 1e-12
+_MOST_ITERATIONS = 200
+
+
+class NearMinimum:
+    """A loss near its minimum, and the Gaussian laws of SGD there.
+
+    Parameters
+    ----------
+    hessian, noise
+        Hessian of the mean loss L and covariance of the rows' gradients, (D, D); the first positive definite.
+    num_data
+        Rows, N.
+    row_hessians
+        Hessians of the rows' losses, (K, D, D): the noise grows with the distance from the minimum; None: it does not.
+
+    Attributes
+    ----------
+    root, inverse_root
+        W with W W' = H^-1 / N, and its inverse.
+    """
+
+    def __init__(self, hessian: np.ndarray, noise: np.ndarray, num_data: int, row_hessians: Any = None) -> None:
+        self.hessian, self.noise, self.num_data = hessian, noise, num_data
+        self.size = len(hessian)
+        scale = np.sqrt(np.diag(hessian))
+        values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
+        width = np.sqrt(num_data * values)
+        self.root = vectors / scale[:, None] / width
+        self.inverse_root = (vectors * width).T * scale
+        # W'CW: C/N in a well-specified model, hence I/N
+        self.white_noise = self.root.T @ noise @ self.root
+        self._rows = None if row_hessians is None else self._white_rows(np.asarray(row_hessians))
+
+    @property
+    def laplace(self) -> np.ndarray:
+        """Covariance of the Laplace posterior, H^-1 / N."""
+        return self.root @ self.root.T
+
+    @property
+    def sandwich(self) -> np.ndarray:
+        """Covariance of the minimiser over data sets, H^-1 C H^-1 / N: also that of averages over one epoch."""
+        return self.num_data * self.root @ self.white_noise @ self.root.T
+
+    @property
+    def information(self) -> np.ndarray:
+        """Eigenvalues of N W'CW, ascending: all 1 where the information equality C = H holds."""
+        return np.linalg.eigvalsh(self.num_data * self.white_noise)
+
+    def shift(self, bend: np.ndarray) -> np.ndarray:
+        r"""Mean of a law less the mode: :math:`-\tfrac12 H^{-1} \nabla_z \operatorname{tr}(\Sigma H(z))`.
+
+        The mean gradient vanishes in a stationary law, whatever the step: H b + bend / 2 = 0.
+        """
+        return -0.5 * self.num_data * self.root @ (self.root.T @ bend)
+
+    def covariance(self, step: np.ndarray, share: float, injected: np.ndarray | None = None) -> np.ndarray | None:
+        """Return the stationary covariance; None where there is none.
+
+        Parameters
+        ----------
+        step
+            P, (D, D), symmetric and positive definite, learning rate included.
+        share
+            Variance of a minibatch mean over that of one row: 1/S with replacement.
+        injected
+            Q, (D, D).
+        """
+        rates, basis = self._rates(step)
+        sums = np.add.outer(rates, rates) / self.num_data
+        forced = share * basis.T @ self.white_noise @ basis * np.outer(rates, rates)
+        if injected is not None:
+            white = self.inverse_root @ injected @ self.inverse_root.T
+            forced = forced + basis.T @ white @ basis
+        if not self._limit(rates, basis, share) > 1:
+            return None
+        first = forced / sums
+        if not first.any():
+            return np.zeros_like(step)
+        # entries differ by many powers of ten where a rate is far too small for a direction: solve for correlations
+        unit = np.sqrt(np.outer(np.diag(first), np.diag(first)))
+        grown, count = self._growth(rates, basis, share), self.size**2
+
+        def left(x: np.ndarray) -> np.ndarray:
+            return x - (grown(x.reshape(unit.shape) * unit) / unit).ravel()
+
+        operator = scipy.sparse.linalg.LinearOperator((count, count), left, dtype=float)
+        start = (first / unit).ravel()
+        solved, _ = scipy.sparse.linalg.gmres(operator, start, x0=start, rtol=_TOLERANCE, maxiter=10, restart=50)
+        solved = solved.reshape(unit.shape) * unit
+        white = basis @ solved @ basis.T
+        return self.root @ (0.5 * (white + white.T)) @ self.root.T
+
+    def limit(self, step: np.ndarray, share: float) -> float:
+        """Return the factor of the step at which the variance ceases to be finite (mean-square stability)."""
+        return self._limit(*self._rates(step), share)
+
+    def slowest(self, step: np.ndarray) -> float:
+        """Return the share of its distance that the slowest direction loses in a step: the least eigenvalue of P H."""
+        return float(self._rates(step)[0][0] / self.num_data)
+
+    def completion(self, step: np.ndarray, share: float) -> np.ndarray:
+        """Return the noise Q that SGD lacks: with it the covariance of the law is H^-1 / N at this step.
+
+        Not positive semi-definite where the minibatch's own noise is too large.
+        """
+        white = self.inverse_root @ step @ self.inverse_root.T
+        left = np.eye(self.size) - white / self.num_data
+        own = share * white @ self.noise_at_posterior @ white
+        return self.root @ (np.eye(self.size) - left @ left.T - own) @ self.root.T
+
+    @cached_property
+    def noise_at_posterior(self) -> np.ndarray:
+        """Covariance of a row's gradient over the Laplace posterior, white: W'(C + E[B Lap B] - H Lap H)W."""
+        return self.white_noise + self._spread(np.eye(self.size))
+
+    def divergence(self, covariance: np.ndarray) -> float:
+        """KL divergence of N(0, covariance) from N(0, H^-1 / N), in nats."""
+        values = np.linalg.eigvalsh(self.inverse_root @ covariance @ self.inverse_root.T)
+        return float(0.5 * np.sum(values - 1 - np.log(values))) if values[0] > 0 else np.inf
+
+    def _rates(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues, ascending, and eigenvectors of the step in white coordinates."""
+        white = self.inverse_root @ step @ self.inverse_root.T
+        return np.linalg.eigh(0.5 * (white + white.T))
+
+    def _growth(self, rates: np.ndarray, basis: np.ndarray, share: float) -> Any:
+        """Return the map of a covariance in the step's eigenbasis to what a step adds to it, over what it takes."""
+        sums = np.add.outer(rates, rates) / self.num_data
+        weight = np.outer(rates, rates) / sums
+
+        def grown(x: np.ndarray) -> np.ndarray:
+            spread = basis.T @ self._spread(basis @ x @ basis.T) @ basis
+            return weight * (x / self.num_data**2 + share * spread)
+
+        return grown
+
+    def _limit(self, rates: np.ndarray, basis: np.ndarray, share: float) -> float:
+        if not rates[0] > 0:
+            return 0.0
+        grown, x, value = self._growth(rates, basis, share), np.eye(self.size), 0.0
+        for _ in range(_MOST_ITERATIONS):
+            x, before = grown(x), value
+            value = float(np.linalg.norm(x))
+            if abs(value - before) < 1e-6 * value:
+                break
+            x = x / value
+        return 1 / value
+
+    def _white_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return what E[B X B] - H X H is computed from: its matrix, or its value at X = I."""
+        if self.size > _DENSE:
+            count = min(len(rows), max(64, _MOST_WORK // self.size**3))
+            rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+        white = self.root.T @ rows @ self.root
+        white = white - white.mean(axis=0)
+        if self.size > _DENSE:
+            return np.einsum("nij,njk->ik", white, white, optimize=True) / len(white)
+        flat = white.reshape(len(white), -1)
+        square = (flat.T @ flat / len(flat)).reshape(4 * (self.size,))
+        return square.transpose(0, 2, 1, 3).reshape(self.size**2, self.size**2)
+
+    def _spread(self, x: np.ndarray) -> np.ndarray:
+        """E[B X B] - H X H in white coordinates."""
+        if self._rows is None:
+            return np.zeros_like(x)
+        if self.size > _DENSE:
+            return self._rows * (np.trace(x) / self.size)
+        return (self._rows @ x.ravel()).reshape(x.shape)
