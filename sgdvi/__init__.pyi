@@ -69,6 +69,10 @@ from .samplers.algorithms.averaging import IterateAverage as IterateAverage
 from .samplers.algorithms.cyclical import CyclicalSGMCMC as CyclicalSGMCMC
 from .samplers.algorithms.flow import StochasticGradientFlow as StochasticGradientFlow
 from .samplers.algorithms.gauge import GaugeNoise as GaugeNoise
+from .samplers.algorithms.preconditioned import CompletedSGD as CompletedSGD
+from .samplers.algorithms.preconditioned import MandtSGD as MandtSGD
+from .samplers.algorithms.preconditioned import ScaledSGD as ScaledSGD
+from .samplers.algorithms.preconditioned import WhitenedSGD as WhitenedSGD
 from .samplers.algorithms.psgld import PreconditionedSGLD as PreconditionedSGLD
 from .samplers.algorithms.sghmc import SGHMC as SGHMC
 from .samplers.algorithms.sgld import SGLD as SGLD

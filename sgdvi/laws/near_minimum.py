@@ -139,6 +139,11 @@ class NearMinimum:
         """Covariance of a row's gradient over the Laplace posterior, white: W'(C + E[B Lap B] - H Lap H)W."""
         return self.white_noise + self._spread(np.eye(self.size))
 
+    def factor(self, matrix: np.ndarray) -> np.ndarray:
+        """Return A with A A' = matrix, a covariance or a step, (D, D); what rounding left below 0 is taken as 0."""
+        values, vectors = self._rates(matrix)
+        return self.root @ vectors * np.sqrt(np.maximum(values, 0.0))
+
     def divergence(self, covariance: np.ndarray) -> float:
         """KL divergence of N(0, covariance) from N(0, H^-1 / N), in nats."""
         values = np.linalg.eigvalsh(self.inverse_root @ covariance @ self.inverse_root.T)
@@ -147,7 +152,8 @@ class NearMinimum:
     def _rates(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues, ascending, and eigenvectors of the step in white coordinates."""
         white = self.inverse_root @ step @ self.inverse_root.T
-        return np.linalg.eigh(0.5 * (white + white.T))
+        values, vectors = np.linalg.eigh(0.5 * (white + white.T))
+        return values, vectors
 
     def _growth(self, rates: np.ndarray, basis: np.ndarray, share: float) -> Any:
         """Return the map of a covariance in the step's eigenbasis to what a step adds to it, over what it takes."""

@@ -6,6 +6,7 @@ from sgdvi.samplers.algorithms.averaging import IterateAverage
 from sgdvi.samplers.algorithms.cyclical import CyclicalSGMCMC
 from sgdvi.samplers.algorithms.flow import StochasticGradientFlow
 from sgdvi.samplers.algorithms.gauge import GaugeNoise
+from sgdvi.samplers.algorithms.preconditioned import CompletedSGD, MandtSGD, ScaledSGD, TunedSGD, WhitenedSGD
 from sgdvi.samplers.algorithms.psgld import PreconditionedSGLD
 from sgdvi.samplers.algorithms.sghmc import SGHMC
 from sgdvi.samplers.algorithms.sgld import SGLD
@@ -25,12 +26,17 @@ __all__ = [
     "SWAG",
     "Algorithm",
     "Batch",
+    "CompletedSGD",
     "CyclicalSGMCMC",
     "GaugeNoise",
     "IterateAverage",
+    "MandtSGD",
     "PreconditionedSGLD",
     "Sampler",
+    "ScaledSGD",
     "StochasticGradientFlow",
+    "TunedSGD",
+    "WhitenedSGD",
     "sample",
     "suggest_warmup",
 ]

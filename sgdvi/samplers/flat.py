@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from sgdvi._internal.tree import Arguments
 from sgdvi.samplers.targets.base import Params, Target, find_start, require_finite
-from sgdvi.samplers.targets.make import Source, as_arguments, make_target
+from sgdvi.samplers.targets.make import Source, make_target
 
 # Rows' Hessians are found for so many rows at once that they take some 50 MB.
 _BLOCK_ENTRIES = 2 * 10**6
@@ -36,9 +37,9 @@ class FlatLoss:
         For a model or data that SGD cannot run on, and where loss or gradient is finite at no start.
     """
 
-    def __init__(self, model: Source, data: Any, *, key: jax.Array, num_starts: int = 1) -> None:
+    def __init__(self, model: Source, arguments: Arguments, *, key: jax.Array, num_starts: int = 1) -> None:
         with jax.enable_x64(True):
-            arguments = as_arguments(model, jax.tree.map(_double, data))
+            arguments = jax.tree.map(_double, arguments)
             self.target: Target = make_target(model, arguments, key)
             self._rows = rows = self.target.rows(arguments)
             self.num_data = self.target.num_data

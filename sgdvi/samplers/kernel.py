@@ -171,6 +171,10 @@ class Sampler(MCMCKernel):
             require(self.size(size) <= size, rule, self.batch_size, advice)
         return target
 
+    def start(self, key: jax.Array) -> Params | None:
+        """Where a chain starts unless the caller says otherwise; None leaves it to the model. `prepare` comes first."""
+        return None
+
     def check(self, target: Target, z: Params, rows: Rows) -> None:
         """Check at the parameters `z` that minibatches are what they seem: see `Target.check`."""
         target.check(z, rows, self.size(target.num_data))
@@ -194,7 +198,8 @@ class Sampler(MCMCKernel):
             check_algorithm(self.algorithm, target, z, batch_like(rows, self.size(target.num_data)))
 
         def one(key: jax.Array, z: Params | None) -> KernelState:
-            begin = find_start(target, key, rows)[0] if z is None else z
+            begin = z if z is not None else self.start(key)
+            begin = find_start(target, key, rows)[0] if begin is None else begin
             return KernelState(begin, self.algorithm.init(begin), jnp.zeros(()), jnp.int32(0), jnp.int32(-1), key)
 
         batched = rng_key.ndim > (0 if jnp.issubdtype(rng_key.dtype, jax.dtypes.prng_key) else 1)

@@ -10,7 +10,7 @@ import scipy.sparse.linalg
 
 from sgdvi._internal.check import whole
 from sgdvi.samplers.flat import FlatLoss
-from sgdvi.samplers.targets.make import Source
+from sgdvi.samplers.targets.make import Source, as_arguments
 
 # Up to so many parameters the whole Hessian is made at every step; beyond, its products with vectors.
 LARGEST = 300
@@ -117,8 +117,8 @@ def find_mode(model: Source, data: Any, *, key: jax.Array | None = None, num_sta
     (True, 1.993)
     """
     count = whole("num_starts", num_starts, least=1)
-    flat = FlatLoss(model, data, key=jax.random.key(0) if key is None else key, num_starts=count)
-    return search(flat)
+    key = jax.random.key(0) if key is None else key
+    return search(FlatLoss(model, as_arguments(model, data), key=key, num_starts=count))
 
 
 def search(flat: FlatLoss) -> Mode:

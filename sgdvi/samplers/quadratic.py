@@ -5,17 +5,21 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 from sgdvi import step_size
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.tree import Arguments, is_traced
 from sgdvi.laws.near_minimum import NearMinimum
+from sgdvi.samplers.driver.fingerprint import hash_arrays
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
 from sgdvi.samplers.recipes import Recipe, make_recipe
-from sgdvi.samplers.targets.make import Source
+from sgdvi.samplers.targets.make import Source, as_arguments
 
 _SEARCH_STEPS = 1_000
 _SEARCH_RATE = 0.05
@@ -112,8 +116,7 @@ class LocalQuadratic:
         return self._around(self.near.laplace, 1.0)
 
     def _around(self, covariance: np.ndarray, relaxation: float) -> GaussianLaw:
-        values, vectors = np.linalg.eigh(self.near.inverse_root @ covariance @ self.near.inverse_root.T)
-        root = self.near.root @ vectors * np.sqrt(np.maximum(values, 0.0))
+        root = self.near.factor(covariance)
         shift = self.near.shift(self.flat.bend(self.vector, root))
         return GaussianLaw(self.vector + shift, shift, root, relaxation)
 
@@ -157,7 +160,12 @@ def local_quadratic(model: Source, data: Any, *, key: jax.Array | None = None) -
         For a model or data that SGD cannot run on, more than 300 parameters, and where there is no mode: the Hessian
         is not positive definite, as along a symmetry, or the gradient vanishes nowhere.
     """
-    flat = FlatLoss(model, data, key=jax.random.key(0) if key is None else key, num_starts=NUM_STARTS)
+    return near_mode(model, as_arguments(model, data), key)
+
+
+def near_mode(model: Source, arguments: Arguments, key: jax.Array | None = None) -> LocalQuadratic:
+    """Return `local_quadratic` for the arguments of a model."""
+    flat = FlatLoss(model, arguments, key=jax.random.key(0) if key is None else key, num_starts=NUM_STARTS)
     size = flat.starts.shape[1]
     require(size <= LARGEST, f"the model must have at most {LARGEST} parameters", size)
     return at_mode(flat, search(flat))
@@ -177,6 +185,64 @@ def at_mode(flat: FlatLoss, mode: Mode) -> LocalQuadratic:
     hessians = flat.row_hessians(mode.vector) if fits else None
     noise = np.atleast_2d(np.cov(gradients.T, bias=True))
     return LocalQuadratic(mode.point, np.asarray(mode.hessian), noise, hessians, flat.num_data, flat)
+
+
+class Surroundings:
+    """The mode of a model and what is near it, found from the data when they come, and found once.
+
+    Parameters
+    ----------
+    model
+        NumPyro model, or `Loss`.
+    given
+        What `local_quadratic` returned, where it is known: then no data are looked at.
+
+    Raises
+    ------
+    InputError
+        If `given` is something else.
+    """
+
+    def __init__(self, model: Source, given: LocalQuadratic | None = None) -> None:
+        rule = "near must be what sgdvi.local_quadratic returned"
+        require(given is None or isinstance(given, LocalQuadratic), rule, type(given).__name__)
+        self._model, self._given, self._found, self._seen = model, given, given, ""
+
+    def find(self, arguments: Arguments, num_data: int | None) -> LocalQuadratic:
+        """Return the surroundings of the mode: the same object for the same data.
+
+        Raises
+        ------
+        InputError
+            For data without values or on the host, and without a mode.
+        """
+        if self._given is None:
+            rule, advice = "the data must be in memory, with values", "Give near=sgdvi.local_quadratic(model, data)."
+            require(num_data is None and not is_traced(arguments), rule, "others", advice)
+            seen = hash_arrays(arguments)
+            if seen != self._seen:
+                self._found, self._seen = near_mode(self._model, arguments), seen
+        return self.known
+
+    @property
+    def known(self) -> LocalQuadratic:
+        """What was found.
+
+        Raises
+        ------
+        InputError
+            Before there were data.
+        """
+        if self._found is None:
+            rule = "a sampler that is tuned to the data must see them first"
+            raise InputError(message(rule, "no data yet", "Give it to sgdvi.sample or numpyro.infer.MCMC."))
+        return self._found
+
+
+def draw_of(near: LocalQuadratic, law: GaussianLaw, key: jax.Array) -> Any:
+    """Draw parameters from a law near a mode, in the precision in force."""
+    mean, back = ravel_pytree(jax.tree.map(jnp.asarray, near.flat.params(law.mean)))
+    return back(mean + jnp.asarray(law.root, mean.dtype) @ jax.random.normal(key, mean.shape, mean.dtype))
 
 
 def adam_minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:

@@ -145,7 +145,7 @@ def sample(
     sampler.check_run(target.num_data, steps, warmup, thin)
     rows = target.rows(arguments)
     keys = _chain_keys(key, chains)
-    starts = make_starts(target, rows, keys, init)
+    starts = make_starts(target, rows, keys, init, sampler.start)
     one = jax.tree.map(lambda leaf: np.asarray(leaf)[0], starts.z)
     plan = Plan.make(chains, devices, sum(leaf.nbytes for leaf in jax.tree.leaves(one)))
     sampler.check(target, one, rows)

@@ -1,6 +1,6 @@
 """Where chains start: drawn at random, or given as values of the model's sites."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,8 +20,12 @@ class Starts(NamedTuple):
     names: tuple[str, ...] | None
 
 
-def make_starts(target: Target, rows: Rows, keys: jax.Array, init: Any | None) -> Starts:
+def make_starts(
+    target: Target, rows: Rows, keys: jax.Array, init: Any | None, own: Callable[[jax.Array], Params | None]
+) -> Starts:
     """Return the starts of as many chains as there are keys: see `sgdvi.sample` for the forms of `init`.
+
+    `own` is where the sampler starts a chain unless `init` says otherwise; it may return None.
 
     Raises
     ------
@@ -29,6 +33,10 @@ def make_starts(target: Target, rows: Rows, keys: jax.Array, init: Any | None) -
         If values are missing or unknown, have the wrong shape or lie outside the support, or the loss or its
         gradient is not finite there.
     """
+    z = jax.vmap(own)(keys) if init is None else None
+    if z is not None:
+        require_finite(_finite(target, z, rows), "draws of the law that the sampler has near the mode")
+        return Starts(z, None)
     init = target.default if init is None else init
     if init is None:
         z, found = _drawn(target, keys, rows)
@@ -85,6 +93,11 @@ def _values(target: Target, rows: Rows, given: Any, what: str, num_chains: int =
 def _drawn(target: Target, keys: jax.Array, rows: Rows) -> tuple[Params, jax.Array]:
     # one after the other: a full gradient of all chains at once can exceed the memory
     return lax.map(lambda key: target.start(key, rows), keys)
+
+
+@partial(jax.jit, static_argnames="target")
+def _finite(target: Target, z: Params, rows: Rows) -> jax.Array:
+    return lax.map(lambda one: target.is_finite(one, rows), z)
 
 
 @partial(jax.jit, static_argnames="target")
