@@ -200,87 +200,147 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
 
 
 def _advance_group(group: tuple[Chains, jax.Array, Rows], rows: Rows, span: Span, work: Work, plan: Plan) -> Any:
-    """See `advance`. Every step writes its iterate to the place of the draw that it leads to, so the last one stays.
+    """See `advance`. A chain that is alone loses its axis of chains on the way: with it XLA transposes parameters."""
+    chains, seeds, fed = jax.tree.map(lambda leaf: leaf[0], group) if plan.alone else group
+    keys = noise_seed(seeds) if plan.alone else jax.vmap(noise_seed)(seeds)
+    steps = (_StepsAlone if plan.alone else _Steps)(work, span, rows, fed, seeds, keys)
+    drawn = chains.state.z, steps.nothing_said()
+    buffers = jax.tree.map(lambda leaf: jnp.zeros((work.capacity, *leaf.shape), leaf.dtype), drawn)
+    blocks = span.start // work.block, (span.stop + work.block - 1) // work.block
+    chains, (z, said) = lax.fori_loop(*blocks, steps.take_block, (chains, buffers))
+    if plan.alone:
+        chains = jax.tree.map(lambda leaf: leaf[None], chains)
+        z, said = jax.tree.map(lambda leaf: leaf[:, None], (z, said))
+    return chains, (jax.vmap(jax.vmap(lambda z: work.outputs(z, rows)))(z), said)
 
-    A chain that is alone has so many parameters that passing over them costs: what few steps need, others do without,
-    and no axis of chains makes XLA transpose them.
+
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of a group of chains: what they read, and what one chain does.
+
+    Attributes
+    ----------
+    work, span, rows, fed
+        As in `advance`.
+    seeds, keys
+        Of the rows, and of the noise, of each chain.
     """
-    chains, seeds, fed = group
-    outputs, target, block = work.outputs, work.outputs.target, work.block
-    keys = jax.vmap(noise_seed)(seeds)
-    whole = work.batching.takes_all(target.num_data, work.batch_size)
 
-    def each(fn: Callable[..., Any], in_axes: Any = 0) -> Callable[..., Any]:
-        return _without_axis(fn, in_axes) if plan.alone else jax.vmap(fn, in_axes=in_axes)
+    work: Work
+    span: Span
+    rows: Rows
+    fed: Rows
+    seeds: jax.Array
+    keys: jax.Array
 
-    def step_of(state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
-        batch = Batch(target, drawn if fed else rows if whole else take(rows, drawn))
-        return work.algorithm.step(jax.random.fold_in(key, t), state, batch)
-
-    def move(state: Any, overflow: jax.Array, drawn: Any, key: jax.Array, t: jax.Array) -> Any:
-        state, _ = step_of(state, drawn, key, t)
-        if not plan.alone:
-            return mark_overflow(state, overflow, t + 1)
-        needed = ~_surely_finite(state.z) | (overflow >= 0)
-        return _where_needed(needed, lambda state, overflow: mark_overflow(state, overflow, t + 1), state, overflow)
-
-    def say(state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> dict[str, jax.Array]:
-        info = step_of(state, drawn, key, t)[1]
-        return {name: getattr(info, name).astype(kind) for name, kind in outputs.stats}
-
-    def many(number: jax.Array, carry: Any) -> Any:
+    def take_block(self, number: jax.Array, carry: Any) -> Any:
+        """Take the steps of one block: chains and buffers of draws in, and out."""
         chains, buffers = carry
-        origin = number * block
-        chains = lax.cond((origin % LOOK_EVERY == 0) & (span.start <= origin), _look, lambda s, _: s, chains, origin)
-        draw = partial(batch_indices, num_data=target.num_data, batch_size=work.batch_size, batching=work.batching)
-        indices = jax.vmap(lambda seed: draw(seed, origin + jnp.arange(block)), out_axes=1)(seeds)
+        first, block = number * self.work.block, self.work.block
+        due = (first % LOOK_EVERY == 0) & (self.span.start <= first)
+        chains = lax.cond(due, self.look, lambda chains, _: chains, chains, first)
         # or XLA computes the numbers anew for every array of rows that it gathers
-        indices = lax.optimization_barrier(indices)
+        indices = lax.optimization_barrier(self.indices(first + jnp.arange(block)))
 
         def step(t: jax.Array, carry: Any) -> Any:
-            (state, overflow), (z, stats) = carry
-            drawn = tuple(leaf[:, t - span.start] for leaf in fed) if fed else indices[t - origin]
-            # what is said of a step is computed for the draws alone: it costs as much as half a step
-            drawing = (t + 1 - span.warmup) % span.thinning == 0
-            saying = each(say, (0, 0, 0, None))
-            said = {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats}
-            if plan.alone:
-                state, said = _where_needed(drawing, lambda s, _: (s, saying(s, drawn, keys, t)), state, said)
-            else:
-                said = lax.cond(drawing, lambda: saying(state, drawn, keys, t), lambda: said)
-            state, overflow = each(move, (0, 0, 0, 0, None))(state, overflow, drawn, keys, t)
-            place = jnp.clip((t - span.warmup) // span.thinning - span.first, 0, work.capacity - 1)
-            put = partial(jax.tree.map, lambda buffer, value: buffer.at[place].set(value))
-            if plan.alone:
-                z, new = _where_needed(drawing, lambda z, new: (put(z, new), new), z, state.z)
-                state = state._replace(z=new)
-            else:
-                z = put(z, state.z)
-            return (state, overflow), (z, put(stats, said))
+            return self.take(t, self.fed_at(t - self.span.start) if self.fed else indices[t - first], carry)
 
-        steps = jnp.maximum(span.start, origin), jnp.minimum(span.stop, origin + block)
+        # the first block and the last one of a span may be cut
+        steps = jnp.maximum(self.span.start, first), jnp.minimum(self.span.stop, first + block)
         (state, overflow), buffers = lax.fori_loop(*steps, step, ((chains.state, chains.overflow), buffers))
         return chains._replace(state=state, overflow=overflow), buffers
 
-    drawn = chains.state.z, {name: jnp.zeros(len(seeds), kind) for name, kind in outputs.stats}
-    buffers = jax.tree.map(lambda leaf: jnp.zeros((work.capacity, *leaf.shape), leaf.dtype), drawn)
-    blocks = span.start // block, (span.stop + block - 1) // block
-    chains, (z, said) = lax.fori_loop(*blocks, many, (chains, buffers))
-    return chains, (jax.vmap(jax.vmap(lambda z: outputs(z, rows)))(z), said)
+    def rows_of(self, seed: jax.Array, steps: jax.Array) -> jax.Array:
+        """Return the numbers of the rows of these steps in one chain, (B, S)."""
+        return batch_indices(seed, steps, self.num_data, self.work.batch_size, self.work.batching)
+
+    def step(self, state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> tuple[Any, Any]:
+        """Take step t of one chain; `drawn` are its rows if they are fed, or their numbers."""
+        whole = self.work.batching.takes_all(self.num_data, self.work.batch_size)
+        batch = Batch(self.work.outputs.target, drawn if self.fed else self.rows if whole else take(self.rows, drawn))
+        return self.work.algorithm.step(jax.random.fold_in(key, t), state, batch)
+
+    def say(self, state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> dict[str, jax.Array]:
+        """Return what is said of step t of one chain, computed for the steps of draws alone: it is half a step."""
+        info = self.step(state, drawn, key, t)[1]
+        return {name: getattr(info, name).astype(kind) for name, kind in self.work.outputs.stats}
+
+    def nothing_said(self) -> dict[str, jax.Array]:
+        """Return zeros in the form of what is said of a step."""
+        return {name: jnp.zeros(self.seeds.shape[:-1], kind) for name, kind in self.work.outputs.stats}
+
+    def draws(self, t: jax.Array) -> jax.Array:
+        """Whether a draw is taken after step t."""
+        return (t + 1 - self.span.warmup) % self.span.thinning == 0
+
+    def put(self, t: jax.Array, buffers: Any, values: Any) -> Any:
+        """Write to the place of the draw that step t leads to: of all iterates on the way, the last one stays."""
+        number = (t - self.span.warmup) // self.span.thinning - self.span.first
+        # steps of the warmup write to the first place, which the first draw overwrites
+        place = jnp.clip(number, 0, self.work.capacity - 1)
+        return jax.tree.map(lambda buffer, value: buffer.at[place].set(value), buffers, values)
+
+    @property
+    def num_data(self) -> int:
+        """Number of all rows."""
+        return self.work.outputs.target.num_data
+
+    # what has an axis of chains: in a class of its own for the one chain that has none
+
+    def look(self, chains: Chains, step: jax.Array) -> Chains:
+        """Note which chains have stood still since they were last looked at."""
+        return jax.vmap(_look, (0, None))(chains, step)
+
+    def indices(self, steps: jax.Array) -> jax.Array:
+        """Return the numbers of the rows of these steps, axes (step, chain, row)."""
+        return jax.vmap(lambda seed: self.rows_of(seed, steps), out_axes=1)(self.seeds)
+
+    def fed_at(self, number: jax.Array) -> Rows:
+        """Return the fed rows of a step of the span, axes (chain, row, ...)."""
+        return tuple(leaf[:, number] for leaf in self.fed)
+
+    def take(self, t: jax.Array, drawn: Any, carry: Any) -> Any:
+        """Take step t in all chains."""
+        (state, overflow), (z, stats) = carry
+
+        def move(state: Any, overflow: jax.Array, drawn: Any, key: jax.Array) -> tuple[Any, jax.Array]:
+            return mark_overflow(self.step(state, drawn, key, t)[0], overflow, t + 1)
+
+        say = jax.vmap(self.say, (0, 0, 0, None))
+        said = lax.cond(self.draws(t), lambda: say(state, drawn, self.keys, t), self.nothing_said)
+        state, overflow = jax.vmap(move)(state, overflow, drawn, self.keys)
+        return (state, overflow), self.put(t, (z, stats), (state.z, said))
 
 
-def _without_axis(fn: Callable[..., Any], in_axes: Any) -> Callable[..., Any]:
-    """Return what `jax.vmap` would for an axis of one chain, without it."""
+class _StepsAlone(_Steps):
+    """The steps of one chain without an axis of chains.
 
-    def of_one(*arguments: Any) -> Any:
-        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(arguments)
-        own = [
-            one if axis is None else jax.tree.map(lambda leaf: leaf[0], one)
-            for one, axis in zip(arguments, axes, strict=True)
-        ]
-        return jax.tree.map(lambda leaf: leaf[None], fn(*own))
+    It has so many parameters that passing over them costs: what few steps need, others do without.
+    """
 
-    return of_one
+    def look(self, chains: Chains, step: jax.Array) -> Chains:
+        """See `_Steps`."""
+        return _look(chains, step)
+
+    def indices(self, steps: jax.Array) -> jax.Array:
+        """Return the numbers of the rows of these steps, axes (step, row)."""
+        return self.rows_of(self.seeds, steps)
+
+    def fed_at(self, number: jax.Array) -> Rows:
+        """Return the fed rows of a step of the span, axes (row, ...)."""
+        return tuple(leaf[number] for leaf in self.fed)
+
+    def take(self, t: jax.Array, drawn: Any, carry: Any) -> Any:
+        """Take step t."""
+        (state, overflow), (z, stats) = carry
+        drawing, nothing = self.draws(t), self.nothing_said()
+        # the state goes through the loop, which copies nothing of what it carries
+        state, said = _where_needed(drawing, lambda s, _: (s, self.say(s, drawn, self.keys, t)), state, nothing)
+        state, _ = self.step(state, drawn, self.keys, t)
+        needed = ~_surely_finite(state.z) | (overflow >= 0)
+        state, overflow = _where_needed(needed, lambda s, first: mark_overflow(s, first, t + 1), state, overflow)
+        z, iterate = _where_needed(drawing, lambda z, iterate: (self.put(t, z, iterate), iterate), z, state.z)
+        return (state._replace(z=iterate), overflow), (z, self.put(t, stats, said))
 
 
 def _where_needed(needed: jax.Array, fn: Callable[..., Any], *values: Any) -> Any:
@@ -289,10 +349,9 @@ def _where_needed(needed: jax.Array, fn: Callable[..., Any], *values: Any) -> An
 
 
 def _look(chains: Chains, step: jax.Array) -> Chains:
-    """Note which chains have stood still since they were last looked at."""
-    moved = jnp.full(chains.still.shape, False)
-    for now, then in zip(jax.tree.leaves(chains.state.z), jax.tree.leaves(chains.anchor), strict=True):
-        moved |= jnp.any(jnp.abs(now - then) > _STILL, axis=tuple(range(1, now.ndim)))
+    """Note whether one chain has stood still since it was last looked at."""
+    pairs = zip(jax.tree.leaves(chains.state.z), jax.tree.leaves(chains.anchor), strict=True)
+    moved = jnp.any(jnp.array([jnp.any(jnp.abs(now - then) > _STILL) for now, then in pairs]))
     since = jnp.where(chains.still < 0, step - LOOK_EVERY, chains.still)
     # the anchor of step 0 is the start itself
     return chains._replace(anchor=chains.state.z, still=jnp.where(moved | (step == 0), -1, since).astype(jnp.int32))
