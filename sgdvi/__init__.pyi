@@ -1,4 +1,4 @@
-"""The public names: `sgdvi.NAME` is imported on first use; editors and type checkers read this file."""
+"""The public names, imported on first use; editors and type checkers read this file."""
 
 from . import diagnostics as diagnostics
 from . import draws as draws

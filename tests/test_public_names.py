@@ -47,6 +47,11 @@ sgdvi.SGD
 assert numpyro.infer.initialization.init_to_sample
 """
 
+# modules that are public although no name at the top stands for what is in them
+MODULE_NAMES = (
+    "import sgdvi; sgdvi.draws.open_store; sgdvi.draws.load; sgdvi.inputs.from_svi; sgdvi.samplers.references.nuts"
+)
+
 
 @pytest.mark.parametrize("name", sgdvi.__all__)
 def test_name_exists(name: str) -> None:
@@ -76,6 +81,7 @@ def test_unknown_name() -> None:
     [
         pytest.param(PROBE, id="light"),
         pytest.param(SETTINGS, id="harmless"),
+        pytest.param(MODULE_NAMES, id="modules"),
         pytest.param(LATER, id="numpyro last", marks=pytest.mark.slow),
         *(
             pytest.param(

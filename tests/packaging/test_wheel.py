@@ -14,6 +14,8 @@ from pathlib import Path
 import sgdvi, sgdvi.models
 import sgdvi.report
 assert sgdvi.report.read_record
+for name in sgdvi.__all__:
+    getattr(sgdvi, name)
 names = sgdvi.zoo.list()
 assert "diabetes" in names, names
 problem = sgdvi.zoo.load("diabetes")
@@ -51,7 +53,12 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_package_and_no_tests(built: Path) -> None:
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     sources = [*ROOT.glob("sgdvi/**/*.py*"), *ROOT.glob("models/*.py"), *ROOT.glob("models/data/*")]
-    wanted = {str(p.relative_to(ROOT)).replace("models/", "sgdvi/models/", 1) for p in sources if p.is_file()}
+    wanted = {
+        str(p.relative_to(ROOT)).replace("models/", "sgdvi/models/", 1)
+        for p in sources
+        if p.suffix != ".pyc" and p.is_file()
+    }
+    assert "sgdvi/__init__.pyi" in wanted
     assert not {name for name in wanted if name not in names}
     assert "sgdvi/py.typed" in names
     assert not [name for name in names if name.startswith(("tests", "docs", "notebooks", "models"))]
@@ -72,6 +79,7 @@ def test_editable_install_works_outside_the_checkout(built: Path, venv: Path, tm
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
     source = next(tmp_path.glob("sgdvi-*"))
+    assert (source / "sgdvi/__init__.pyi").exists()
     run(venv / "pip", "install", "--quiet", "--editable", source, cwd=tmp_path)
     package, models = run(venv / "python", "-c", PROBE, cwd=venv).split()
     assert Path(package) == source / "sgdvi"

@@ -10,7 +10,7 @@ from sgdvi.experiment.map.page import write_html
 
 @dataclass(frozen=True)
 class Sweep(Cells):
-    """A map over learning rate and batch size; see `sgdvi.experiment.map.cells.Cells` for what it holds."""
+    """A map over learning rate and batch size; its base class, `Cells`, describes the arrays in it."""
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the map as one self-contained HTML page and return the path.
