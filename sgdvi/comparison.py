@@ -11,15 +11,17 @@ import jax
 
 from sgdvi import report
 from sgdvi._internal.check import InputError, message, require
-from sgdvi.diagnostics import against, suite
-from sgdvi.diagnostics.common import nothing
+from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.curves import OnFirstUse, curves_of
+from sgdvi.diagnostics.declare import Check
 from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.finite import fixed_coordinates
+from sgdvi.diagnostics.fresh import fresh_step
+from sgdvi.diagnostics.measures import fixed_coordinates
 from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.run import Law, Run
+from sgdvi.diagnostics.table import TABLE
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
 from sgdvi.draws.tree import factors, is_tree, kind_of
@@ -80,6 +82,7 @@ def compare(
     no_posterior: str = "",
     findings: Iterable[Finding] = (),
     classifier: bool = False,
+    checks: Iterable[Check] = (),
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
 
@@ -112,6 +115,8 @@ def compare(
         verdict.
     classifier
         Whether to make the classifier two-sample test too; needs scikit-learn (``sgdvi[c2st]``).
+    checks
+        Checks of your own, declared with `sgdvi.diagnostics.check`, made after those of the package.
 
     Returns
     -------
@@ -140,6 +145,7 @@ def compare(
         no_posterior=no_posterior,
         given=_given(findings, runs),
         classifier=classifier,
+        checks=(*TABLE, *_own(checks)),
     ).result()
 
 
@@ -156,6 +162,7 @@ class _Work:
     no_posterior: str
     given: tuple[Finding, ...]
     classifier: bool
+    checks: tuple[Check, ...]
 
     @cached_property
     def read(self) -> dict[str, Run | Law]:
@@ -188,29 +195,57 @@ class _Work:
         sgd = [run.name for run in samples if run.kind == "sgd"]
         return sgd or [run.name for run in samples]
 
+    @cached_property
+    def trouble(self) -> str:
+        """Why the reference cannot be relied on; "" where it can, or where there is none."""
+        if self.reference is None or not isinstance(self.read[self.reference], Run):
+            return ""
+        case = self._case(self.read[self.reference])
+        failed = [check(case) for check in self.checks if check.gate and check(case).status is Status.FAIL]
+        return f"The reference {self.reference} cannot be relied on. {failed[0].meaning}" if failed else ""
+
+    @cached_property
+    def stand_in(self) -> Run | Law | None:
+        """What stands for the posterior: the reference, or the exact posterior in its place."""
+        given = self.read[self.reference] if self.reference is not None else None
+        name, points = self.facts.functional, self.facts.posterior_points
+        return Law("the exact posterior", name, {name: points}) if points and (given is None or self.trouble) else given
+
+    def _case(self, run: Run | Law, reference: Run | Law | None = None, trouble: str = "") -> Case:
+        fresh = partial(fresh_step, self.known) if self.known is not None else None
+        kinds = self._kinds(run, reference)
+        return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh)
+
+    def _kinds(self, run: Run | Law, reference: Run | Law | None) -> frozenset[str]:
+        """Say which checks are made of a run, see `Case`."""
+        if isinstance(run, Law):
+            same = reference is None or run.name in (self.reference, reference.name)
+            return frozenset(() if same or self.facts.roles.get(run.name) == "posterior" else ("law",))
+        kinds = {"draws", "reference" if run.name == self.reference else "compared"}
+        kinds |= {"recorded"} if run.overflowed is not None or run.kind == "sgd" else set()
+        kinds |= {"judged"} if run.name in self.judged else set()
+        return frozenset(kinds | ({"independent"} if run.independent and "compared" in kinds else set()))
+
     def result(self) -> Comparison:
-        findings: list[Finding] = []
-        for run in self.read.values():
-            if isinstance(run, Run):
-                findings += suite.health(run, self.thresholds)
-                findings.append(suite.tails_of(run, self.facts, self.thresholds))
-                findings += suite.chains_of(run, self.facts, self.thresholds)
-        trouble = self._reference_trouble(findings)
-        stand_in = self._stand_in(trouble)
-        for run in self.read.values():
-            findings += self._check(run, stand_in, trouble)
+        reference = self.stand_in
+        # A law among the runs is compared with what there is; so is a run where another law stands in.
+        given = reference is not None and reference.name == self.reference
+        cases = [
+            self._case(run, reference, self.trouble if given and isinstance(run, Run) else "")
+            for run in self.read.values()
+        ]
+        findings = [check(case) for check in self.checks for case in cases if check.applies(case)]
         findings += self.given
         others = [name for name, run in self.read.items() if isinstance(run, Run) and name not in self.judged]
         verdict = judge(
             self.judged,
             findings,
             self.facts,
-            None if stand_in is None else stand_in.name,
-            trouble,
+            None if reference is None else reference.name,
+            self.trouble,
             [name for name in others if name != self.reference],
+            self.checks,
         )
-        order = {check: place for place, check in enumerate(suite.ORDER)}
-        findings.sort(key=lambda finding: order.get(finding.check, len(order)))
         return self._comparison(tuple(findings), verdict)
 
     def _comparison(self, findings: tuple[Finding, ...], verdict: Verdict) -> Comparison:
@@ -235,74 +270,22 @@ class _Work:
             laws=OnFirstUse(partial(curves_of, laws, summaries, values)),
         )
 
-    def _reference_trouble(self, findings: list[Finding]) -> str:
-        """Say why the reference cannot be relied on; "" where it can, or where there is none."""
-        gate = ("draws.finite", "draws.distinct", "mixing.rhat", "mixing.ess")
-        for finding in findings:
-            if finding.run == self.reference and finding.check in gate and finding.status is Status.FAIL:
-                return f"The reference {self.reference} cannot be relied on. {finding.meaning}"
-        return ""
-
-    def _stand_in(self, trouble: str) -> Run | Law | None:
-        """Return what stands for the posterior: the reference, or the exact posterior in its place."""
-        given = self.read[self.reference] if self.reference is not None else None
-        if self.facts.posterior_points is not None and (given is None or trouble):
-            return Law(
-                "the exact posterior", self.facts.functional, {self.facts.functional: self.facts.posterior_points}
-            )
-        return given
-
-    def _check(self, run: Run | Law, stand_in: Run | Law | None, trouble: str) -> list[Finding]:
-        facts, limits = self.facts, self.thresholds
-        if isinstance(run, Law):
-            role = facts.roles.get(run.name)
-            if stand_in is None or run.name in (self.reference, stand_in.name) or role == "posterior":
-                return []
-            return against.away(run, stand_in, facts, limits)
-        results = []
-        if run.name == self.reference:
-            return [suite.reference_signs(run, facts, limits), suite.own_law(run, facts, limits)]
-        judged = run.name in self.judged
-        if judged or run.independent:
-            results += suite.support_of(run, self._sampled_reference(trouble), facts, limits)
-        if judged:
-            results += suite.stationary_of(run, self.known, facts, limits)
-            results += suite.divergences(run, results, facts, limits)
-        if stand_in is None:
-            results += against.no_distances(run, facts)
-        else:
-            distances = against.away(run, stand_in, facts, limits)
-            spoiled = bool(trouble) and stand_in.name == self.reference
-            results += [against.spoil(finding, trouble) for finding in distances] if spoiled else distances
-        results.append(against.stein_of(run, facts, "exact posterior", limits))
-        results += suite.signs_of(run, stand_in, facts, limits)
-        reliable = stand_in is None or not trouble or stand_in.name != self.reference
-        results += against.coverage_of(run, stand_in if reliable else None, limits)
-        if judged:
-            usable = stand_in if reliable else None
-            if usable is None:
-                reason = facts.improper or "There is no reference to compare with."
-                title = "Classifier two-sample test (C2ST)"
-                results.append(nothing("distance.c2st", run.name, title, Status.NOT_APPLICABLE, reason))
-            else:
-                results.append(against.classified(run, usable, self.classifier, limits))
-            results += against.predictions_of(run, usable, limits)
-        if judged or run.independent:
-            results.append(against.weights_of(run, results, facts, limits))
-        if judged:
-            results += [suite.own_law(run, facts, limits), *suite.phase_of(run, facts, limits)]
-        return results
-
-    def _sampled_reference(self, trouble: str) -> Run | None:
-        given = self.read.get(self.reference) if self.reference is not None else None
-        return given if isinstance(given, Run) and not trouble else None
-
     def _summary(self, name: str) -> dict[str, dict[str, float | None]]:
         run = self.read[name]
         if isinstance(run, Law):
             law = as_line_law(self.runs[name])
             return {run.functional: summarise_law(self.runs[name], law.icdf, run.points[run.functional])}
         return {functional: summarise(run, functional) for functional in run.values}
+
+
+def _own(checks: Iterable[Check]) -> tuple[Check, ...]:
+    own, taken = tuple(checks), {check.id for check in TABLE}
+    for one in own:
+        advice = "Write @sgdvi.diagnostics.check(id, title, source) above its function."
+        require(isinstance(one, Check), "checks must be declared checks", type(one).__name__, advice)
+        require(one.id not in taken, "checks must have names of their own", repr(one.id), "Rename it.")
+        taken.add(one.id)
+    return own
 
 
 def _given(findings: Iterable[Finding], runs: Mapping[str, Any]) -> tuple[Finding, ...]:

@@ -1,7 +1,23 @@
-"""Checks on arrays: one family per file, each returning `Finding` records. No labels, no printing."""
+"""Checks on arrays: one family per file, each check one declared function of a `Case`. No labels, no printing."""
 
 from sgdvi.diagnostics.calibration import sbc, vsbc
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Check, Outcome, Skip, check, graded
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.table import TABLE
 from sgdvi.diagnostics.thresholds import Thresholds
 
-__all__ = ["Finding", "Status", "Thresholds", "sbc", "vsbc"]
+__all__ = [
+    "TABLE",
+    "Case",
+    "Check",
+    "Finding",
+    "Outcome",
+    "Skip",
+    "Status",
+    "Thresholds",
+    "check",
+    "graded",
+    "sbc",
+    "vsbc",
+]

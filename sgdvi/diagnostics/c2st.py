@@ -7,12 +7,13 @@ import numpy as np
 from scipy import stats
 
 from sgdvi._internal.text import number
-from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, check
+from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.joint import samples
 from sgdvi.diagnostics.thresholds import Thresholds
 
 _FOLDS = 5
-_TITLE = "Classifier two-sample test (C2ST)"
-_SOURCE = "Lopez-Paz, Oquab 2017, ICLR; gradient-boosted trees, 5 folds of consecutive draws"
 
 
 def available() -> bool:
@@ -44,28 +45,39 @@ def accuracy(run: np.ndarray, reference: np.ndarray) -> tuple[float, int]:
     return right / (2 * size), 2 * size
 
 
-def finding(run: str, share: float, size: int, against: str, thresholds: Thresholds) -> Finding:
-    """Check that the accuracy is what guessing gives."""
-    null = 0.5 + stats.norm.ppf(thresholds.null_quantile) * math.sqrt(0.25 / size)
-    advice = ""
+@check(
+    "distance.c2st",
+    "Classifier two-sample test (C2ST)",
+    "Lopez-Paz, Oquab 2017, ICLR; gradient-boosted trees, 5 folds of consecutive draws",
+    thresholds=("c2st_fail", "c2st_blind", "null_quantile"),
+    kinds=("judged",),
+)
+def c2st(case: Case) -> Outcome:
+    """A classifier tells the draws from those of the reference no more often than guessing does."""
+    if case.against is None:
+        raise Skip(case.facts.improper or "There is no reference to compare with.")
+    if not case.classifier:
+        raise Skip("On request: compare(..., classifier=True).")
+    if not available():
+        raise Skip("Needs scikit-learn: pip install 'sgdvi[c2st]'.")
+    try:
+        share, size = accuracy(*samples(case))
+    except Skip as skip:
+        raise Skip("Too few effective draws.", Status.UNKNOWN) from skip
+    return guessed(case.run.name, share, size, case.against.name, case.limits)
+
+
+def guessed(run: str, share: float, size: int, against: str, limits: Thresholds) -> Outcome:
+    """Judge the accuracy of a classifier on so many draws."""
+    null = 0.5 + float(stats.norm.ppf(limits.null_quantile)) * math.sqrt(0.25 / size)
     chance = f"guessing gives 0.5, and up to {number(null)} by chance"
-    if null > thresholds.c2st_blind:
-        status, meaning, advice = Status.UNKNOWN, f"Too few effective draws for a classifier ({chance}).", "Run longer."
-    elif share <= null:
-        status, meaning = Status.PASS, f"A classifier tells {run} from {against} in {number(share)} of cases: {chance}."
-    else:
-        status = Status.FAIL if share > thresholds.c2st_fail else Status.WARN
-        meaning = f"A classifier tells {run} from {against} in {number(share)} of cases; {chance}."
-        advice = "The laws differ somewhere, alone or jointly: see the distances of the functionals."
-    return Finding(
-        check="distance.c2st",
-        run=run,
-        title=_TITLE,
-        value=share,
-        threshold=null,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=_SOURCE,
-        details={"against": against, "null_level": null, "draws": size},
-    )
+    details: Details = {"against": against, "null_level": null, "draws": size}
+    if null > limits.c2st_blind:
+        meaning = f"Too few effective draws for a classifier ({chance})."
+        return Outcome(Status.UNKNOWN, meaning, share, null, "Run longer.", details)
+    start = f"A classifier tells {run} from {against} in {number(share)} of cases"
+    if share <= null:
+        return Outcome(Status.PASS, f"{start}: {chance}.", share, null, details=details)
+    status = Status.FAIL if share > limits.c2st_fail else Status.WARN
+    advice = "The laws differ somewhere, alone or jointly: see the distances of the functionals."
+    return Outcome(status, f"{start}; {chance}.", share, null, advice, details)

@@ -2,13 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
 from sgdvi._internal.text import number
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, check, grade, graded
+from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.run import Run
+from sgdvi.diagnostics.thresholds import Thresholds, limits_of
 from sgdvi.laws.line import Points
 
 _NULL_POINTS = 1_000
@@ -137,15 +141,6 @@ def grade_both(w1: float, ks: float, w1_null: float, ks_null: float, limits: Thr
     return max(each, key=lambda status: status.severity)
 
 
-def grade(value: float, null: float, warn: float, fail: float, blind: float) -> Status:
-    """Turn a distance into a status: small, or within its null level, or too large, or too few draws to tell."""
-    if math.isnan(value) or math.isnan(null):
-        return Status.UNKNOWN
-    if value > null:
-        return Status.FAIL if value >= fail else Status.WARN if value >= warn else Status.PASS
-    return Status.UNKNOWN if null > blind else Status.PASS
-
-
 def difference(distance: Distance, unit: str) -> str:
     """Say the difference in words: where the middle is and how wide the spread is."""
     side = "higher" if distance.shift > 0 else "lower"
@@ -155,107 +150,92 @@ def difference(distance: Distance, unit: str) -> str:
     return " and ".join(parts) if parts else "median and spread agree"
 
 
-def findings(
-    run: str,
-    functional: str,
-    distance: Distance,
-    against: str,
-    thresholds: Thresholds,
-    note: str = "",
-    no_mean: str = "",
-) -> tuple[Finding, Finding]:
-    """Check both distances of `run` from the run named `against`; `note` is appended to the meanings.
-
-    `no_mean` says which law has no mean, where one has none: W1 is infinite or does not settle then.
-    """
-    words = difference(distance, f"sd of {against}")
-    results = []
-    for name, value, null, limits, unit in (
-        ("w1", distance.w1, distance.w1_null, (thresholds.w1_warn, thresholds.w1_fail, thresholds.w1_blind), " sd"),
-        ("ks", distance.ks, distance.ks_null, (thresholds.ks_warn, thresholds.ks_fail, thresholds.ks_blind), ""),
-    ):
-        status = grade(value, null, *limits)
-        subject = (
-            f"On {functional}, {run} is {number(value)} sd away from {against} (W1)"
-            if name == "w1"
-            else (
-                f"The distribution functions of {functional} under {run} and {against} differ by up to "
-                f"{number(value)} (KS)"
-            )
-        )
-        chance = f"by chance it would be up to {number(null)}{unit}"
-        advice = ""
-        if status is Status.UNKNOWN:
-            meaning = f"{subject}; {chance}, so these draws are too few to tell."
-            advice = "Run longer: the null level falls with the square root of the effective draws."
-        elif value <= null:
-            meaning = f"{subject}, no more than chance explains ({chance})."
-        elif status is Status.PASS:
-            meaning = f"{subject}: more than chance ({number(null)}{unit}), but too little to matter."
-        else:
-            meaning = f"{subject}: {words} ({chance})."
-            advice = f"Intervals and probabilities of {functional} read off {run} are off by this much."
-        if name == "w1" and no_mean:
-            status, advice = Status.NOT_APPLICABLE, ""
-            meaning = f"Not applicable: {no_mean} has no usable mean on {functional} (see the tail index), so W1 does "
-            meaning += "not settle. The Kolmogorov distance needs no moments."
-            value = math.nan
-        results.append(
-            Finding(
-                check=f"distance.{name}",
-                run=run,
-                functional=functional,
-                title={"w1": "Wasserstein distance (W1)", "ks": "Kolmogorov distance (KS)"}[name],
-                value=None if math.isnan(value) and status is Status.NOT_APPLICABLE else value,
-                threshold=limits[1],
-                status=status,
-                meaning=meaning + note,
-                advice=advice,
-                source=(
-                    "Null level: the same distance between two samples of the reference with as many effective draws."
-                ),
-                details={
-                    "against": against,
-                    "null_level": null,
-                    "unit": distance.unit if name == "w1" else None,
-                    "shift": distance.shift,
-                    "widening": distance.widening,
-                },
-            )
-        )
-    return results[0], results[1]
+def shared(case: Case) -> list[str]:
+    """Return the functionals of which both the run and its reference are known, for ``each``."""
+    run, reference = case.run, case.reference
+    if reference is None:
+        raise Skip(case.facts.improper or "There is no reference to compare with.")
+    names = [name for name in run.points if name in reference.points]
+    if not names:
+        reason = "No functional is known of both this run and the reference."
+        if (isinstance(run, Run) and not run.points) or not reference.points:
+            reason = "No chain with finite draws is left, in this run or in the reference."
+        raise Skip(reason, Status.UNKNOWN)
+    return names
 
 
-def second_finding(
-    run: str, functional: str, value: float, null: float, against: str, thresholds: Thresholds, no_variance: str = ""
-) -> Finding:
-    """Check the Wasserstein-2 distance, in standard deviations; `no_variance` says which law has none."""
-    status = grade(value, null, thresholds.w2_warn, thresholds.w2_fail, thresholds.w2_blind)
-    subject = f"On {functional}, {run} is {number(value)} sd away from {against} (W2)"
-    chance = f"by chance it would be up to {number(null)} sd"
-    advice = ""
-    if no_variance:
-        status = Status.NOT_APPLICABLE
-        meaning = f"Not applicable: {no_variance} has no usable variance on {functional} (see the tail index)."
-    elif status is Status.UNKNOWN:
-        meaning, advice = f"{subject}; {chance}, so these draws are too few to tell.", "Run longer."
-    elif value <= null:
-        meaning = f"{subject}, no more than chance explains ({chance})."
-    elif status is Status.PASS:
-        meaning = f"{subject}: more than chance ({number(null)} sd), but too little to matter."
-    else:
-        meaning = f"{subject}: {chance}."
-        advice = "Where W2 is much larger than W1, the tails differ."
-    return Finding(
-        check="distance.w2",
-        run=run,
-        functional=functional,
-        title="Wasserstein distance (W2)",
-        value=None if no_variance else value,
-        threshold=thresholds.w2_fail,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source="Null level: the same distance between two samples of the reference with as many effective draws.",
-        details={"against": against, "null_level": null},
-    )
+def from_reference(case: Case, name: str) -> Distance:
+    """Measure the distance of the run from the reference; null levels are those of all functionals together."""
+    return measure(case.run.points[name], case.other.points[name], _level(case))
+
+
+def _level(case: Case) -> float:
+    # Among 100 functionals one would be beyond its own level of 1 in 100.
+    return 1 - (1 - case.limits.null_quantile) / len(shared(case))
+
+
+# What all checks of distances share: laws on the line are compared too.
+distance = partial(check, kinds=("compared", "law"), of_reference=True)
+_NULL = "Null level: the same distance between two samples of the reference with as many effective draws."
+
+
+@distance(
+    "distance.w1",
+    "Wasserstein distance (W1)",
+    _NULL,
+    each=shared,
+    thresholds=limits_of("w1"),
+    always=True,
+    on_functional=True,
+)
+def w1(case: Case, name: str) -> Outcome:
+    """W1 = integral of |F - G|, in standard deviations of the reference."""
+    gap, against = case.once(from_reference, name), case.other.name
+    heavy = case.lacks_moment(1, name)
+    if heavy:
+        reason = f"Not applicable: {heavy} has no usable mean on {name} (see the tail index), so W1 does not settle."
+        raise Skip(f"{reason} The Kolmogorov distance needs no moments.")
+    start = f"On {name}, {case.run.name} is {number(gap.w1)} sd away from {against} (W1)"
+    return _graded(case, name, start, gap, "w1")
+
+
+@distance(
+    "distance.ks",
+    "Kolmogorov distance (KS)",
+    _NULL,
+    each=shared,
+    thresholds=limits_of("ks"),
+    always=True,
+    on_functional=True,
+)
+def ks(case: Case, name: str) -> Outcome:
+    """KS = sup |F - G|."""
+    gap, of = case.once(from_reference, name), f"of {name} under {case.run.name} and {case.other.name}"
+    start = f"The distribution functions {of} differ by up to {number(gap.ks)} (KS)"
+    return _graded(case, name, start, gap, "ks")
+
+
+@distance("distance.w2", "Wasserstein distance (W2)", _NULL, each=shared, thresholds=limits_of("w2"))
+def w2(case: Case, name: str) -> Outcome:
+    """W2^2 = integral of (F^-1 - G^-1)^2, in standard deviations of the reference: it weighs the tails."""
+    unit, against = case.once(from_reference, name).unit, case.other
+    heavy = case.lacks_moment(2, name)
+    if heavy:
+        raise Skip(f"Not applicable: {heavy} has no usable variance on {name} (see the tail index).")
+    found = second_order(case.run.points[name], against.points[name], _level(case))
+    value, null = (each / unit for each in found)
+    start = f"On {name}, {case.run.name} is {number(value)} sd away from {against.name} (W2)"
+    advice = "Where W2 is much larger than W1, the tails differ."
+    details: Details = {"against": against.name}
+    return graded(start, value, null, case.limits.of("w2"), unit=" sd", advice=advice, details=details)
+
+
+def _graded(case: Case, name: str, start: str, gap: Distance, which: str) -> Outcome:
+    """Judge W1 or KS; both say what the difference is and what follows from it."""
+    value, null, unit = getattr(gap, which), getattr(gap, f"{which}_null"), gap.unit if which == "w1" else None
+    against = case.other.name
+    advice = f"Intervals and probabilities of {name} read off {case.run.name} are off by this much."
+    details: Details = {"against": against, "unit": unit, "shift": gap.shift, "widening": gap.widening}
+    words = difference(gap, f"sd of {against}")
+    limits, sd = case.limits.of(which), "" if unit is None else " sd"
+    return graded(start, value, null, limits, unit=sd, beyond=words, advice=advice, details=details)

@@ -6,8 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sgdvi._internal.text import number, percent
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, beyond, check
+from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.support import dimension
+from sgdvi.diagnostics.thresholds import ZIYIN
 from sgdvi.laws.line import LineLaw
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -127,87 +130,77 @@ def _edges(levels: np.ndarray) -> np.ndarray:
     return edges[(edges >= _LOG_SMALLEST) & (edges <= _LOG_LARGEST)]
 
 
-def in_parameters(
-    run: str, names: str, singular: bool | None, reason: str, same_as: str = "", *, observed: bool = False
-) -> Finding:
-    """State the divergence in parameter space: infinite if `singular`, the one on `same_as` where they coincide.
+def _names(case: Case) -> str:
+    sites = case.facts.factors or tuple(case.draws.sites)
+    return f"({', '.join(sites)})" if len(case.draws.sites) < 6 else "parameter space"
 
-    That the supports differ is known of the law, or `observed` in the draws.
-    """
-    advice = ""
-    if singular:
-        status, value = Status.FAIL, math.inf
-        ground = "as far as its draws show" if observed else "by construction"
-        meaning = f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, {ground}: {reason}."
-        advice = "" if observed else "More steps do not change this, and importance weights do not exist. "
-        advice += "Compare functionals of the parameters."
-    elif same_as:
-        status, value = Status.NOT_APPLICABLE, None
-        meaning = f"The parameters are {same_as} itself: see the divergence on {same_as}."
+
+@check(
+    "kl.parameters",
+    lambda case: f"KL divergence in {_names(case)}",
+    "Two laws on sets of different dimension are mutually singular.",
+    kinds=("judged",),
+    of_chains=False,
+    always=True,
+    in_parameters=True,
+)
+def in_parameters(case: Case) -> Outcome:
+    """The divergence in parameter space: infinite where the supports differ, by the law or as far as draws show."""
+    facts, run, names = case.facts, case.run.name, _names(case)
+    if facts.improper:
+        raise Skip(facts.improper)
+    if facts.singular:
+        ground, advice = "by construction", "More steps do not change this, and importance weights do not exist. "
+        reason = "its stationary law lives on a set of lower dimension, the posterior has a density everywhere"
+    elif dimension(case).status is Status.FAIL:
+        ground, advice = "as far as its draws show", ""
+        reason = "they fill a set of lower dimension than those of the reference"
+    elif len(facts.factors) == 1:
+        raise Skip(f"The parameters are {facts.functional} itself: see the divergence on {facts.functional}.")
     else:
-        status, value = Status.NOT_APPLICABLE, None
-        meaning = (
-            f"No sign of different supports in {names}, and no density of {run} is known: a divergence is not "
-            "estimated from draws."
-        )
+        meaning = f"No sign of different supports in {names}, and no density of {run} is known: a divergence is not "
         advice = "Estimates of a KL divergence from draws are badly biased; the distances below are not."
-    return Finding(
-        check="kl.parameters",
-        run=run,
-        title=f"KL divergence in {names}",
-        value=value,
-        threshold=None,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source="Two laws on sets of different dimension are mutually singular.",
+        return Outcome(Status.NOT_APPLICABLE, f"{meaning}estimated from draws.", advice=advice)
+    meaning = f"KL({run} || posterior) and KL(posterior || {run}) in {names} are infinite, {ground}: {reason}."
+    return Outcome(Status.FAIL, meaning, math.inf, None, f"{advice}Compare functionals of the parameters.")
+
+
+@check(
+    "kl.functional",
+    lambda case: f"KL divergence on {case.facts.functional or 'functionals'}",
+    f"Quadrature between the exact stationary law ({ZIYIN}) and the exact posterior.",
+    cites=("ziyin2025noise",),
+    thresholds=("kl_warn", "kl_fail"),
+    kinds=("judged",),
+    of_chains=False,
+    always=True,
+    on_functional=True,
+)
+def on_functional(case: Case) -> Outcome:
+    """KL(SGD || posterior) between the two exact laws of the functional is small."""
+    facts, name, limits = case.facts, case.facts.functional, case.limits
+    if facts.stationary is None or facts.posterior is None:
+        raise Skip(facts.missing or facts.improper or "Needs the exact law of SGD and the exact posterior.")
+    side = None if facts.collapsed else facts.side
+    forward, backward, missed, forward_covered, backward_covered = divergences(
+        facts.stationary, facts.posterior, side, facts.posterior_negative
     )
-
-
-def on_functional(run: str, functional: str, found: Divergences, thresholds: Thresholds) -> Finding:
-    """Check the divergences between the two exact laws of a functional."""
-    forward, backward, missed, forward_covered, backward_covered = found
-    if math.isnan(forward):
-        status = Status.UNKNOWN
-    else:
-        status = (
-            Status.FAIL
-            if forward > thresholds.kl_fail
-            else Status.WARN
-            if forward > thresholds.kl_warn
-            else Status.PASS
-        )
+    status = beyond(forward, limits.kl_warn, limits.kl_fail)
     size = "infinite" if math.isinf(forward) else f"{number(forward)} nats"
-    meaning = f"KL(SGD || posterior) on {functional} is {size}, between the exact laws"
+    meaning = f"KL(SGD || posterior) on {name} is {size}, between the exact laws"
     if math.isinf(backward) and missed > 0:
-        meaning += (
-            f". The reverse, KL(posterior || SGD), is infinite, because SGD never covers the other sign "
-            f"({percent(missed)} of the posterior); on the sign that it covers it is {number(backward_covered)}."
-        )
+        meaning += ". The reverse, KL(posterior || SGD), is infinite, because SGD never covers the other sign "
+        meaning += f"({percent(missed)} of the posterior); on the sign that it covers it is {number(backward_covered)}."
     else:
         meaning += f"; KL(posterior || SGD) is {number(backward)}."
-    advice = ""
-    if status in (Status.WARN, Status.FAIL):
-        advice = (
-            "Tune the temperature (learning rate over batch size): the width of SGD's law follows it, the posterior's "
-            "does not. sgdvi.optimal_temperature gives the best one, and the KL that no temperature removes."
-        )
-    return Finding(
-        check="kl.functional",
-        run=run,
-        functional=functional,
-        title=f"KL divergence on {functional}",
-        value=forward,
-        threshold=thresholds.kl_fail,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"Quadrature between the exact stationary law ({ZIYIN}) and the exact posterior.",
-        details={
-            "direction": "KL(SGD || posterior)",
-            "reverse": backward,
-            "missed_mass": missed,
-            "forward_on_covered_sign": forward_covered,
-            "reverse_on_covered_sign": backward_covered,
-        },
-    )
+    advice = "Tune the temperature (learning rate over batch size): the width of SGD's law follows it, the posterior's "
+    advice += "does not. sgdvi.optimal_temperature gives the best one, and the KL that no temperature removes."
+    details: Details = {
+        "direction": "KL(SGD || posterior)",
+        "reverse": backward,
+        "missed_mass": missed,
+        "forward_on_covered_sign": forward_covered,
+        "reverse_on_covered_sign": backward_covered,
+    }
+    advice = advice if status in (Status.WARN, Status.FAIL) else ""
+    return Outcome(status, meaning, forward, limits.kl_fail, advice, details, name)

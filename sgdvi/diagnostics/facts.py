@@ -1,7 +1,7 @@
 """What is known in closed form of the runs of a linear network: asked of the network, once, when a check needs it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,6 @@ import numpy as np
 
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, positive, whole
-from sgdvi.diagnostics import stein
 from sgdvi.diagnostics.run import Law
 from sgdvi.laws import DiscreteLaw, SGDStationary, StationaryLaw, phase
 from sgdvi.laws.line import LineLaw, Points, as_line_law, law_points
@@ -97,6 +96,7 @@ class Facts:
     known: Known | None = None
     laws: Mapping[str, tuple[Law, Any]] = field(default_factory=dict)
     no_posterior: str = ""
+    _measured: dict[Any, Any] = field(default_factory=dict)
 
     @cached_property
     def roles(self) -> dict[str, str]:
@@ -310,12 +310,11 @@ class Facts:
         """Its mass on the sign that the law of SGD does not cover."""
         return 0.0 if self.side is None else float(self.posterior_law.mass_beyond(self.side))
 
-    @cached_property
-    def stein_null(self) -> np.ndarray | None:
-        """What `stein.null_sums` draws for the exact posterior, once for all runs; None where it is unknown."""
-        if self.posterior is None or self.posterior_points is None:
-            return None
-        return stein.null_sums(self.posterior_points, self.posterior.log_prob)
+    def once(self, measure: "Callable[[Facts], Any]") -> Any:
+        """Return ``measure(self)``, computed at the first call: once for all runs."""
+        if measure not in self._measured:
+            self._measured[measure] = measure(self)
+        return self._measured[measure]
 
     def _given(self, role: str) -> tuple[Law, Any] | None:
         # of several laws with one role the last counts

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+Details = dict[str, float | int | str | bool | None]
+
 
 class Status(enum.StrEnum):
     """Outcome of a check, from harmless to serious in the order of `severity`."""

@@ -1,15 +1,19 @@
 """Distances between joint laws of several functionals: MMD, energy distance, sliced W1; nulls by block permutation."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from sgdvi._internal.text import count, number
-from sgdvi.diagnostics.distances import grade
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, graded
+from sgdvi.diagnostics.distances import distance, shared
+from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.run import Law, Run
+from sgdvi.diagnostics.thresholds import limits_of
 
 MOST_POINTS = 1_000
 _FEWEST_POINTS = 50
@@ -17,16 +21,6 @@ _FEWEST_POINTS = 50
 _BLOCK = 5
 _PERMUTATIONS = 999
 _DIRECTIONS = 32
-NAMES = {
-    "mmd": "Maximum mean discrepancy (MMD)",
-    "energy": "Energy distance",
-    "sliced": "Sliced Wasserstein distance",
-}
-_SOURCES = {
-    "mmd": "Gretton, Borgwardt, Rasch, Schölkopf, Smola 2012, JMLR 13, 723: Gaussian kernel, median bandwidth",
-    "energy": "Székely, Rizzo 2013, J. Stat. Plan. Inference 143, 1249: square root of the energy coefficient",
-    "sliced": f"Bonneel, Rabin, Peyré, Pfister 2015, JMIV 51, 22: mean W1 along {_DIRECTIONS} directions",
-}
 
 
 @dataclass(frozen=True)
@@ -127,53 +121,90 @@ def _sliced(pooled: np.ndarray, labels: np.ndarray, first: int, quantile: float,
     return Gap(float(totals[0]), float(np.quantile(null, quantile)), p_value)
 
 
-def findings(
-    run: str, names: list[str], gaps: dict[str, Gap], against: str, thresholds: Thresholds, no_mean: str = ""
-) -> list[Finding]:
-    """Check the distances of the joint law of the functionals `names`; `no_mean` says which law has no mean."""
-    what = names[0] if len(names) == 1 else f"{count(len(names), 'functional')} jointly"
-    results = []
-    for name, title in NAMES.items():
-        gap, advice = gaps[name], ""
-        value: float | None = gap.value
-        warn, fail, blind = (getattr(thresholds, f"{name}_{limit}") for limit in ("warn", "fail", "blind"))
-        status = grade(gap.value, gap.null, warn, fail, blind)
-        measure = title[0].lower() + title[1:].split(" (")[0]
-        start = f"On {what}, {run} and {against} are {number(gap.value)} apart by {measure}"
-        chance = f"by chance up to {number(gap.null)}, p = {number(gap.p_value, 2)}"
-        if name != "mmd" and no_mean:
-            status, value = Status.NOT_APPLICABLE, None
-            meaning = f"Not applicable: {no_mean} has no usable mean (see the tail index). MMD needs no moments."
-        elif name == "sliced" and len(names) == 1:
-            status, value, meaning = Status.NOT_APPLICABLE, None, "With one functional this is W1."
-        elif status is Status.UNKNOWN:
-            meaning, advice = f"{start} ({chance}): these draws are too few to tell.", "Run longer."
-        elif gap.value <= gap.null:
-            meaning = f"{start}, no more than chance explains ({chance})."
-        elif status is Status.PASS:
-            meaning = f"{start} ({chance}): more than chance, but too little to matter."
-        else:
-            meaning = f"{start} ({chance}): the laws differ."
-            if len(names) > 1:
-                advice = "If W1 and KS of every functional agree, it is how they depend on each other that differs."
-        results.append(
-            Finding(
-                check=f"distance.{name}",
-                run=run,
-                functional=names[0] if len(names) == 1 else None,
-                title=title,
-                value=value,
-                threshold=fail,
-                status=status,
-                meaning=meaning,
-                advice=advice,
-                source=f"{_SOURCES[name]}; null level by permuting blocks of draws, thinned to their effective number.",
-                details={"against": against, "null_level": gap.null, "p_value": gap.p_value, "functionals": len(names)},
-            )
-        )
-    return results
+def samples(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Return draws of all shared functionals side by side, of the run and of the reference, thinned; skips few."""
+    names = shared(case)
+    run, reference = (_rows(side, names, seed) for seed, side in enumerate((case.run, case.other)))
+    if min(len(run), len(reference)) < _FEWEST_POINTS:
+        raise Skip("Fewer than 50 effective draws: too few for a permutation test.", Status.UNKNOWN)
+    return run, reference
 
 
-def too_few(run: np.ndarray, reference: np.ndarray) -> bool:
-    """Whether one of the two thinned samples is too small for a permutation test."""
-    return min(len(run), len(reference)) < _FEWEST_POINTS
+def _rows(side: Run | Law, names: Sequence[str], seed: int) -> np.ndarray:
+    """Return draws of the functionals side by side, as many as they are worth, shape (n, d)."""
+    if isinstance(side, Law):
+        values = side.points[names[0]].values
+        return np.random.default_rng(seed).choice(values, MOST_POINTS, replace=False)[:, None]
+    values = np.stack([side.values[name][side.keep] for name in names], axis=-1)
+    return thin(values, side.fewest)
+
+
+def _gaps(case: Case) -> dict[str, Gap]:
+    return measure(*samples(case), case.limits.null_quantile)
+
+
+_NULL = "null level by permuting blocks of draws, thinned to their effective number."
+
+
+@distance(
+    "distance.mmd",
+    "Maximum mean discrepancy (MMD)",
+    f"Gretton, Borgwardt, Rasch, Schölkopf, Smola 2012, JMLR 13, 723: Gaussian kernel, median bandwidth; {_NULL}",
+    cites=("gretton2012kernel",),
+    joint=True,
+    thresholds=limits_of("mmd"),
+)
+def mmd(case: Case) -> Outcome:
+    """MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)."""
+    return _apart(case, "mmd", "maximum mean discrepancy")
+
+
+@distance(
+    "distance.energy",
+    "Energy distance",
+    f"Székely, Rizzo 2013, J. Stat. Plan. Inference 143, 1249: square root of the energy coefficient; {_NULL}",
+    cites=("szekely2013energy",),
+    joint=True,
+    thresholds=limits_of("energy"),
+)
+def energy(case: Case) -> Outcome:
+    """(2 E|x - y| - E|x - x'| - E|y - y'|) / (2 E|x - y|), its root."""
+    case.once(_gaps)
+    _require_means(case)
+    return _apart(case, "energy", "energy distance")
+
+
+@distance(
+    "distance.sliced",
+    "Sliced Wasserstein distance",
+    f"Bonneel, Rabin, Peyré, Pfister 2015, JMIV 51, 22: mean W1 along {_DIRECTIONS} directions; {_NULL}",
+    joint=True,
+    thresholds=limits_of("sliced"),
+)
+def sliced(case: Case) -> Outcome:
+    """Mean of W1 over directions."""
+    case.once(_gaps)
+    _require_means(case)
+    if len(shared(case)) == 1:
+        raise Skip("With one functional this is W1.")
+    return _apart(case, "sliced", "sliced Wasserstein distance")
+
+
+def _require_means(case: Case) -> None:
+    heavy = case.lacks_moment(1, *shared(case))
+    if heavy:
+        raise Skip(f"Not applicable: {heavy} has no usable mean (see the tail index). MMD needs no moments.")
+
+
+def _apart(case: Case, name: str, measured_by: str) -> Outcome:
+    names, gap, against = shared(case), case.once(_gaps)[name], case.other
+    single = names[0] if len(names) == 1 else None
+    what = single or f"{count(len(names), 'functional')} jointly"
+    start = f"On {what}, {case.run.name} and {against.name} are {number(gap.value)} apart by {measured_by}"
+    advice = (
+        "" if single else "If W1 and KS of every functional agree, it is how they depend on each other that differs."
+    )
+    details: Details = {"against": against.name, "p_value": gap.p_value, "functionals": len(names)}
+    limits, words = case.limits.of(name), "the laws differ"
+    outcome = graded(start, gap.value, gap.null, limits, p=gap.p_value, beyond=words, advice=advice, details=details)
+    return replace(outcome, functional=single)

@@ -3,10 +3,58 @@
 import math
 
 from sgdvi._internal.text import number
-from sgdvi.diagnostics.distances import Distance, difference, grade
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check, grade
+from sgdvi.diagnostics.distances import difference, measure
 from sgdvi.diagnostics.facts import Facts
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.thresholds import ZIYIN, limits_of
+from sgdvi.laws.line import Points
+
+_OF_STEPS = "The exact law of SGD with these steps on these data"
+
+
+@check(
+    "law.gap",
+    lambda case: "Discretisation gap to the exact law" if case.sgd else "Distance to the exact law",
+    "Exact posterior.",
+    cites=("ziyin2025noise",),
+    thresholds=(*limits_of("ks"), "null_quantile"),
+    kinds=("judged", "reference"),
+    always=True,
+)
+def gap(case: Case) -> Outcome:
+    """The Kolmogorov distance of a run of SGD to its exact law, or of another run to the exact posterior."""
+    facts, points, limits = case.facts, _law(case), case.limits.of("ks")
+    name = facts.functional
+    distance = measure(case.draws.points[name], points, case.limits.null_quantile)
+    status = grade(distance.ks, distance.ks_null, *limits)
+    # At depth 2 and above that is the law without the prior's decay: see LinearNetwork.law.
+    bare = " (without the prior's weight decay)" if len(facts.factors) > 2 else ""
+    law = f"exact stationary law of SGD{bare}" if case.sgd else "exact posterior"
+    measured = f"KS = {number(distance.ks)}, W1 = {number(distance.w1)} sd; by chance up to {number(distance.ks_null)}"
+    advice = ""
+    if status is Status.UNKNOWN:
+        meaning, advice = f"{measured}: the draws are too few to see a gap to the {law}.", "Run longer."
+    elif distance.ks <= distance.ks_null:
+        meaning = f"The draws follow the {law} ({measured})."
+    elif status is Status.PASS:
+        meaning = f"The draws follow the {law} up to a small gap ({measured})."
+    else:
+        meaning = f"The draws differ from the {law}: {difference(distance, 'sd')} ({measured})."
+        advice = "Run longer; if the gap stays, do not use this run as a reference."
+        if case.sgd:
+            advice = "The theory is exact for small steps: lower the learning rate and the batch size together (same "
+            advice += "temperature), or run a longer warmup."
+    nulls = {"w1_null_level": distance.w1_null, "null_level": distance.ks_null}
+    details: Details = {"w1": distance.w1, **nulls, "shift": distance.shift, "widening": distance.widening}
+    source = ""
+    if case.sgd:
+        source = f"{ZIYIN}: the law holds for the flow, the limit of small steps."
+    if case.sgd and facts.discrete_law is not None:
+        meaning = f"{meaning} {steps_in_words(facts)}"
+        details |= {"discrete_law": facts.discrete_law.status, "discrete_law_ks": facts.discrete_distance}
+    return Outcome(status, meaning, distance.ks, limits[1], advice, details, name, source=source)
 
 
 def steps_in_words(facts: Facts) -> str:
@@ -15,70 +63,18 @@ def steps_in_words(facts: Facts) -> str:
     if law is None:
         return ""
     if math.isnan(distance):
-        return f"The exact law of SGD with these steps on these data: {law.status}."
+        return f"{_OF_STEPS}: {law.status}."
     overflow = f", and chains overflow once in {number(law.horizon)} steps" if math.isfinite(law.horizon) else ""
-    where = "The exact law of SGD with these steps on these data"
-    return f"{where} is KS = {number(distance)} from that of the flow{overflow}."
+    return f"{_OF_STEPS} is KS = {number(distance)} from that of the flow{overflow}."
 
 
-def gap(
-    run: str,
-    functional: str,
-    distance: Distance,
-    law: str,
-    thresholds: Thresholds,
-    *,
-    discrete: bool,
-    steps: Facts | None = None,
-) -> Finding:
-    """Check the Kolmogorov distance of a run to the law it should have.
-
-    `law` names that law in words; `discrete` says that the run takes steps and the law does not (SGD), so that the
-    distance is the discretisation gap; `steps` says how large that is by theory, where it is known.
-    """
-    limits = (thresholds.ks_warn, thresholds.ks_fail, thresholds.ks_blind)
-    status = grade(distance.ks, distance.ks_null, *limits)
-    measured = f"KS = {number(distance.ks)}, W1 = {number(distance.w1)} sd; by chance up to {number(distance.ks_null)}"
-    advice = ""
-    if status is Status.UNKNOWN:
-        meaning = f"{measured}: the draws are too few to see a gap to the {law}."
-        advice = "Run longer."
-    elif distance.ks <= distance.ks_null:
-        meaning = f"The draws follow the {law} ({measured})."
-    elif status is Status.PASS:
-        meaning = f"The draws follow the {law} up to a small gap ({measured})."
-    else:
-        meaning = f"The draws differ from the {law}: {difference(distance, 'sd')} ({measured})."
-        advice = (
-            "The theory is exact for small steps: lower the learning rate and the batch size together (same "
-            "temperature), or run a longer warmup."
-            if discrete
-            else "Run longer; if the gap stays, do not use this run as a reference."
-        )
-    law_of_steps = None if steps is None else steps.discrete_law
-    if steps is not None and law_of_steps is not None:
-        meaning = f"{meaning} {steps_in_words(steps)}"
-    return Finding(
-        check="law.gap",
-        run=run,
-        functional=functional,
-        title="Discretisation gap to the exact law" if discrete else "Distance to the exact law",
-        value=distance.ks,
-        threshold=limits[1],
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"{ZIYIN}: the law holds for the flow, the limit of small steps." if discrete else "Exact posterior.",
-        details={
-            "w1": distance.w1,
-            "w1_null_level": distance.w1_null,
-            "null_level": distance.ks_null,
-            "shift": distance.shift,
-            "widening": distance.widening,
-            **(
-                {}
-                if steps is None or law_of_steps is None
-                else {"discrete_law": law_of_steps.status, "discrete_law_ks": steps.discrete_distance}
-            ),
-        },
-    )
+def _law(case: Case) -> Points:
+    facts = case.facts
+    if case.sgd and facts.collapsed:
+        raise Skip(f"The exact law is the point mass at {facts.functional} = 0: see the check of collapse.")
+    points = facts.stationary_points if case.sgd else facts.posterior_points
+    if points is None:
+        raise Skip((facts.missing if case.sgd else facts.improper) or "No exact law is known for this run.")
+    if facts.functional not in case.draws.points:
+        raise Skip(NO_DRAWS, Status.UNKNOWN)
+    return points

@@ -1,123 +1,113 @@
-"""Does a run remember where it started: by named starts, and in parameters that no functional shows?"""
+"""Do the chains remember where they started: by named starts, and in parameters that no functional shows?"""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from arviz_stats.base import array_stats
 from scipy import stats
 
 from sgdvi._internal.text import number, percent
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.mixing import Mixing
-from sgdvi.diagnostics.thresholds import Thresholds
-
-_NO_STARTS = "Needs at least two named starts with two chains each: sgdvi.sample(..., init={'a': {...}, 'b': {...}})."
-MARGOSSIAN = "Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman 2024, Bayesian Analysis (nested R-hat)"
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, beyond, check, usable
+from sgdvi.diagnostics.findings import Status
 
 
-def groups(starts: Sequence[str] | None) -> np.ndarray | None:
-    """Return the number of each chain's start; None unless there are several starts of equally many chains."""
-    if starts is None:
-        return None
-    names, numbers, counts = np.unique(np.asarray(starts), return_inverse=True, return_counts=True)
-    return numbers if len(names) > 1 and counts.min() > 1 and counts.min() == counts.max() else None
+def starts(case: Case) -> np.ndarray:
+    """Return the number of each usable chain's start; skips unless there are several starts of equally many chains."""
+    names = case.draws.starts
+    if names is not None:
+        found, numbers, counts = np.unique(names[case.draws.keep], return_inverse=True, return_counts=True)
+        if len(found) > 1 and counts.min() > 1 and counts.min() == counts.max():
+            return numbers
+    needs = "Needs at least two named starts with two chains each"
+    raise Skip(f"{needs}: sgdvi.sample(..., init={{'a': {{...}}, 'b': {{...}}}}).")
 
 
-def nested_rhat(
-    run: str, functional: str, values: np.ndarray, starts: np.ndarray | None, limits: Thresholds
-) -> Finding:
-    """Check that superchains of one start each agree; `values` (chain, draw), `starts` from `groups`."""
-    value, advice = None, ""
-    if starts is None:
-        status, meaning = Status.NOT_APPLICABLE, _NO_STARTS
-    elif values.shape[1] < 4 or np.ptp(values) == 0:
-        status, meaning = Status.UNKNOWN, "Fewer than 4 draws per chain, or all of them equal."
-    else:
-        with np.errstate(all="ignore"):
-            found = array_stats.rhat_nested(values, starts, method="rank", chain_axis=0, draw_axis=1)
-        value = float(found)
-        if not math.isfinite(value):
-            status, meaning = Status.UNKNOWN, "Nested R-hat cannot be computed."
-        elif value <= limits.rhat_warn:
-            status, meaning = Status.PASS, f"Chains of the {starts.max() + 1} starts agree on {functional}."
-        else:
-            status = Status.FAIL if value > limits.rhat_fail else Status.WARN
-            meaning = f"Chains from different starts disagree on {functional}: nested R-hat {number(value)}."
-            advice = "Run a longer warmup; what a conserved quantity keeps no run of any length forgets."
-    return _finding("mixing.nested", run, functional, "Nested R-hat by start", value, limits.rhat_warn, status,
-                    meaning, advice, MARGOSSIAN)  # fmt: skip
+@check(
+    "mixing.nested",
+    "Nested R-hat by start",
+    "Margossian, Hoffman, Sountsov, Riou-Durand, Vehtari, Gelman 2024, Bayesian Analysis (nested R-hat)",
+    question="arrive",
+    cites=("margossian2024nested",),
+    thresholds=("rhat_warn", "rhat_fail"),
+    kinds=("draws",),
+    each=usable,
+)
+def nested(case: Case, name: str) -> Outcome:
+    """Superchains of one start each agree."""
+    numbers, values, limits = starts(case), case.values(name), case.limits
+    if values.shape[1] < 4 or np.ptp(values) == 0:
+        raise Skip("Fewer than 4 draws per chain, or all of them equal.", Status.UNKNOWN)
+    with np.errstate(all="ignore"):
+        value = float(array_stats.rhat_nested(values, numbers, method="rank", chain_axis=0, draw_axis=1))
+    if not math.isfinite(value):
+        return Outcome(Status.UNKNOWN, "Nested R-hat cannot be computed.", value, limits.rhat_warn)
+    status = beyond(value, limits.rhat_warn, limits.rhat_fail)
+    if status is Status.PASS:
+        meaning = f"Chains of the {numbers.max() + 1} starts agree on {name}."
+        return Outcome(status, meaning, value, limits.rhat_warn)
+    meaning = f"Chains from different starts disagree on {name}: nested R-hat {number(value)}."
+    advice = "Run a longer warmup; what a conserved quantity keeps no run of any length forgets."
+    return Outcome(status, meaning, value, limits.rhat_warn, advice)
 
 
-def of_start(
-    run: str, functional: str, values: np.ndarray, starts: np.ndarray | None, level: float, limits: Thresholds
-) -> Finding:
-    r"""Check whether the start explains the means of the chains (analysis of variance at `level`).
+@check(
+    "memory.start",
+    "Memory of the start",
+    "Analysis of variance of the chains' means, on normal scores.",
+    question="arrive",
+    thresholds=("memory_fail", "null_quantile"),
+    kinds=("draws",),
+    each=usable,
+)
+def start(case: Case, name: str) -> Outcome:
+    """The start explains no more of the chains' means than chance: share of the variance between the starts."""
+    numbers, values, limit = starts(case), case.values(name), case.limits.memory_fail
+    if np.ptp(values) == 0 or len(values) - numbers.max() - 1 < 2:
+        raise Skip("Too few chains, or draws that are all equal.", Status.UNKNOWN)
+    level = (1 - case.limits.null_quantile) / len(case.draws.points)
+    scores = stats.norm.ppf((stats.rankdata(values).reshape(values.shape) - 0.375) / (values.size + 0.25))
+    means = scores.mean(axis=1)
+    each = [means[numbers == number_] for number_ in range(numbers.max() + 1)]
+    p_value = float(stats.f_oneway(*each).pvalue)
+    # what chance puts between the starts is no memory
+    within = float(np.mean([group.var(ddof=1) for group in each])) / len(each[0])
+    value = max(float(np.var([group.mean() for group in each], ddof=1)) - within, 0.0) / float(scores.var())
+    chance = f"p = {number(p_value, 2)}"
+    if p_value >= level:
+        meaning = f"The start explains no more of {name} than chance does ({chance})."
+        return Outcome(Status.PASS, meaning, value, limit)
+    meaning = f"The start explains {percent(value)} of the variance of {name} ({chance})."
+    advice = "Run a longer warmup. If the share stays, the start decides for ever: see sgdvi.memory."
+    return Outcome(Status.FAIL if value > limit else Status.WARN, meaning, value, limit, advice)
 
-    The value is the share of the variance of all draws that lies between the starts, less what chance puts there.
-    """
-    value, advice = None, ""
-    if starts is None:
-        status, meaning = Status.NOT_APPLICABLE, _NO_STARTS
-    elif values.size == 0 or np.ptp(values) == 0 or len(values) - starts.max() - 1 < 2:
-        status, meaning = Status.UNKNOWN, "Too few chains, or draws that are all equal."
-    else:
-        ranks = stats.norm.ppf((stats.rankdata(values).reshape(values.shape) - 0.375) / (values.size + 0.25))
-        means = ranks.mean(axis=1)
-        each = [means[starts == start] for start in range(starts.max() + 1)]
-        p_value = float(stats.f_oneway(*each).pvalue)
-        within = float(np.mean([group.var(ddof=1) for group in each])) / len(each[0])
-        value = max(float(np.var([group.mean() for group in each], ddof=1)) - within, 0.0) / float(ranks.var())
-        chance = f"p = {number(p_value, 2)}"
-        if p_value >= level:
-            status = Status.PASS
-            meaning = f"The start explains no more of {functional} than chance does ({chance})."
-        else:
-            status = Status.FAIL if value > limits.memory_fail else Status.WARN
-            meaning = f"The start explains {percent(value)} of the variance of {functional} ({chance})."
-            advice = "Run a longer warmup. If the share stays, the start decides for ever: see sgdvi.memory."
-    return _finding("memory.start", run, functional, "Memory of the start", value, limits.memory_fail, status,
-                    meaning, advice, "Analysis of variance of the chains' means, on normal scores.")  # fmt: skip
 
-
-def of_parameters(run: str, mixing: dict[str, Mixing], functionals: Sequence[Mixing], limits: Thresholds) -> Finding:
-    """Check whether chains stay apart in the parameters although the functionals agree; `mixing` by coordinate."""
+@check(
+    "memory.parameters",
+    "Memory in the parameters",
+    "R-hat of every coordinate of the parameters.",
+    question="arrive",
+    thresholds=("rhat_fail",),
+    kinds=("draws",),
+)
+def parameters(case: Case) -> Outcome:
+    """The chains agree on every parameter, not on the functionals alone."""
+    if not case.draws.points:
+        raise Skip(NO_DRAWS, Status.UNKNOWN)
+    mixing, limit = case.draws.coordinates_mixing, case.limits.rhat_fail
     rhats = {name: each.rhat for name, each in mixing.items() if math.isfinite(each.rhat)}
     stuck = [name for name, each in mixing.items() if each.trouble in ("stuck", "constant")]
-    advice, value, worst = "", None, max(rhats, key=lambda name: rhats[name], default="")
-    clean = all(not each.trouble and not each.rhat > limits.rhat_fail for each in functionals)
     if not rhats and not stuck:
-        status, meaning = Status.NOT_APPLICABLE, "Needs at least two chains that are not independent draws."
-    elif stuck:
-        status, meaning = Status.WARN, f"{stuck[0]} does not move in some chain: it keeps its start."
+        raise Skip("Needs at least two chains that are not independent draws.")
+    if stuck:
+        meaning = f"{stuck[0]} does not move in some chain: it keeps its start."
         advice = "Read only functionals that do not depend on it."
-    else:
-        value = rhats[worst]
-        if value <= limits.rhat_fail:
-            status, meaning = (
-                Status.PASS,
-                f"The chains agree on every parameter (worst: {worst}, R-hat {number(value)}).",
-            )
-        else:
-            status = Status.WARN
-            meaning = f"The chains stay apart in the parameters (worst: {worst}, R-hat {number(value)})"
-            meaning += ", though not in the functionals." if clean else "."
-            advice = "What the chains keep of their starts (signs, shares of subnetworks) is not a posterior's spread."
-    return _finding("memory.parameters", run, None, "Memory in the parameters", value, limits.rhat_fail, status,
-                    meaning, advice, "R-hat of every coordinate of the parameters.")  # fmt: skip
-
-
-def _finding(check: str, run: str, functional: str | None, title: str, value: float | None, threshold: float,
-             status: Status, meaning: str, advice: str, source: str) -> Finding:  # fmt: skip
-    return Finding(
-        check=check,
-        run=run,
-        functional=functional,
-        title=title,
-        value=value,
-        threshold=threshold,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=source,
-    )
+        return Outcome(Status.WARN, meaning, None, limit, advice)
+    worst = max(rhats, key=lambda name: rhats[name])
+    value, words = rhats[worst], f"(worst: {worst}, R-hat {number(rhats[worst])})"
+    if value <= limit:
+        return Outcome(Status.PASS, f"The chains agree on every parameter {words}.", value, limit)
+    clean = all(not each.trouble and not each.rhat > limit for each in case.draws.mixing.values())
+    meaning = f"The chains stay apart in the parameters {words}{', though not in the functionals' if clean else ''}."
+    advice = "What the chains keep of their starts (signs, shares of subnetworks) is not a posterior's spread."
+    return Outcome(Status.WARN, meaning, value, limit, advice)

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from arviz_stats.base import array_stats
 
 from sgdvi._internal.text import count, number, percent
-from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, check
+from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.laws.line import Points
 
@@ -122,41 +125,69 @@ def sign_patterns(run: np.ndarray, reference: np.ndarray, names: list[str], effe
     return Coverage(tuple(labels), shares[0], shares[1], shares[0] * min(effective, len(run)))
 
 
-def finding(run: str, functional: str | None, coverage: Coverage, against: str, thresholds: Thresholds) -> Finding:
-    """Check that a run has met every mode, or every sign pattern, of the reference."""
-    noun, of = ("mode", f" of {functional}") if functional else ("sign pattern", " of the parameters")
-    held = int((coverage.reference >= _LEAST_MASS).sum())
+_declared = partial(
+    check,
+    source=f"A mode ends where the density falls below {_VALLEY:.0%} of the lower peak and by more than chance.",
+    thresholds=("missing_mass_warn", "missing_mass_fail"),
+)
+
+
+@_declared("coverage.modes", "Modes that are missed", each=lambda case: _shared(case), untested=True)
+def modes(case: Case, name: str) -> Outcome:
+    """The run has met every mode of the reference on each functional."""
+    assert case.against is not None  # `_shared` has seen to it
+    coverage = on_functional(case.draws.points[name], case.against.points[name])
+    return met(case.run.name, coverage, case.against.name, case.limits, "mode", f" of {name}")
+
+
+@_declared("coverage.signs", "Sign patterns that are missed")
+def signs(case: Case) -> Outcome:
+    """The run has met every sign pattern of the reference."""
+    _usable(case)
+    other = case.sampled
+    if other is None or not other.keep.any():
+        raise Skip("Needs a reference with draws of the same parameters.")
+    run = case.draws
+    coverage = sign_patterns(run.parameters(), other.parameters(), run.coordinates(), run.fewest)
+    if coverage is None:
+        raise Skip("Fewer than two parameters change sign in the reference, or more than eight.")
+    return met(run.name, coverage, other.name, case.limits, "sign pattern", " of the parameters")
+
+
+def met(run: str, coverage: Coverage, against: str, limits: Thresholds, noun: str, of: str) -> Outcome:
+    """Judge whether a run has met all that the reference of this name has."""
+    held, limit = int((coverage.reference >= _LEAST_MASS).sum()), limits.missing_mass_warn
     mass, missed = coverage.mass, np.flatnonzero(coverage.missed)
-    advice = ""
     blind = (coverage.reference >= _LEAST_MASS) & (coverage.expected < _FEWEST_EXPECTED)
-    if missed.size and mass >= thresholds.missing_mass_warn:
-        status = Status.FAIL if mass >= thresholds.missing_mass_fail else Status.WARN
+    status, advice = Status.PASS, ""
+    if missed.size and mass >= limit:
+        status = Status.FAIL if mass >= limits.missing_mass_fail else Status.WARN
         largest = coverage.labels[missed[np.argmax(coverage.reference[missed])]]
-        meaning = (
-            f"{run} misses {missed.size} of the {count(held, noun)}{of} that {against} has: {percent(mass)} of its "
-            f"draws, most of them at {largest}."
-        )
-        advice = (
-            "R-hat and effective draws cannot see this: chains agree on what none of them visits. Start chains in "
-            "every mode, or restore the missing ones by a symmetry of the model."
-        )
+        meaning = f"{run} misses {missed.size} of the {count(held, noun)}{of} that {against} has: {percent(mass)} of "
+        meaning += f"its draws, most of them at {largest}."
+        advice = "R-hat and effective draws cannot see this: chains agree on what none of them visits. Start chains in "
+        advice += "every mode, or restore the missing ones by a symmetry of the model."
     elif blind.any():
         status, advice = Status.UNKNOWN, "Run longer."
         meaning = f"Too few effective draws of {run} to have met every {noun}{of} of {against}."
     elif held <= 1:
-        status, meaning = Status.PASS, f"{against} has one {noun}{of}, and {run} covers it."
+        meaning = f"{against} has one {noun}{of}, and {run} covers it."
     else:
-        status, meaning = Status.PASS, f"{run} has met all {held} {noun}s{of} that {against} has."
-    return Finding(
-        check="coverage.modes" if functional else "coverage.signs",
-        run=run,
-        functional=functional,
-        title="Modes that are missed" if functional else "Sign patterns that are missed",
-        value=mass,
-        threshold=thresholds.missing_mass_warn,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"A mode ends where the density falls below {_VALLEY:.0%} of the lower peak and by more than chance.",
-        details={"against": against, "modes": held, "missed": int(missed.size)},
-    )
+        meaning = f"{run} has met all {held} {noun}s{of} that {against} has."
+    details: Details = {"against": against, "modes": held, "missed": int(missed.size)}
+    return Outcome(status, meaning, mass, limit, advice, details)
+
+
+def _usable(case: Case) -> None:
+    if not case.draws.points:
+        raise Skip("No usable chain is left.", Status.UNKNOWN)
+    if case.against is None or not case.against.points:
+        raise Skip("There is no reference to compare with.")
+
+
+def _shared(case: Case) -> list[str]:
+    _usable(case)
+    names = [name for name in case.draws.points if case.against is not None and name in case.against.points]
+    if not names:
+        raise Skip("No functional is known of both this run and the reference.", Status.UNKNOWN)
+    return names

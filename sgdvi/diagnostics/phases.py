@@ -7,75 +7,59 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgdvi._internal.text import count, number
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.facts import Facts
-from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 
-def temperature(run: str, facts: Facts, functional: str = "v") -> Finding:
-    """Check the temperature against the critical temperature of the flow and the exact discrete threshold."""
-    value, advice = facts.ratio, ""
-    lowest, highest = facts.thresholds
+@check(
+    "phase.temperature",
+    "Temperature T / Tc",
+    f"{ZIYIN}, phases I to III of depth 1; exact threshold of the discrete iteration near 0.",
+    question="arrive",
+    cites=("ziyin2025noise",),
+    kinds=("judged",),
+    of_chains=False,
+    always=True,
+)
+def temperature(case: Case) -> Outcome:
+    """The temperature is below the critical one of the flow, and the steps below their exact threshold."""
+    facts, name = case.facts, case.facts.functional
+    if facts.temperature is None:
+        raise Skip(facts.no_temperature or facts.missing or "The temperature of this run is not known.")
+    heat = number(facts.temperature)
+    details: Details = {"temperature": facts.temperature}
     if math.isinf(facts.critical):
-        return Finding(
-            check="phase.temperature",
-            run=run,
-            functional=functional,
-            title="Temperature T / Tc",
-            value=None,
-            threshold=1.0,
-            status=Status.NOT_APPLICABLE,
-            meaning=(
-                f"T = {number(facts.temperature or math.nan)}. This model has no critical temperature: a law exists at "
-                "every T."
-            ),
-            source=ZIYIN,
-            details={"temperature": facts.temperature},
-        )
-    at = f"T = {number(facts.temperature or math.nan)}, critical Tc = {number(facts.critical)}"
-    ratio = "above every critical temperature" if math.isinf(value) else f"T/Tc = {number(value)}"
-    phase = f", phase {facts.phase}" if facts.phase else ""
+        meaning = f"T = {heat}. This model has no critical temperature: a law exists at every T."
+        return Outcome(Status.NOT_APPLICABLE, meaning, None, 1.0, "", details, name)
+    ratio = "above every critical temperature" if math.isinf(facts.ratio) else f"T/Tc = {number(facts.ratio)}"
+    at = (
+        f"T = {heat}, critical Tc = {number(facts.critical)} ({ratio}{f', phase {facts.phase}' if facts.phase else ''})"
+    )
     if facts.flow_collapses:
-        status = Status.FAIL
-        meaning = f"{at} ({ratio}{phase}): the only stationary law is the point mass at {functional} = 0."
+        status, meaning = Status.FAIL, f"{at}: the only stationary law is the point mass at {name} = 0."
         advice = "Lower the learning rate or raise the batch size until T is below Tc."
-    elif value >= 1 / 3:
-        status = Status.WARN
-        meaning = (
-            f"{at} ({ratio}{phase}): a law exists, but its density is infinite at {functional} = 0. No posterior "
-            "looks like this there."
-        )
+    elif facts.ratio >= 1 / 3:
+        status, meaning = Status.WARN, f"{at}: a law exists, but its density is infinite at {name} = 0. No posterior "
+        meaning += "looks like this there."
         advice = "Below Tc/3 the density vanishes at 0: lower the learning rate or raise the batch size."
     else:
-        status = Status.PASS
-        meaning = f"{at} ({ratio}{phase}): far enough below collapse."
-    meaning += _discrete(facts)
+        status, meaning, advice = Status.PASS, f"{at}: far enough below collapse.", ""
     if facts.steps_collapse and not facts.flow_collapses:
-        status, advice = (
-            Status.FAIL,
-            "Lower the learning rate: with steps of this size SGD collapses although the flow would not.",
-        )
-    return Finding(
-        check="phase.temperature",
-        run=run,
-        functional=functional,
-        title="Temperature T / Tc",
-        value=value,
-        threshold=1.0,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"{ZIYIN}, phases I to III of depth 1; exact threshold of the discrete iteration near 0.",
-        details={
-            "temperature": facts.temperature,
-            "critical_temperature": facts.critical,
-            "phase": facts.phase,
-            "learning_rate": None if facts.known is None else facts.known.learning_rate,
-            "discrete_threshold_low": lowest,
-            "discrete_threshold_high": highest,
-            "log_rate_per_step": facts.growth,
-        },
-    )
+        status = Status.FAIL
+        advice = "Lower the learning rate: with steps of this size SGD collapses although the flow would not."
+    lowest, highest = facts.thresholds
+    details |= {
+        "critical_temperature": facts.critical,
+        "phase": facts.phase,
+        "learning_rate": None if facts.known is None else facts.known.learning_rate,
+        "discrete_threshold_low": lowest,
+        "discrete_threshold_high": highest,
+        "log_rate_per_step": facts.growth,
+    }
+    return Outcome(status, meaning + _discrete(facts), facts.ratio, 1.0, advice, details, name)
 
 
 def _discrete(facts: Facts) -> str:
@@ -143,92 +127,80 @@ def measure_fall(logs: np.ndarray, thinning: int = 1) -> Fall:
     return Fall(np.array(slopes), np.array(falls), vanished)
 
 
-def collapse(
-    run: str,
-    logs: np.ndarray,
-    thresholds: Thresholds,
-    facts: Facts | None = None,
-    thinning: int = 1,
-    functional: str = "v",
-) -> Finding:
-    """Check whether the chains collapse to 0: log|v| falls steadily, and the exact threshold says that it must.
+@check(
+    "phase.collapse",
+    lambda case: f"Collapse to {case.facts.functional or 'v'} = 0",
+    f"{ZIYIN}; collapse is judged by the trend of log|v| and the exact threshold, never by the size of v.",
+    question="arrive",
+    cites=("ziyin2025noise",),
+    thresholds=("collapse_fall", "collapse_errors"),
+    kinds=("judged",),
+    first=True,
+)
+def collapse(case: Case) -> Outcome:
+    """The chains do not collapse to 0: log|v| does not fall steadily, or the exact threshold says that it need not."""
+    factors = case.factors
+    if factors is None or len(factors) < 2:
+        raise Skip(case.facts.missing or "Only products of factors can collapse to 0.")
+    name = case.facts.functional
+    logs = log_magnitude(case.values(name), factors)
+    return fallen(measure_fall(logs, case.draws.thinning), len(logs), case.facts, case.limits)
 
-    Parameters
-    ----------
-    run, functional
-        Names.
-    logs
-        log|v|, shape (chain, draw); minus infinity where v is exactly 0.
-    thresholds
-        The thresholds.
-    facts
-        What is known of the temperature; None where nothing is.
-    thinning
-        Steps of SGD per draw.
-    """
-    fall = measure_fall(logs, thinning)
-    chains = len(logs)
-    all_zero = fall.vanished == chains
-    # Of fewer than 3 chains no spread is known: then the fall alone has to be larger than any stationary swing.
-    steady = (
-        fall.errors > thresholds.collapse_errors if fall.slopes.size >= 3 else fall.mean > 10 * thresholds.collapse_fall
-    )
-    falling = bool(all_zero or (fall.mean > thresholds.collapse_fall and steady))
-    expected = None
-    if facts is not None:
-        expected = facts.flow_collapses if facts.steps_collapse is None else facts.steps_collapse
+
+def fallen(fall: Fall, chains: int, facts: Facts, limits: Thresholds) -> Outcome:
+    """Judge how log|v| moved in so many chains."""
+    name, all_zero = facts.functional or "v", fall.vanished == chains
+    falling = all_zero or _steadily(fall, limits)
+    collapses = None
+    if facts.temperature is not None:
+        collapses = facts.flow_collapses if facts.steps_collapse is None else facts.steps_collapse
     rate = float(fall.slopes.mean()) if fall.slopes.size else math.nan
-    speed = f"log|{functional}| changes by {number(rate)} per step on average over {count(chains, 'chain')}"
-    if facts is not None and not math.isnan(facts.growth):
+    speed = f"log|{name}| changes by {number(rate)} per step on average over {count(chains, 'chain')}"
+    if not math.isnan(facts.growth):
         speed += f" (exact rate near 0: {number(facts.growth)})"
     zero = f"; {count(fall.vanished, 'chain')} reached exactly 0" if fall.vanished else ""
-    advice = ""
     if not fall.slopes.size and not all_zero:
-        status, meaning = Status.UNKNOWN, "Too few finite draws to see whether the chains fall to 0."
-    elif falling and expected is not False:
-        status = Status.FAIL if expected or all_zero else Status.WARN
-        meaning = f"The chains collapse to {functional} = 0: {speed}{zero}."
-        if status is Status.WARN:
-            meaning = (
-                f"The chains fall towards {functional} = 0: {speed}{zero}. No threshold is known for this model "
-                "to confirm a collapse."
-            )
-        advice = "Lower the learning rate or raise the batch size. What looks like a narrow posterior at 0 is not one."
-    elif falling:
-        status = Status.WARN
+        status, meaning, advice = Status.UNKNOWN, "Too few finite draws to see whether the chains fall to 0.", ""
+    else:
+        status, meaning, advice = _judged(name, falling, collapses, all_zero, speed, zero)
+    details: Details = {
+        "slope_per_step": rate,
+        "standard_errors": fall.errors,
+        "chains_at_zero": fall.vanished,
+        "expected": collapses,
+        "falling": falling,
+    }
+    return Outcome(status, meaning, fall.mean, limits.collapse_fall, advice, details, name)
+
+
+def _steadily(fall: Fall, limits: Thresholds) -> bool:
+    # Of fewer than 3 chains no spread is known: then the fall alone has to be larger than any stationary swing.
+    if fall.slopes.size < 3:
+        return fall.mean > 10 * limits.collapse_fall
+    return fall.mean > limits.collapse_fall and fall.errors > limits.collapse_errors
+
+
+def _judged(
+    name: str, falling: bool, collapses: bool | None, all_zero: bool, speed: str, zero: str
+) -> tuple[Status, str, str]:
+    """Return status, meaning and advice: what the chains show beside what the exact threshold says (None: unknown)."""
+    lower = "Lower the learning rate or raise the batch size."
+    if falling and (collapses or (all_zero and collapses is None)):
+        advice = f"{lower} What looks like a narrow posterior at 0 is not one."
+        return Status.FAIL, f"The chains collapse to {name} = 0: {speed}{zero}.", advice
+    if falling and collapses is None:
         meaning = (
-            f"The chains still fall ({speed}{zero}), though below the exact threshold a law exists: the run is "
-            "not stationary yet."
+            f"The chains fall towards {name} = 0: {speed}{zero}. No threshold is known for this model to confirm a "
+        )
+        return Status.WARN, f"{meaning}collapse.", f"{lower} What looks like a narrow posterior at 0 is not one."
+    if falling:
+        meaning = (
+            f"The chains still fall ({speed}{zero}), though below the exact threshold a law exists: the run is not "
         )
         advice = "Run longer, with a longer warmup: near the threshold the way down to the law takes very long."
-    elif expected:
-        status = Status.WARN
-        meaning = (
-            f"Above the exact threshold the chains must collapse to {functional} = 0 in the end, but this run "
-            f"does not show it yet: {speed}."
-        )
-        advice = "These draws are on their way, not draws of a law. Lower the learning rate or raise the batch size."
-    else:
-        status, meaning = Status.PASS, f"No collapse: {speed}{zero}, with no steady fall."
-    return Finding(
-        check="phase.collapse",
-        run=run,
-        functional=functional,
-        title=f"Collapse to {functional} = 0",
-        value=fall.mean,
-        threshold=thresholds.collapse_fall,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=(
-            f"{ZIYIN}; collapse is judged by the trend of log|{functional}| and the exact threshold, never by the "
-            f"size of {functional}."
-        ),
-        details={
-            "slope_per_step": rate,
-            "standard_errors": fall.errors,
-            "chains_at_zero": fall.vanished,
-            "expected": expected,
-            "falling": falling,
-        },
-    )
+        return Status.WARN, f"{meaning}stationary yet.", advice
+    if collapses:
+        meaning = f"Above the exact threshold the chains must collapse to {name} = 0 in the end, but this run does not "
+        advice = f"These draws are on their way, not draws of a law. {lower}"
+        return Status.WARN, f"{meaning}show it yet: {speed}.", advice
+    return Status.PASS, f"No collapse: {speed}{zero}, with no steady fall.", ""

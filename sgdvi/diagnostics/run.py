@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
-from sgdvi.diagnostics import mixing, tail
-from sgdvi.diagnostics.finite import finite_chains
-from sgdvi.diagnostics.mixing import Mixing
-from sgdvi.diagnostics.tail import Tail
+from sgdvi.diagnostics.measures import Mixing, Tail, finite_chains, mixing_of, tail_of
 from sgdvi.laws.line import Points
 
 _MOST_COORDINATES = 200
@@ -77,7 +74,7 @@ class Run:
     @cached_property
     def mixing(self) -> dict[str, Mixing]:
         """Functional -> how well the usable chains mixed."""
-        return {name: mixing.measure(values[self.keep], self.independent) for name, values in self.values.items()}
+        return {name: mixing_of(values[self.keep], self.independent) for name, values in self.values.items()}
 
     @cached_property
     def points(self) -> dict[str, Points]:
@@ -92,9 +89,7 @@ class Run:
     @cached_property
     def tails(self) -> dict[str, Tail]:
         """Functional -> tail that its draws show."""
-        return {
-            name: tail.measure(self.values[name][self.keep], points.effective) for name, points in self.points.items()
-        }
+        return {name: tail_of(self.values[name][self.keep], points.effective) for name, points in self.points.items()}
 
     def _effective(self, measured: Mixing) -> float:
         if measured.trouble == "constant":
@@ -114,8 +109,7 @@ class Run:
         chosen = moving[np.unique(np.linspace(0, len(moving) - 1, most).round().astype(int))]
         # Coordinates that are functionals themselves have been measured already.
         return {
-            names[k]: self.mixing[names[k]] if names[k] in self.mixing else mixing.measure(table[:, :, k])
-            for k in chosen
+            names[k]: self.mixing[names[k]] if names[k] in self.mixing else mixing_of(table[:, :, k]) for k in chosen
         }
 
     def parameters(self) -> np.ndarray:
@@ -133,6 +127,12 @@ class Run:
             for name, site in self.sites.items()
             for index in np.ndindex(site.shape[2:])
         ]
+
+    def ordered_as(self, other: "Run") -> "Run | None":
+        """Return this run with its sites in the order of those of `other`; None where they are not the same."""
+        if set(self.sites) != set(other.sites):
+            return None
+        return replace(self, sites={name: self.sites[name] for name in other.sites})
 
     @property
     def fewest(self) -> int:
@@ -153,4 +153,4 @@ class Law:
     @cached_property
     def tails(self) -> dict[str, Tail]:
         """Functional -> tail that the quantiles show."""
-        return {name: tail.measure(points.values[None], points.values.size) for name, points in self.points.items()}
+        return {name: tail_of(points.values[None], points.values.size) for name, points in self.points.items()}

@@ -6,142 +6,115 @@ from collections.abc import Sequence
 import numpy as np
 
 from sgdvi._internal.text import count, listed, percent
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, check
+from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.thresholds import ZIYIN
 
 # Fewer draws than this are expected on a sign before its absence means anything.
 _FEWEST_EXPECTED = 5
 
 
-def factor_signs(run: str, factors: Sequence[np.ndarray], names: Sequence[str]) -> Finding:
-    """Check whether the chains move between (u, w) and (-u, -w), which have the same posterior density.
+@check(
+    "sign.factors",
+    "Signs of the factors",
+    f"{ZIYIN}: SGD keeps the signs of u + w and u - w. NUTS gets stuck in these orbits, too.",
+    kinds=("compared", "reference"),
+    of_chains=False,
+    always=True,
+    in_parameters=True,
+)
+def factors(case: Case) -> Outcome:
+    """The chains move between (u, w) and (-u, -w), which have the same posterior density.
 
-    Each of `factors` is (chain, draw) or (chain, draw, unit). The first factor's sign tells the two halves of the
-    orbit apart; for several units every unit has its own orbit.
+    The first factor's sign tells the two halves of the orbit apart; for several units every unit has its own orbit.
     """
-    first = np.sign(np.asarray(factors[0], dtype=np.float64).reshape(*factors[0].shape[:2], -1))
-    changes = (first[:, 1:] * first[:, :-1] < 0).sum(axis=1)
-    locked = changes == 0
-    start_positive = (first[:, 0] > 0).sum(axis=0)
+    draws, names = case.factors, case.facts.factors
+    if draws is None or len(draws) < 2:
+        raise Skip(case.facts.missing or "There is no pair of factors whose signs could be exchanged.")
+    first = np.sign(np.asarray(draws[0], dtype=np.float64).reshape(*draws[0].shape[:2], -1))
     chains, _, units = first.shape
-    share_positive = float((first > 0).mean())
-    both = [bool(0 < (first[:, :, unit] > 0).mean() < 1) for unit in range(units)]
-    orbit = (
-        f"({', '.join(names)}) and ({', '.join('-' + name for name in names[:2])}{', ...' if len(names) > 2 else ''})"
-    )
+    locked = (first[:, 1:] * first[:, :-1] < 0).sum(axis=1) == 0
+    positive = float((first > 0).mean())
+    both = all(0 < (first[:, :, unit] > 0).mean() < 1 for unit in range(units))
+    orbit = f"({', '.join(names)}) and ({', '.join(f'-{name}' for name in names)})"
     if len(names) > 2:
         orbit = "a draw and the same draw with two factors' signs flipped"
+    equally = f"{orbit[0].upper() + orbit[1:]} are equally probable, but"
     advice = f"Read only the product of {listed(names)}, which does not depend on these signs."
-    whose = "of all units " if units > 1 else ""
     if not locked.any():
         status, advice = Status.PASS, ""
-        meaning = f"The chains move between {orbit}: {percent(share_positive)} of the draws have {names[0]} > 0."
-    elif all(both):
-        status = Status.WARN
-        meaning = (
-            f"{orbit[0].upper() + orbit[1:]} are equally probable, but chains stay in one half {whose}for the "
-            "whole run "
-            f"({count(int(locked.sum()), 'sign')} of {locked.size} never change). The shares, "
-            f"{percent(share_positive)} with "
-            f"{names[0]} > 0, come from the starts."
-        )
+        meaning = f"The chains move between {orbit}: {percent(positive)} of the draws have {names[0]} > 0."
+    elif both:
+        status, whose = Status.WARN, "of all units " if units > 1 else ""
+        meaning = f"{equally} chains stay in one half {whose}for the whole run ({count(int(locked.sum()), 'sign')} of "
+        meaning += f"{locked.size} never change). The shares, {percent(positive)} with {names[0]} > 0, come from the "
+        meaning += "starts."
     else:
-        status = Status.FAIL
-        meaning = (
-            f"{orbit[0].upper() + orbit[1:]} are equally probable, but "
-            + (f"all {chains} chains" if units == 1 else f"for some units all {chains} chains")
-            + f" have the same sign of {names[0]} throughout: half of the posterior's mass is missing."
-        )
-    return Finding(
-        check="sign.factors",
-        run=run,
-        title="Signs of the factors",
-        value=share_positive,
-        threshold=None,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"{ZIYIN}: SGD keeps the signs of u + w and u - w. NUTS gets stuck in these orbits, too.",
-        details={
-            "locked": int(locked.sum()),
-            "signs": int(locked.size),
-            "starts_positive": int(start_positive[0]),
-            "chains": chains,
-        },
-    )
+        # A reference is used on functionals only.
+        status = Status.WARN if "reference" in case.kinds else Status.FAIL
+        meaning = f"{equally} {'' if units == 1 else 'for some units '}all {chains} chains have the same sign of "
+        meaning += f"{names[0]} throughout: half of the posterior's mass is missing."
+    starts = int((first[:, 0] > 0).sum(axis=0)[0])
+    details = {"locked": int(locked.sum()), "signs": int(locked.size), "starts_positive": starts, "chains": chains}
+    return Outcome(status, meaning, positive, None, advice, details)
 
 
-def missing_sign(
-    run: str,
-    functional: str,
-    negative_share: float,
-    posterior_negative: float,
-    against: str,
-    thresholds: Thresholds,
-    side: int | None = None,
-    effective: float = math.inf,
-) -> Finding:
-    """Check how much posterior mass lies on a sign of the functional that the run does not cover.
+def _held(case: Case) -> Sequence[str]:
+    """Return the functionals whose posterior mass below 0 is known, by its law or by draws."""
+    run, reference, facts = case.draws, case.reference, case.facts
+    exact = {facts.functional} if not math.isnan(facts.posterior_negative) else set()
+    names = [name for name in run.points if name in exact or (reference is not None and name in reference.points)]
+    if not run.points:
+        raise Skip(facts.improper or "No usable chain is left.", Status.UNKNOWN)
+    if not names:
+        raise Skip(facts.improper or "There is no posterior to compare with.")
+    return names
 
-    Parameters
-    ----------
-    run, functional
-        Names.
-    negative_share
-        Share of the run's draws below 0; nan where it has none that are finite.
-    posterior_negative
-        Posterior probability that the functional is below 0.
-    against
-        What that probability comes from.
-    thresholds
-        The thresholds.
-    side
-        Sign (1 or -1) that the run's exact law covers, or None to go by the draws.
-    effective
-        Effective draws: a sign that so many draws would hardly have met counts as covered if `side` is None.
-    """
-    by_law = side is not None
+
+@check(
+    "sign.functional",
+    "Posterior mass missed at the other sign",
+    f"{ZIYIN}: the stationary law covers one sign.",
+    thresholds=("missing_mass_warn", "missing_mass_fail"),
+    each=_held,
+    always=True,
+    on_functional=True,
+)
+def functional(case: Case, name: str) -> Outcome:
+    """Little posterior mass lies on a sign of the functional that the run does not cover."""
+    run, facts = case.draws, case.facts
+    share, side = float((run.points[name].values < 0).mean()), None
+    if name == facts.functional and not math.isnan(facts.posterior_negative):
+        negative, against, side = facts.posterior_negative, "the posterior", facts.side if case.sgd else None
+    else:
+        other = case.other
+        negative, against = float((other.points[name].values < 0).mean()), f"the draws of {other.name}"
+    return _missed(case, name, share, negative, against, side)
+
+
+def _missed(case: Case, name: str, share: float, negative: float, against: str, side: int | None) -> Outcome:
+    """Judge the mass below 0 of a run beside that of the posterior; ``side`` is the sign its exact law covers."""
+    forever = "none of its draws does" if side is None else "no run of any length gets there"
     if side is None:
-        side = 1 if negative_share == 0 else -1 if negative_share == 1 else 0
-        rare = {1: posterior_negative, -1: 1 - posterior_negative, 0: 1.0}[side] * effective < _FEWEST_EXPECTED
-        side = 0 if rare else side
-    missing = {1: posterior_negative, -1: 1 - posterior_negative, 0: 0.0}[side]
-    if np.isnan(negative_share) or np.isnan(posterior_negative):
-        missing = float("nan")
-    relation = "<" if side > 0 else ">"
-    advice = ""
-    if np.isnan(missing):
-        status, meaning = Status.UNKNOWN, f"The sign of {functional} cannot be compared: there are no finite draws."
-    elif side == 0:
-        status = Status.PASS
-        meaning = (
-            f"No sign of {functional} is missed: {percent(negative_share)} of the draws of {run} are below 0, "
-            f"{percent(posterior_negative)} of {against}."
-        )
-    else:
-        small = missing < thresholds.missing_mass_warn
-        status = Status.PASS if small else Status.WARN if missing < thresholds.missing_mass_fail else Status.FAIL
-        meaning = (
-            f"{run} only covers {functional} {'>' if side > 0 else '<'} 0; {percent(missing)} of {against} lies "
-            f"at {functional} {relation} 0"
-        )
-        forever = "no run of any length gets there" if by_law else "none of its draws does"
-        meaning += " (too little to matter)." if small else f", and {forever}."
-        if not small:
-            advice = (
-                f"Do not use {run} for the probability that {functional} {relation} 0, nor for intervals that "
-                "would contain 0."
-            )
-    return Finding(
-        check="sign.functional",
-        run=run,
-        functional=functional,
-        title=f"Posterior mass missed at the other sign of {functional}",
-        value=missing,
-        threshold=thresholds.missing_mass_warn,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"{ZIYIN}: the stationary law covers one sign.",
-        details={"negative_share": negative_share, "posterior_negative": posterior_negative, "covered_side": side},
-    )
+        side = 1 if share == 0 else -1 if share == 1 else 0
+        expected = {1: negative, -1: 1 - negative, 0: 1.0}[side] * case.draws.points[name].effective
+        # a sign that so many draws would hardly have met counts as covered
+        side = 0 if expected < _FEWEST_EXPECTED else side
+    value, limits, run = {1: negative, -1: 1 - negative, 0: 0.0}[side], case.limits, case.run.name
+    details = {"negative_share": share, "posterior_negative": negative, "covered_side": side}
+    title, limit = f"Posterior mass missed at the other sign of {name}", limits.missing_mass_warn
+    if math.isnan(share) or math.isnan(negative):
+        meaning = f"The sign of {name} cannot be compared: there are no finite draws."
+        return Outcome(Status.UNKNOWN, meaning, math.nan, limit, details=details, title=title)
+    if side == 0:
+        meaning = f"No sign of {name} is missed: {percent(share)} of the draws of {run} are below 0, "
+        meaning += f"{percent(negative)} of {against}."
+        return Outcome(Status.PASS, meaning, value, limit, details=details, title=title)
+    covered, missed = (">", "<") if side > 0 else ("<", ">")
+    meaning = f"{run} only covers {name} {covered} 0; {percent(value)} of {against} lies at {name} {missed} 0"
+    if value < limit:
+        return Outcome(Status.PASS, f"{meaning} (too little to matter).", value, limit, details=details, title=title)
+    status = Status.WARN if value < limits.missing_mass_fail else Status.FAIL
+    advice = f"Do not use {run} for the probability that {name} {missed} 0, nor for intervals that would contain 0."
+    return Outcome(status, f"{meaning}, and {forever}.", value, limit, advice, details, title=title)

@@ -7,13 +7,15 @@ import numpy as np
 from scipy import stats
 
 from sgdvi._internal.text import number
-from sgdvi.diagnostics.facts import Facts
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check, usable
+from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.thresholds import ZIYIN
 from sgdvi.laws import SGDStationary, StationaryLaw
 
 _BATCHES = 32
 _FEWEST = 8
+_UNTESTABLE = "The identity cannot be tested: too few draws, or all are equal."
 
 
 @dataclass(frozen=True)
@@ -33,61 +35,56 @@ def batch_means(values: np.ndarray) -> Mean:
     chains, draws = values.shape
     each = max(1, min(_BATCHES // chains, draws))
     length = draws // each
-    means = values[:, : each * length].reshape(chains * each, length).mean(axis=1)
+    return _student(values[:, : each * length].reshape(chains * each, length).mean(axis=1))
+
+
+def _student(means: np.ndarray) -> Mean:
     if means.size < 2:
         return Mean(math.nan, math.nan, math.nan)
-    error = float(means.std(ddof=1)) / math.sqrt(means.size)
-    value = float(means.mean())
+    error, value = float(means.std(ddof=1)) / math.sqrt(means.size), float(means.mean())
     if not (math.isfinite(error) and error > 0):
         return Mean(value, error, math.nan)
     return Mean(value, error, float(2 * stats.t.sf(abs(value) / error, means.size - 1)))
 
 
-def trend(run: str, functional: str, values: np.ndarray, level: float, thresholds: Thresholds) -> Finding:
-    """Check that the second half of the chains is where the first was; `values` (chain, draw).
+@check(
+    "stationarity.trend",
+    "Trend over the run",
+    "Difference of the two halves in normal scores, Student's t over chains (compare Geweke 1992).",
+    question="arrive",
+    thresholds=("trend_warn", "trend_fail", "null_quantile"),
+    kinds=("draws",),
+    each=usable,
+)
+def trend(case: Case, name: str) -> Outcome:
+    """The second half of the chains is where the first was.
 
     The chains' differences of the two halves, in normal scores, are held against 0: with fewer than four chains
     against the spread of batches within chains. No moments are needed.
     """
+    if case.draws.independent:
+        raise Skip("The draws are independent: there is no run in them.")
+    values, limits = case.values(name), case.limits
     chains, draws = values.shape
-    half, advice, value, p_value = draws // 2, "", None, math.nan
+    half = draws // 2
     if half * chains < 2 * _FEWEST or half < _FEWEST or np.ptp(values) == 0:
-        status, meaning = Status.UNKNOWN, f"Too few draws of {functional} to see a trend, or all are equal."
-    else:
-        ranks = stats.rankdata(values).reshape(values.shape)
-        scores = stats.norm.ppf((ranks - 0.375) / (values.size + 0.25))
-        change = scores[:, draws - half :] - scores[:, :half]
-        found = Mean(*_over_chains(change.mean(axis=1))) if chains >= 4 else batch_means(change)
-        value, p_value = found.value, found.p_value
-        words = f"from the first to the second half {functional} moves by {number(abs(value), 2)} of its spread"
-        if math.isnan(p_value):
-            status, meaning = Status.UNKNOWN, f"A trend of {functional} cannot be tested."
-        elif p_value >= level or abs(value) < thresholds.trend_warn:
-            status = Status.PASS
-            meaning = f"No trend: {words} (p = {number(p_value, 2)})."
-        else:
-            status = Status.FAIL if abs(value) > thresholds.trend_fail else Status.WARN
-            meaning = f"Not stationary: {words}, {'up' if value > 0 else 'down'} (p = {number(p_value, 2)})."
-            advice = "Run a longer warmup: these draws are on their way, not draws of a law."
-    return Finding(
-        check="stationarity.trend",
-        run=run,
-        functional=functional,
-        title="Trend over the run",
-        value=value,
-        threshold=thresholds.trend_warn,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source="Difference of the two halves in normal scores, Student's t over chains (compare Geweke 1992).",
-        details={"p_value": None if math.isnan(p_value) else p_value},
-    )
-
-
-def _over_chains(means: np.ndarray) -> tuple[float, float, float]:
-    error = float(means.std(ddof=1)) / math.sqrt(means.size)
-    p_value = float(2 * stats.t.sf(abs(means.mean()) / error, means.size - 1)) if error > 0 else math.nan
-    return float(means.mean()), error, p_value
+        raise Skip(f"Too few draws of {name} to see a trend, or all are equal.", Status.UNKNOWN)
+    scores = stats.norm.ppf((stats.rankdata(values).reshape(values.shape) - 0.375) / (values.size + 0.25))
+    change = scores[:, draws - half :] - scores[:, :half]
+    move = _student(change.mean(axis=1)) if chains >= 4 else batch_means(change)
+    value, p_value = move.value, move.p_value
+    if math.isnan(p_value):
+        meaning = f"A trend of {name} cannot be tested."
+        return Outcome(Status.UNKNOWN, meaning, value, limits.trend_warn, details={"p_value": None})
+    words = f"from the first to the second half {name} moves by {number(abs(value), 2)} of its spread"
+    chance, details = f"p = {number(p_value, 2)}", {"p_value": p_value}
+    # the null level is that of all functionals together
+    if p_value >= (1 - limits.null_quantile) / len(case.draws.points) or abs(value) < limits.trend_warn:
+        return Outcome(Status.PASS, f"No trend: {words} ({chance}).", value, limits.trend_warn, details=details)
+    status = Status.FAIL if abs(value) > limits.trend_fail else Status.WARN
+    meaning = f"Not stationary: {words}, {'up' if value > 0 else 'down'} ({chance})."
+    advice = "Run a longer warmup: these draws are on their way, not draws of a law."
+    return Outcome(status, meaning, value, limits.trend_warn, advice, details)
 
 
 @dataclass(frozen=True)
@@ -100,66 +97,60 @@ class FreshStep:
         Shape (chain, draw).
     after
         Shape (chain, draw, batch): the same after one step, with independent minibatches.
-    second_moments
-        Whether E|g|^2 and its variance exist, so that the identity itself can be used.
     """
 
     before: np.ndarray
     after: np.ndarray
-    second_moments: bool
 
 
-def drift(step: FreshStep) -> np.ndarray:
+def drift(step: FreshStep, second_moments: bool) -> np.ndarray:
     r"""Return the mean change of :math:`h(|\theta|^2)` over one fresh step, shape (chain, draw).
 
-    h is the identity where moments exist, which gives :math:`2\eta` times
+    h is the identity where E|g|^2 and its variance exist, which gives :math:`2\eta` times
     :math:`(\eta/2)\,|g|^2 - \langle\theta, g\rangle`; else the bounded :math:`h(r) = r/(c + r)`, c the median of r.
     """
     before, after = step.before, step.after
-    if not step.second_moments:
+    if not second_moments:
         middle = float(np.median(before))
         before, after = before / (middle + before), after / (middle + after)
     return after.mean(axis=-1) - before
 
 
-def identity(run: str, step: FreshStep | None, missing: str, thresholds: Thresholds) -> Finding:
-    """Check that one fresh step changes the squared norm by 0 on average: exact at any step size."""
-    value, p_value, advice, meaning = None, math.nan, "", missing
-    status = Status.NOT_APPLICABLE
-    if step is not None:
-        found = batch_means(drift(step))
-        p_value = found.p_value
-        value = found.value / found.error if found.error > 0 else math.nan
-        test = "E<theta, g> = (eta/2) E|g|^2"
-        if not step.second_moments:
-            test = "the same identity for a bounded function of |theta|^2, as E|g|^2 has no finite variance"
-        if math.isnan(p_value):
-            status, meaning = Status.UNKNOWN, "The identity cannot be tested: too few draws, or all are equal."
-        elif p_value >= 1 - thresholds.null_quantile:
-            status = Status.PASS
-            meaning = f"Stationary as far as {test} shows: {number(abs(value), 2)} standard errors from it."
-        else:
-            status = Status.FAIL if abs(value) > thresholds.drift_fail else Status.WARN
-            way = "grows" if value > 0 else "shrinks"
-            meaning = (
-                f"Not stationary: |theta|^2 still {way} ({test} is off by {number(abs(value), 2)} standard errors)."
-            )
-            advice = "Run a longer warmup."
-    return Finding(
-        check="stationarity.identity",
-        run=run,
-        title="Stationarity: drift of one step",
-        value=value,
-        threshold=thresholds.drift_fail,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=(
-            "Yaida 2019, ICLR (fluctuation-dissipation relations); tested by the means of 32 batches. It holds for "
-            "discrete SGD at any step size, unlike the law of the flow."
-        ),
-        details={"p_value": None if math.isnan(p_value) else p_value},
-    )
+@check(
+    "stationarity.identity",
+    "Stationarity: drift of one step",
+    "Yaida 2019, ICLR (fluctuation-dissipation relations); tested by the means of 32 batches. It holds for discrete "
+    "SGD at any step size, unlike the law of the flow.",
+    question="arrive",
+    cites=("yaida2019fluctuation",),
+    thresholds=("drift_fail", "null_quantile"),
+    kinds=("judged",),
+)
+def identity(case: Case) -> Outcome:
+    """One fresh step changes the squared norm by 0 on average: exact at any step size."""
+    if case.fresh is None or not case.sgd:
+        raise Skip(case.facts.missing or "Needs a fresh step from each draw, which is taken for linear networks.")
+    if not case.draws.keep.any():
+        raise Skip(NO_DRAWS)
+    step: FreshStep | None = case.fresh(case)
+    if step is None:
+        raise Skip(case.facts.missing or "Needs a fresh step from each draw, which is taken for linear networks.")
+    # Var(|g|^2) takes the fourth moment of v at depth 0; from depth 1 on it never exists.
+    moments = len(case.facts.factors) == 1 and case.facts.stationary_tail > 4
+    mean, limits = batch_means(drift(step, moments)), case.limits
+    value = mean.value / mean.error if mean.error > 0 else math.nan
+    if math.isnan(mean.p_value):
+        return Outcome(Status.UNKNOWN, _UNTESTABLE, value, limits.drift_fail, details={"p_value": None})
+    test, details = "E<theta, g> = (eta/2) E|g|^2", {"p_value": mean.p_value}
+    if not moments:
+        test = "the same identity for a bounded function of |theta|^2, as E|g|^2 has no finite variance"
+    off = f"{number(abs(value), 2)} standard errors"
+    if mean.p_value >= 1 - limits.null_quantile:
+        meaning = f"Stationary as far as {test} shows: {off} from it."
+        return Outcome(Status.PASS, meaning, value, limits.drift_fail, details=details)
+    meaning = f"Not stationary: |theta|^2 still {'grows' if value > 0 else 'shrinks'} ({test} is off by {off})."
+    status = Status.FAIL if abs(value) > limits.drift_fail else Status.WARN
+    return Outcome(status, meaning, value, limits.drift_fail, "Run a longer warmup.", details)
 
 
 def bias_terms(v: np.ndarray, law: StationaryLaw | SGDStationary, tail: float) -> np.ndarray:
@@ -201,38 +192,32 @@ def bias_terms(v: np.ndarray, law: StationaryLaw | SGDStationary, tail: float) -
     return (window * phi - scale * flow) / beta1
 
 
-def bias(run: str, functional: str, v: np.ndarray | None, facts: Facts, missing: str, limits: Thresholds) -> Finding:
-    """Check the bias identity of the exact law of the flow on draws of v (chain, draw)."""
-    value, p_value, advice, meaning, status = None, math.nan, "", missing, Status.NOT_APPLICABLE
-    usable = facts.temperature is not None and not facts.collapsed and not math.isnan(facts.stationary_tail)
-    if v is not None and usable:
-        found = batch_means(bias_terms(v, facts.stationary_law, facts.stationary_tail))
-        p_value, value = found.p_value, found.value / float(np.std(v)) if np.ptp(v) > 0 else math.nan
-        if math.isnan(p_value) or math.isnan(value):
-            status, meaning = Status.UNKNOWN, "The identity cannot be tested: too few draws, or all are equal."
-        elif p_value >= 1 - limits.null_quantile or abs(value) < limits.bias_warn:
-            status = Status.PASS
-            meaning = (
-                f"The draws keep the bias identity of the exact law: off by {number(abs(value), 2)} sd of {functional} "
-                f"(p = {number(p_value, 2)})."
-            )
-        else:
-            status = Status.WARN
-            meaning = (
-                f"The draws break the bias identity of the exact law, by {number(abs(value), 2)} sd of {functional} "
-                f"(p = {number(p_value, 2)}): the run is not stationary, or its steps are too large for the flow."
-            )
-            advice = "If the drift of one step passes, the run is stationary and the steps are what differs."
-    return Finding(
-        check="stationarity.bias",
-        run=run,
-        functional=functional or None,
-        title="Bias identity of the exact law",
-        value=value,
-        threshold=limits.bias_warn,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"{ZIYIN}; see sgdvi.bias. Bounded by a window where the identity has no finite variance.",
-        details={"p_value": None if math.isnan(p_value) else p_value},
-    )
+@check(
+    "stationarity.bias",
+    "Bias identity of the exact law",
+    f"{ZIYIN}; see sgdvi.bias. Bounded by a window where the identity has no finite variance.",
+    question="arrive",
+    cites=("ziyin2025noise",),
+    thresholds=("bias_warn", "null_quantile"),
+    kinds=("judged",),
+)
+def bias(case: Case) -> Outcome:
+    """The draws of v keep the bias identity of the exact law of the flow."""
+    facts, name, limits = case.facts, case.facts.functional, case.limits
+    lawful = facts.temperature is not None and not facts.collapsed and not math.isnan(facts.stationary_tail)
+    if not (lawful and case.sgd and case.factors is not None and name in case.draws.points):
+        raise Skip(facts.missing or "Needs the exact law of SGD on a linear network, not collapsed.")
+    v = case.values(name)
+    mean = batch_means(bias_terms(v, facts.stationary_law, facts.stationary_tail))
+    value = mean.value / float(np.std(v)) if np.ptp(v) > 0 else math.nan
+    details = {"p_value": None if math.isnan(mean.p_value) else mean.p_value}
+    if math.isnan(mean.p_value) or math.isnan(value):
+        return Outcome(Status.UNKNOWN, _UNTESTABLE, value, limits.bias_warn, "", details, name)
+    off = f"{number(abs(value), 2)} sd of {name} (p = {number(mean.p_value, 2)})"
+    if mean.p_value >= 1 - limits.null_quantile or abs(value) < limits.bias_warn:
+        meaning = f"The draws keep the bias identity of the exact law: off by {off}."
+        return Outcome(Status.PASS, meaning, value, limits.bias_warn, "", details, name)
+    meaning = f"The draws break the bias identity of the exact law, by {off}: the run is not stationary, or its steps "
+    advice = "If the drift of one step passes, the run is stationary and the steps are what differs."
+    meaning += "are too large for the flow."
+    return Outcome(Status.WARN, meaning, value, limits.bias_warn, advice, details, name)

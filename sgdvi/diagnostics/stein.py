@@ -2,22 +2,23 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from sgdvi._internal.text import number
-from sgdvi.diagnostics.distances import grade
-from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.joint import Gap
-from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check, graded
+from sgdvi.diagnostics.facts import Facts
+from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.joint import Gap, thin
+from sgdvi.diagnostics.thresholds import limits_of
 from sgdvi.laws.line import Points
 
 LogProb = Callable[[np.ndarray], np.ndarray]
 
 _NODES = 400
 _NULL_DRAWS = 20_000
-MOST_POINTS = 1_000
-_TITLE = "Kernel Stein discrepancy (KSD)"
 
 
 def stein_kernel(points: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -73,36 +74,38 @@ def _matrix(at: np.ndarray, law: Points, log_prob: LogProb) -> np.ndarray:
     return stein_kernel(at[:, None] / unit, score[:, None] * unit)
 
 
-def finding(run: str, functional: str, gap: Gap, law: str, thresholds: Thresholds) -> Finding:
-    """Check the discrepancy of a run from a law whose density is known."""
-    status = grade(gap.value, gap.null, thresholds.ksd_warn, thresholds.ksd_fail, thresholds.ksd_blind)
-    start = f"On {functional}, the draws of {run} are {number(gap.value)} from the {law} by its score alone"
-    chance = f"by chance up to {number(gap.null)}, p = {number(gap.p_value, 2)}"
-    advice = ""
-    if status is Status.UNKNOWN:
-        meaning, advice = f"{start} ({chance}): too few draws to tell.", "Run longer."
-    elif math.isinf(gap.value):
-        meaning = f"Draws of {run} lie where the {law} has no density."
-    elif gap.value <= gap.null:
-        meaning = f"{start}, no more than chance explains ({chance})."
-    elif status is Status.PASS:
-        meaning = f"{start} ({chance}): more than chance, but too little to matter."
-    else:
-        meaning = f"{start} ({chance})."
-        advice = "Look at the densities: the discrepancy is largest where draws lie on the wrong side of a slope."
-    return Finding(
-        check="distance.ksd",
-        run=run,
-        functional=functional,
-        title=_TITLE,
-        value=gap.value,
-        threshold=thresholds.ksd_fail,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=(
-            "Gorham, Mackey 2017, ICML (inverse multiquadric kernel). It cannot see modes that no draw visits: see the "
-            "check of the modes."
-        ),
-        details={"law": law, "null_level": gap.null, "p_value": gap.p_value},
-    )
+def null_of(facts: Facts) -> np.ndarray:
+    """Return `null_sums` of the exact posterior, once for all runs."""
+    assert facts.posterior is not None
+    assert facts.posterior_points is not None
+    return null_sums(facts.posterior_points, facts.posterior.log_prob)
+
+
+@check(
+    "distance.ksd",
+    "Kernel Stein discrepancy (KSD)",
+    "Gorham, Mackey 2017, ICML (inverse multiquadric kernel). It cannot see modes that no draw visits: see the check "
+    "of the modes.",
+    cites=("gorham2017measuring",),
+    thresholds=limits_of("ksd"),
+)
+def ksd(case: Case) -> Outcome:
+    """KSD^2 = E k_p(x, x') with the Stein kernel k_p of the exact posterior p, whose density is known."""
+    facts, name = case.facts, case.facts.functional
+    law, points = facts.posterior, facts.posterior_points
+    if law is None or points is None:
+        raise Skip(facts.missing or facts.improper or "Needs a posterior with a known density on a functional.")
+    if name not in case.draws.points:
+        raise Skip(NO_DRAWS, Status.UNKNOWN)
+    # Half as many as the draws are worth: the null level is that of independent ones.
+    values = thin(case.values(name)[..., None], case.draws.points[name].effective / 2)[:, 0]
+    gap = on_line(values, points, law.log_prob, facts.once(null_of), case.limits.null_quantile)
+    run, against = case.run.name, "exact posterior"
+    start = f"On {name}, the draws of {run} are {number(gap.value)} from the {against} by its score alone"
+    advice = "Look at the densities: the discrepancy is largest where draws lie on the wrong side of a slope."
+    details: Details = {"law": against, "p_value": gap.p_value}
+    limits = case.limits.of("ksd")
+    outcome = graded(start, gap.value, gap.null, limits, p=gap.p_value, advice=advice, details=details)
+    if math.isinf(gap.value):
+        outcome = replace(outcome, meaning=f"Draws of {run} lie where the {against} has no density.")
+    return replace(outcome, functional=name)

@@ -8,13 +8,17 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from sgdvi._internal.text import count, listed, number
-from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.declare import Outcome, Skip, check
+from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 _MOST_POINTS = 2_000
 _FEWEST_POINTS = 50
 _COARSE = 8
 _THIN = 0.9
+# Independent Gaussian factors have a median imbalance of 0.71.
+_NEARLY = 0.2
 # A direction this much narrower than the widest, in units of the reference, counts as none, fuzz about a surface, if a
 # gap sets it apart: widths that fall off little by little are those of a full law that is badly scaled.
 _FUZZ = 1e-2
@@ -35,48 +39,6 @@ def balance_residual(factors: Sequence[np.ndarray]) -> np.ndarray:
     total = (high + low).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, (high - low).sum(axis=-1) / total, np.nan)
-
-
-def balance(run: str, factors: Sequence[np.ndarray], names: Sequence[str], thresholds: Thresholds) -> Finding:
-    """Check whether a run keeps to the balanced set |u| = |w|, where no posterior with a density lives."""
-    residual = balance_residual(factors)
-    residual = residual[np.isfinite(residual)]
-    value = float(np.median(residual)) if residual.size else math.nan
-    plane, line = f"({', '.join(names)})", " = ".join(f"|{name}|" for name in names)
-    size, advice = "area" if len(names) == 2 else "volume", ""
-    if not residual.size:
-        status, meaning = Status.UNKNOWN, f"All draws of {plane} are 0: every set contains them."
-    elif value < thresholds.balance:
-        status = Status.FAIL
-        meaning = (
-            f"The draws lie on {line} (median relative imbalance {number(value)}): a set of zero {size} in "
-            f"{plane}, to which the posterior gives probability 0."
-        )
-        advice = (
-            f"Do not read the spread of {listed(names, 'or')} off this run. Use their product, on which laws can "
-            "be compared."
-        )
-    else:
-        high = float(np.quantile(residual, 0.95))
-        status = Status.PASS
-        meaning = f"The draws leave {line}: median relative imbalance {number(value)}, 95 % below {number(high)}."
-        if value < 0.2:
-            status, advice = (
-                Status.WARN,
-                "Close to the balanced set: SGD that is not yet balanced looks like this. Run a longer warmup.",
-            )
-    return Finding(
-        check="support.balance",
-        run=run,
-        title=f"Support: imbalance of {listed([f'|{name}|' for name in names])}",
-        value=value,
-        threshold=thresholds.balance,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=f"{ZIYIN}: law of balance, u^2 - w^2 decays to 0 under SGD.",
-        details={"last": float(residual[-1]) if residual.size else None},
-    )
 
 
 def two_nn(points: np.ndarray) -> float:
@@ -143,7 +105,7 @@ def whitening(points: np.ndarray, floor: float = 1e-6) -> np.ndarray:
     return vectors * scale
 
 
-def dimension(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension:
+def dimension_of(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension:
     """Estimate the dimension of the support from `size` of the `points` (n, d), multiplied by `transform` first.
 
     Neighbours are then sought in units of the points' own covariance: a law that is narrow in some directions is not
@@ -161,43 +123,89 @@ def dimension(points: np.ndarray, transform: np.ndarray, size: int) -> Dimension
     return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1])
 
 
-def support_dimension(run: str, mine: Dimension, against: str, reference: Dimension, thresholds: Thresholds) -> Finding:
-    """Check whether the support of a run has a lower dimension than that of the reference."""
-    advice = ""
-    ambient = count(mine.ambient, "coordinate")
-    value, other, limit = mine.value, reference.value, thresholds.dimension_ratio * reference.value
+@check(
+    "support.balance",
+    "Support: imbalance of |u| and |w|",
+    f"{ZIYIN}: law of balance, u^2 - w^2 decays to 0 under SGD.",
+    cites=("ziyin2025noise",),
+    thresholds=("balance",),
+    kinds=("judged", "independent"),
+    of_chains=False,
+    always=True,
+    in_parameters=True,
+)
+def balance(case: Case) -> Outcome:
+    """The run leaves the balanced set |u| = |w|, where no posterior with a density lives."""
+    factors, names, limit = case.factors, case.facts.factors, case.limits.balance
+    if factors is None:
+        raise Skip(case.facts.missing or "The parameters of this run are not the factors of a product.")
+    if len(factors) < 2:
+        raise Skip("Depth 0: there is one factor, hence nothing to balance.")
+    residual = balance_residual(factors)
+    residual = residual[np.isfinite(residual)]
+    plane, line = f"({', '.join(names)})", " = ".join(f"|{name}|" for name in names)
+    title = f"Support: imbalance of {listed([f'|{name}|' for name in names])}"
+    if not residual.size:
+        meaning = f"All draws of {plane} are 0: every set contains them."
+        return Outcome(Status.UNKNOWN, meaning, math.nan, limit, details={"last": None}, title=title)
+    value, high = (float(each) for each in np.quantile(residual, [0.5, 0.95]))
+    value = float(np.median(residual))
+    status, advice = Status.PASS, ""
+    meaning = f"The draws leave {line}: median relative imbalance {number(value)}, 95 % below {number(high)}."
+    if value < limit:
+        status, size = Status.FAIL, "area" if len(names) == 2 else "volume"
+        meaning = f"The draws lie on {line} (median relative imbalance {number(value)}): a set of zero {size} in "
+        meaning += f"{plane}, to which the posterior gives probability 0."
+        advice = f"Do not read the spread of {listed(names, 'or')} off this run. Use their product, on which laws can "
+        advice += "be compared."
+    elif value < _NEARLY:
+        status = Status.WARN
+        advice = "Close to the balanced set: SGD that is not yet balanced looks like this. Run a longer warmup."
+    return Outcome(status, meaning, value, limit, advice, {"last": float(residual[-1])}, title=title)
+
+
+@check(
+    "support.dimension",
+    "Support: dimension",
+    "Facco, d'Errico, Rodriguez, Laio 2017, Scientific Reports 7, 12140 (two nearest neighbours).",
+    cites=("facco2017estimating",),
+    thresholds=("dimension_ratio",),
+    kinds=("judged", "independent"),
+    always=True,
+    in_parameters=True,
+)
+def dimension(case: Case) -> Outcome:
+    """The support of the run has no lower dimension than that of the reference."""
+    other = case.sampled
+    if other is None:
+        raise Skip("Needs a reference with draws of the same parameters.")
+    points, others = case.draws.parameters(), other.parameters()
+    if min(len(points), len(others)) < 3:
+        raise Skip("No chain with finite draws is left, in this run or in the reference.", Status.UNKNOWN)
+    size, transform = min(case.draws.fewest, other.fewest), whitening(others)
+    mine, reference = dimension_of(points, transform, size), dimension_of(others, transform, size)
+    return compared(mine, reference, other.name, case.limits)
+
+
+def compared(mine: Dimension, reference: Dimension, against: str, limits: Thresholds) -> Outcome:
+    """Judge the dimension of a support beside that of the reference of this name."""
+    value, other = mine.value, reference.value
+    limit, status, advice = limits.dimension_ratio * other, Status.PASS, ""
+    meaning = f"No sign of a lower dimension: the draws fill about {number(value, 2)} dimensions, those of {against} "
+    meaning += f"about {number(other, 2)}."
     if min(mine.size, reference.size) < _FEWEST_POINTS:
-        status = Status.UNKNOWN
+        status, advice = Status.UNKNOWN, "Run longer."
         meaning = f"Fewer than {_FEWEST_POINTS} effective draws: too few to estimate a dimension."
-        advice = "Run longer."
-    elif is_lower(mine, reference, thresholds):
-        status = Status.FAIL
+    elif is_lower(mine, reference, limits):
+        status, advice = Status.FAIL, "Compare functionals of the parameters only, not the parameters."
+        sizes = f"fill a set of dimension about {number(value, 2)}; those of {against} fill about {number(other, 2)}"
         if mine.rank < reference.rank:
             value, other, limit = float(mine.rank), float(reference.rank), float(reference.rank)
             sizes = f"vary in {count(mine.rank, 'direction')}; those of {against} in {reference.rank}"
-        else:
-            sizes = f"fill a set of dimension about {number(mine.value, 2)}; those of {against} fill about "
-            sizes += number(reference.value, 2)
-        meaning = f"In {ambient} the draws {sizes}. The two laws cannot have densities with respect to each other."
-        advice = "Compare functionals of the parameters only, not the parameters."
-    else:
-        status = Status.PASS
-        meaning = (
-            f"No sign of a lower dimension: the draws fill about {number(mine.value, 2)} dimensions, those of "
-            f"{against} about {number(reference.value, 2)}."
-        )
-    return Finding(
-        check="support.dimension",
-        run=run,
-        title="Support: dimension",
-        value=value,
-        threshold=limit,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source="Facco, d'Errico, Rodriguez, Laio 2017, Scientific Reports 7, 12140 (two nearest neighbours).",
-        details={"against": against, "reference": other, "coordinates": mine.ambient, "points": mine.size},
-    )
+        meaning = f"In {count(mine.ambient, 'coordinate')} the draws {sizes}. The two laws cannot have densities with "
+        meaning += "respect to each other."
+    details: Details = {"against": against, "reference": other, "coordinates": mine.ambient, "points": mine.size}
+    return Outcome(status, meaning, value, limit, advice, details)
 
 
 def is_lower(mine: Dimension, reference: Dimension, thresholds: Thresholds) -> bool:

@@ -164,6 +164,11 @@ class Thresholds:
                 raise InputError(message("unknown threshold", repr(name), f"Known: {', '.join(sorted(names))}."))
         return replace(cls(), **{name: positive(name, number) for name, number in value.items()})
 
+    def of(self, name: str) -> tuple[float, float, float]:
+        """Return the three limits of a distance: warning, failure, and the null level that is too coarse to tell."""
+        warn, fail, blind = (getattr(self, limit) for limit in limits_of(name))
+        return warn, fail, blind
+
     @classmethod
     def sources(cls) -> dict[str, str]:
         """Return name -> why the number is what it is, and where it comes from."""
@@ -180,6 +185,11 @@ class Thresholds:
     def to_dict(self) -> dict[str, float]:
         """Return name -> value."""
         return asdict(self)
+
+
+def limits_of(name: str) -> tuple[str, str, str]:
+    """Return the names of the three limits of a distance."""
+    return f"{name}_warn", f"{name}_fail", f"{name}_blind"
 
 
 VEHTARI = "Vehtari, Gelman, Simpson, Carpenter, Buerkner 2021, Bayesian Analysis 16, 667"

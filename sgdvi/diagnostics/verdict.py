@@ -5,28 +5,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sgdvi._internal.text import number, percent
+from sgdvi.diagnostics.declare import Check
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.table import TABLE
 
-# Named in the reasons whatever their status, in this order; the others only where they do not pass.
-_ALWAYS = (
-    "support.balance",
-    "support.dimension",
-    "kl.parameters",
-    "sign.factors",
-    "sign.functional",
-    "kl.functional",
-    "distance.w1",
-    "distance.ks",
-    "law.gap",
-    "phase.temperature",
-)
-_ON_FUNCTIONAL = ("distance.w1", "distance.ks", "kl.functional", "sign.functional")
-_JOINT = ("distance.mmd", "distance.energy", "distance.sliced")
-# Checks whose "unknown" is a reservation: nothing else speaks for what they would have shown.
-_UNTESTED = ("mixing.rhat", "coverage.modes")
 _MOST_CHANGES = 5
-_IN_PARAMETERS = ("support.balance", "support.dimension", "kl.parameters", "sign.factors")
+
+
+class _Found(dict[str, Finding]):
+    """The findings on one run by check, and what the declarations of the checks say of them."""
+
+    def __init__(self, findings: Iterable[Finding], checks: Sequence[Check]) -> None:
+        super().__init__({finding.check: finding for finding in findings})
+        self.checks = checks
+
+    def those(self, role: str) -> list[Finding]:
+        """Return the findings of the checks that are declared with this role in the verdict, in their order."""
+        return [self[check.id] for check in self.checks if getattr(check, role) and check.id in self]
+
+    def any(self, role: str, status: Status) -> bool:
+        """Whether one of them has this status."""
+        return any(finding.status is status for finding in self.those(role))
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ def judge(
     reference: str | None,
     reference_trouble: str = "",
     others: Sequence[str] = (),
+    checks: Sequence[Check] = TABLE,
 ) -> Verdict:
     """Put the findings on `runs` (those of SGD) together.
 
@@ -80,9 +81,16 @@ def judge(
         Why the reference cannot be relied on; "" where it can.
     others
         Runs that are mentioned for comparison.
+    checks
+        Those that were made: their declarations say what part each has in the verdict.
     """
     findings = list(findings)
-    each = [_judge_one(run, findings, facts, reference, reference_trouble) for run in runs]
+    each = [
+        _judge_one(
+            run, _Found((f for f in findings if f.run == run), checks), findings, facts, reference, reference_trouble
+        )
+        for run in runs
+    ]
     if not each:
         return Verdict("Cannot tell: there is no run of SGD to judge.", Status.UNKNOWN)
     chosen = max(each, key=lambda verdict: verdict.status.severity)
@@ -91,20 +99,24 @@ def judge(
     return Verdict(chosen.sentence, chosen.status, reasons, chosen.changes)
 
 
-def _judge_one(run: str, findings: list[Finding], facts: Facts, reference: str | None, trouble: str) -> Verdict:
-    found = {finding.check: finding for finding in findings if finding.run == run}
+def _judge_one(
+    run: str, found: _Found, findings: list[Finding], facts: Facts, reference: str | None, trouble: str
+) -> Verdict:
     # of one chain of the reference nothing is wrong, so it is no trouble, but all distances rest on it
     unsure = [f for f in findings if f.run == reference and f.check == "mixing.rhat" and f.status is Status.UNKNOWN]
     unsure = [replace(f, meaning=f"{f.meaning} This is about the reference, {reference}.") for f in unsure]
     sentence, status = _answer(run, found, facts, reference, trouble, unsure)
     reasons = [trouble] if trouble else []
-    known = [found[check] for check in dict.fromkeys([*_first(found), *_ALWAYS, *found]) if check in found]
+    # failures that override all others come first, then what is always named
+    always = found.those("always")
+    first = [finding for finding in reversed(found.those("first")) if finding.status is Status.FAIL]
+    ordered = list({finding.check: finding for finding in [*first, *always, *found.values()]}.values())
     # stable: the order above breaks ties
-    ranked = sorted([*known, *unsure], key=lambda finding: -finding.status.severity)
+    ranked = sorted([*ordered, *unsure], key=lambda finding: -finding.status.severity)
     for finding in ranked:
         if finding.status is Status.NOT_APPLICABLE:
             continue
-        if finding.check in _ALWAYS or finding.status is not Status.PASS:
+        if finding in always or finding.status is not Status.PASS:
             reasons.append(finding.meaning)
     reasons += [reason for reason in (facts.improper, facts.no_temperature) if reason]
     return Verdict(sentence, status, tuple(dict.fromkeys(reasons)), _changes(status, ranked))
@@ -119,14 +131,8 @@ def _changes(status: Status, ranked: Sequence[Finding]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(advice))[:_MOST_CHANGES]
 
 
-def _first(found: dict[str, Finding]) -> list[str]:
-    """Checks whose failure overrides all others come first among the reasons."""
-    checks = ("phase.collapse", "chains.overflow", "draws.finite", "draws.distinct")
-    return [check for check in checks if check in found and found[check].status is Status.FAIL]
-
-
 def _answer(
-    run: str, found: dict[str, Finding], facts: Facts, reference: str | None, trouble: str, unsure: list[Finding]
+    run: str, found: _Found, facts: Facts, reference: str | None, trouble: str, unsure: list[Finding]
 ) -> tuple[str, Status]:
     name = found["distance.w1"].functional if "distance.w1" in found else facts.functional
     name = name or facts.functional or "the functionals"
@@ -150,16 +156,15 @@ def _answer(
     return _compare(run, name, found, aside, unsure)
 
 
-def _compare(run: str, name: str, found: dict[str, Finding], aside: str, unsure: list[Finding]) -> tuple[str, Status]:
+def _compare(run: str, name: str, found: _Found, aside: str, unsure: list[Finding]) -> tuple[str, Status]:
     """Answer where both sides are usable."""
-    on_functional = [_status(found, check) for check in _ON_FUNCTIONAL]
+    on_functional = [finding.status for finding in found.those("on_functional")]
     numbers = _numbers(found)
     missed = _missed(found, name)
     extra = f", but {missed}" if missed else ""
     modes = _status(found, "coverage.modes")
-    dependence = Status.FAIL not in on_functional and any(
-        found[check].status is Status.FAIL and found[check].functional is None for check in _JOINT if check in found
-    )
+    together = [finding for finding in found.those("joint") if finding.functional is None]
+    dependence = Status.FAIL not in on_functional and Status.FAIL in [finding.status for finding in together]
     if Status.FAIL in on_functional or modes is Status.FAIL or dependence:
         unseen = _modes(found) if modes is Status.FAIL and not missed else ""
         apart = "each functional alone agrees, but not how they depend on each other" if dependence else ""
@@ -180,7 +185,7 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str, unsure:
     if near:
         return f"Nearly: {run} is close to the posterior on {name} ({numbers}){extra}.", Status.WARN
     rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
-    untested = [found[check] for check in _UNTESTED if _status(found, check) is Status.UNKNOWN] + unsure
+    untested = [finding for finding in found.those("untested") if finding.status is Status.UNKNOWN] + unsure
     if untested and not rest:
         return (
             f"Yes, with a reservation: {run} matches the posterior on {name} ({numbers}){extra}, but one thing was "
@@ -195,7 +200,7 @@ def _compare(run: str, name: str, found: dict[str, Finding], aside: str, unsure:
     return f"Yes, as far as these checks see: {run} matches the posterior on {name} ({numbers}){extra}.", Status.PASS
 
 
-def _unusable(run: str, found: dict[str, Finding], facts: Facts) -> tuple[str, Status] | None:
+def _unusable(run: str, found: _Found, facts: Facts) -> tuple[str, Status] | None:
     """Answer where the run is no sample of anything: overflowed, collapsed, or on its way to 0."""
     overflow = found.get("chains.overflow")
     if overflow is not None and overflow.value == 1:
@@ -219,9 +224,9 @@ def _unusable(run: str, found: dict[str, Finding], facts: Facts) -> tuple[str, S
     return None
 
 
-def _in_parameters(found: dict[str, Finding], facts: Facts) -> str:
+def _in_parameters(found: _Found, facts: Facts) -> str:
     """Say what is wrong in parameter space, as the end of a sentence; "" where nothing is."""
-    if not any(_status(found, check) is Status.FAIL for check in _IN_PARAMETERS):
+    if not found.any("in_parameters", Status.FAIL):
         return ""
     names = f"({', '.join(facts.factors)})" if facts.factors else "parameter space"
     one_sign = _one_sign(found, facts)
@@ -235,7 +240,7 @@ def _in_parameters(found: dict[str, Finding], facts: Facts) -> str:
     return f"in {names} it covers only one of the sign patterns that are equally probable"
 
 
-def _one_sign(found: dict[str, Finding], facts: Facts) -> str:
+def _one_sign(found: _Found, facts: Facts) -> str:
     """Say that the chains are locked to one sign, as a part of a sentence; "" where they are not."""
     parts = []
     sign, factors = found.get("sign.functional"), found.get("sign.factors")
@@ -250,7 +255,7 @@ def _one_sign(found: dict[str, Finding], facts: Facts) -> str:
     return f" and on one sign only ({', '.join(parts)})" if parts else ""
 
 
-def _missed(found: dict[str, Finding], name: str) -> str:
+def _missed(found: _Found, name: str) -> str:
     sign = found.get("sign.functional")
     # a warning with the value 0 is one about chains that were left out
     if sign is None or not sign.value or sign.status not in (Status.WARN, Status.FAIL):
@@ -260,12 +265,12 @@ def _missed(found: dict[str, Finding], name: str) -> str:
     return f"it leaves out the {percent(sign.value)} of the posterior at {name} {relation} 0"
 
 
-def _modes(found: dict[str, Finding]) -> str:
+def _modes(found: _Found) -> str:
     finding = found["coverage.modes"]
     return f"it misses {percent(finding.value or 0.0)} of the posterior, in modes of {finding.functional}"
 
 
-def _numbers(found: dict[str, Finding]) -> str:
+def _numbers(found: _Found) -> str:
     parts = []
     for check, form in (("distance.w1", "W1 = {} sd"), ("distance.ks", "KS = {}"), ("kl.functional", "KL = {} nats")):
         finding = found.get(check)
@@ -274,7 +279,7 @@ def _numbers(found: dict[str, Finding]) -> str:
     return ", ".join(parts) or "no distances"
 
 
-def _differences(found: dict[str, Finding]) -> list[str]:
+def _differences(found: _Found) -> list[str]:
     """Say whether the law is shifted or has another width, from the details of the distance."""
     finding = found.get("distance.w1")
     if finding is None:
@@ -288,7 +293,7 @@ def _differences(found: dict[str, Finding]) -> list[str]:
     return parts
 
 
-def _why_not_mixed(found: dict[str, Finding]) -> tuple[str | None, str]:
+def _why_not_mixed(found: _Found) -> tuple[str | None, str]:
     """Return the functional whose chains have not mixed, and what is wrong with them."""
     ess, rhat = found["mixing.ess"], found["mixing.rhat"]
     if rhat.status is Status.FAIL and rhat.value is not None:
@@ -298,9 +303,9 @@ def _why_not_mixed(found: dict[str, Finding]) -> tuple[str | None, str]:
     return ess.functional, "has chains that do not move"
 
 
-def _status(found: dict[str, Finding], check: str) -> Status | None:
+def _status(found: _Found, check: str) -> Status | None:
     return found[check].status if check in found else None
 
 
-def _known_values(found: dict[str, Finding]) -> set[str]:
+def _known_values(found: _Found) -> set[str]:
     return {check for check, finding in found.items() if finding.status is not Status.UNKNOWN}

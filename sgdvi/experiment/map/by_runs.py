@@ -10,7 +10,8 @@ import numpy as np
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import require
 from sgdvi.comparison import Known
-from sgdvi.diagnostics import distances, suite
+from sgdvi.diagnostics import TABLE, distances, phases
+from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.read import read_tree, scalar_functionals
@@ -62,7 +63,8 @@ class Runs:
         tree = nuts(problem, key=jax.random.fold_in(key, 0))
         self.functionals = scalar_functionals({"NUTS": tree}, problem.functionals, None)
         read = read_tree("NUTS", tree, self.functionals)
-        trouble = [f for f in suite.health(read, self.limits) if f.status is Status.FAIL]
+        case = Case(read)
+        trouble = [check(case) for check in TABLE if check.gate and check(case).status is Status.FAIL]
         rule = "the reference NUTS must have mixed"
         require(not trouble, rule, trouble[0].meaning.rstrip(".") if trouble else "", "Reparametrise the model.")
         self.reference, self._points = "NUTS", read.points
@@ -103,7 +105,7 @@ class Runs:
     def _outcome(self, run: Run, known: Known | None, overflowed: float) -> Outcome:
         if overflowed > self.limits.overflow_fail:
             return Outcome.OVERFLOWS
-        found = suite.phase_of(run, Facts(known), self.limits)[1]
+        found = phases.collapse(Case(run, Facts(known)))
         return Outcome.COLLAPSES if found.status is Status.FAIL else Outcome.LAW
 
     def _away(self, run: Run) -> tuple[float, float, float, float, Status]:
