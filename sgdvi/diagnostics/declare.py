@@ -246,7 +246,7 @@ def graded(
         meaning = f"{start}: more than chance ({number(null)}{unit}{words}), but too little to matter."
         advice = ""
     else:
-        meaning = f"{start}{f': {beyond}' if beyond else ''} ({chance})."
+        meaning = f"{start}: {beyond} ({chance})." if beyond else f"{start}; {chance}."
     return Outcome(status, meaning, value, limits[1], advice, {"null_level": null, **(details or {})})
 
 

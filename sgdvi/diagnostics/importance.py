@@ -57,7 +57,7 @@ def khat(case: Case) -> Outcome:
     if lawful and facts.functional in run.points:
         # On the line both have a density, whatever the parameters do.
         outcome = reweighted(run.name, _log_weights(case), case.limits, to=f"the law of {facts.functional}")
-        return _with_missed(replace(outcome, functional=facts.functional), facts.missed_mass)
+        return with_missed(replace(outcome, functional=facts.functional), facts.missed_mass)
     point = any(measured.trouble == "constant" for measured in run.mixing.values())
     if point or dimension(case).status is Status.FAIL:
         # k-hat is blind to this: a guide with w = Delta(u) has finite weights and k of 0.2
@@ -115,7 +115,8 @@ def _log_weights(case: Case) -> np.ndarray:
     return logs[~np.isnan(logs) & ~np.isposinf(logs)]  # draws outside the exact law's support: steps too large
 
 
-def _with_missed(outcome: Outcome, missed: float) -> Outcome:
+def with_missed(outcome: Outcome, missed: float) -> Outcome:
+    """Say which posterior mass no weight reaches."""
     if outcome.details["weights"] is not None and missed > 0 and outcome.value is not None:
         words = f" No weight reaches the {percent(missed)} of the posterior at the other sign."
         outcome = replace(outcome, meaning=outcome.meaning + words)

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 from scipy.signal import lfilter
 
-from sgdvi.diagnostics import distances, joint, mixing, stein
+from sgdvi.diagnostics import distances, joint, stein
+from sgdvi.diagnostics.measures import mixing_of
 from sgdvi.laws.line import Points
 
 LEVEL = 0.01
@@ -24,7 +25,7 @@ def chains(rng: np.random.Generator, draws: int, rho: float = 0.0) -> np.ndarray
 
 
 def points(draws: np.ndarray) -> Points:
-    return Points.from_draws(draws, mixing.measure(draws).ess)
+    return Points.from_draws(draws, mixing_of(draws).ess)
 
 
 def alarms(seeds: range, scale: float = 1.0, shift: float = 0.0) -> dict[str, int]:

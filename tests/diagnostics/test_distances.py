@@ -4,11 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from check_cases import case_of, run_of
 from scipy import stats
 from scipy.signal import lfilter
 
 from sgdvi._internal.check import InputError
-from sgdvi.diagnostics import Status, Thresholds, distances, mixing
+from sgdvi.diagnostics import Status, Thresholds, distances
+from sgdvi.diagnostics.declare import grade
 from sgdvi.laws.line import Points
 
 LIMITS = Thresholds()
@@ -22,9 +24,8 @@ def chains(rng: np.random.Generator, draws: int, rho: float = 0.0) -> np.ndarray
 
 
 def statuses(draws: np.ndarray, reference: np.ndarray) -> list[Status]:
-    points, others = (Points.from_draws(each, mixing.measure(each).ess) for each in (draws, reference))
-    found = distances.findings("run", "v", distances.measure(points, others), "NUTS", LIMITS)
-    return [finding.status for finding in found]
+    case = case_of({"v": draws}, reference=run_of({"v": reference}, name="NUTS"))
+    return [distances.w1(case).status, distances.ks(case).status]
 
 
 @pytest.mark.parametrize(("draws", "rho"), [(1000, 0.0), (5000, 0.9), (20_000, 0.97)])
@@ -48,16 +49,13 @@ def test_against_a_known_law() -> None:
     good, bad = (
         distances.measure(Points.from_draws(scale * rng.normal(size=(4, 1000)), 4000), law) for scale in (1.0, 1.25)
     )
-    assert distances.findings("run", "v", good, "law", LIMITS)[0].status is Status.PASS
-    assert [f.status for f in distances.findings("run", "v", bad, "law", LIMITS)] == [Status.FAIL, Status.FAIL]
+    assert good.w1 < 0.05
     assert bad.widening == pytest.approx(1.25, rel=0.05)
 
 
 def test_too_few_draws_are_unknown_and_not_a_pass() -> None:
     rng = np.random.default_rng(3)
-    points, reference = (Points.from_draws(rng.normal(size=(1, 30)), 30) for _ in range(2))
-    distance = distances.measure(points, reference)
-    assert [f.status for f in distances.findings("a", "v", distance, "b", LIMITS)] == [Status.UNKNOWN] * 2
+    assert statuses(*rng.normal(size=(2, 1, 30))) == [Status.UNKNOWN] * 2
 
 
 def test_distances_agree_with_closed_forms() -> None:
@@ -91,8 +89,8 @@ def test_ties_and_different_sizes() -> None:
 def test_nan_is_refused_and_never_passes() -> None:
     with pytest.raises(InputError, match="finite"):
         Points.from_draws(np.array([[0.0, np.nan]]), 2)
-    assert distances.grade(np.nan, 0.1, 0.05, 0.1, 0.2) is Status.UNKNOWN
-    assert distances.grade(0.01, np.nan, 0.05, 0.1, 0.2) is Status.UNKNOWN
+    assert grade(np.nan, 0.1, 0.05, 0.1, 0.2) is Status.UNKNOWN
+    assert grade(0.01, np.nan, 0.05, 0.1, 0.2) is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from check_cases import facts_of
+from check_cases import case_of, facts_of, run_of
 from scipy import special, stats
 
-from sgdvi.diagnostics import Status, Thresholds, divergence
+from sgdvi.diagnostics import Finding, Status, divergence
 from sgdvi.diagnostics.divergence import Divergences, kl_divergence, restrict
 from sgdvi.laws.line import LineLaw, as_line_law
 
@@ -64,24 +64,34 @@ def test_a_point_away_from_zero_is_infinite_but_no_collapse() -> None:
     assert facts_of(stationary=as_line_law(SimpleNamespace(zero_mass=1.0, point_mass=0.0, **vars(nowhere)))).collapsed
 
 
+def on_functional(found: Divergences, monkeypatch: pytest.MonkeyPatch) -> Finding:
+    monkeypatch.setattr(divergence, "divergences", lambda *laws: found)
+    normal = law(stats.norm())
+    facts = facts_of(functional="v", stationary=normal, posterior=normal, posterior_negative=0.03)
+    return divergence.on_functional(case_of({"v": np.ones((4, 9))}, facts))
+
+
 @pytest.mark.parametrize(("value", "status"), [(1e-3, Status.PASS), (0.02, Status.WARN), (0.2, Status.FAIL)])
-def test_finding_names_its_direction(value: float, status: Status) -> None:
-    found = divergence.on_functional("SGD", "v", Divergences(value, math.inf, 0.03, value, 0.1), Thresholds())
+def test_finding_names_its_direction(value: float, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = on_functional(Divergences(value, math.inf, 0.03, value, 0.1), monkeypatch)
     assert found.status is status
     assert "KL(SGD || posterior)" in found.meaning
     assert "3 %" in found.meaning
     nan = math.nan
-    unknown = divergence.on_functional("SGD", "v", Divergences(nan, nan, 0.0, nan, nan), Thresholds())
-    assert unknown.status is Status.UNKNOWN
+    assert on_functional(Divergences(nan, nan, 0.0, nan, nan), monkeypatch).status is Status.UNKNOWN
 
 
 def test_singular_laws_are_infinite_by_construction() -> None:
-    found = divergence.in_parameters("SGD", "(u, w)", True, "a line against a plane")
+    draws = np.random.default_rng(0).normal(size=(2, 4, 500))
+    sites = {"u": draws[0], "w": draws[0]}
+    found = divergence.in_parameters(case_of(sites, facts_of(singular=True, factors=("u", "w"))))
     assert (found.value, found.status) == (math.inf, Status.FAIL)
-    assert "infinite, by construction: a line" in found.meaning
-    found = divergence.in_parameters("SGD", "(u, w)", True, "they lie on a line", observed=True)
+    assert "in (u, w) are infinite, by construction: its stationary law lives" in found.meaning
+    plane = run_of({"u": draws[0], "w": draws[1]}, name="NUTS")
+    found = divergence.in_parameters(case_of(sites, reference=plane))
     assert found.value == math.inf
-    assert "infinite, as far as its draws show: they lie" in found.meaning
+    assert "infinite, as far as its draws show: they fill" in found.meaning
     assert found.advice == "Compare functionals of the parameters."
-    assert divergence.in_parameters("SGD", "(u)", False, "", same_as="v").status is Status.NOT_APPLICABLE
-    assert np.isinf(found.value or 0.0)
+    one = divergence.in_parameters(case_of({"u": draws[0]}, facts_of(factors=("u",), functional="v")))
+    assert one.status is Status.NOT_APPLICABLE
+    assert "The parameters are v itself" in one.meaning

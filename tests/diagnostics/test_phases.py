@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from check_cases import facts_of
+from check_cases import case_of, facts_of
 
-from sgdvi.diagnostics import Status, Thresholds, phases
+from sgdvi.diagnostics import Finding, Outcome, Status, Thresholds, phases
 from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.problem.network import LinearNetwork
 
@@ -34,6 +34,14 @@ def heat(
     )
 
 
+def temperature(facts: Facts) -> Finding:
+    return phases.temperature(case_of({"v": np.ones((4, 9))}, facts))
+
+
+def collapse(logs: np.ndarray, facts: Facts | None = None, thinning: int = 1) -> Outcome:
+    return phases.fallen(phases.measure_fall(logs, thinning), len(logs), facts or Facts(), LIMITS)
+
+
 ABOVE = heat(1.2, 1.0, "Ia", 0.95, math.inf, -0.01)
 BELOW = heat(0.5, 1.0, "IIa", 0.95, math.inf, 0.01)
 
@@ -59,32 +67,32 @@ def walk(rng: np.random.Generator, drift: float, pull: float = 0.0, steps: int =
     ],
 )
 def test_temperature(setting: Facts, status: Status) -> None:
-    assert phases.temperature("SGD", setting).status is status
+    assert temperature(setting).status is status
 
 
 def test_both_thresholds_are_shown() -> None:
-    found = phases.temperature("SGD", ABOVE)
+    found = temperature(ABOVE)
     assert "0.95" in found.meaning
     assert "Tc = 1" in found.meaning
-    never = phases.temperature("SGD", heat(1.2, 1.0, "Ia", math.nan, math.nan, 0.2))
+    never = temperature(heat(1.2, 1.0, "Ia", math.nan, math.nan, 0.2))
     assert "collapses at no learning rate" in never.meaning
 
 
 def test_collapse_needs_a_fall_and_the_threshold() -> None:
     rng = np.random.default_rng(0)
     falling, resting = walk(rng, -0.02), walk(rng, -0.02, pull=0.05)
-    assert phases.collapse("SGD", falling, LIMITS, ABOVE).status is Status.FAIL
-    assert phases.collapse("SGD", falling, LIMITS, BELOW).status is Status.WARN
-    assert phases.collapse("SGD", falling, LIMITS).status is Status.WARN
-    assert phases.collapse("SGD", resting, LIMITS, BELOW).status is Status.PASS
-    assert phases.collapse("SGD", resting, LIMITS, ABOVE).status is Status.WARN
+    assert collapse(falling, ABOVE).status is Status.FAIL
+    assert collapse(falling, BELOW).status is Status.WARN
+    assert collapse(falling).status is Status.WARN
+    assert collapse(resting, BELOW).status is Status.PASS
+    assert collapse(resting, ABOVE).status is Status.WARN
 
 
 def test_the_size_of_v_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     tiny = walk(rng, 0.0, pull=0.05) - 300
-    assert phases.collapse("SGD", tiny, LIMITS, BELOW).status is Status.PASS
-    found = phases.collapse("SGD", walk(rng, -0.02) + 300, LIMITS, ABOVE, thinning=10)
+    assert collapse(tiny, BELOW).status is Status.PASS
+    found = collapse(walk(rng, -0.02) + 300, ABOVE, thinning=10)
     assert found.status is Status.FAIL
     assert found.details["slope_per_step"] == pytest.approx(-0.002, rel=0.3)
 
@@ -93,7 +101,7 @@ def test_walks_without_drift_rarely_look_like_collapse() -> None:
     alarms = 0
     for seed in range(40):
         logs = np.cumsum(0.1 * np.random.default_rng(seed).normal(size=(8, 2000)), axis=1)
-        alarms += bool(phases.collapse("SGD", logs, LIMITS).details["falling"])
+        alarms += bool(collapse(logs).details["falling"])
     assert alarms <= 2
 
 
@@ -103,6 +111,6 @@ def test_exact_zeros_and_underflow() -> None:
     units = np.full((4, 50, 3), 1e-200)
     np.testing.assert_allclose(phases.log_magnitude(u, [units, units]), 2 * np.log(1e-200) + np.log(3))
     zeros = np.full((4, 50), -np.inf)
-    found = phases.collapse("SGD", zeros, LIMITS, ABOVE)
+    found = collapse(zeros, ABOVE)
     assert found.status is Status.FAIL
     assert found.details["chains_at_zero"] == 4

@@ -3,14 +3,20 @@
 import arviz as az
 import numpy as np
 import pytest
+from check_cases import case_of, run_of
 from scipy import stats
 
 from sgdvi import compare
 from sgdvi._internal.check import InputError
-from sgdvi.diagnostics import Status, Thresholds, c2st, importance, predictive, vsbc
+from sgdvi.diagnostics import Finding, Status, Thresholds, c2st, importance, predictive, vsbc
 from sgdvi.draws import make_tree
 
 LIMITS = Thresholds()
+ANY = {"u": np.random.default_rng(0).normal(size=(4, 250))}
+
+
+def loo(mine: np.ndarray | None, other: np.ndarray) -> Finding:
+    return predictive.loo(case_of(ANY, reference=run_of(ANY, name="NUTS", log_likelihood=other), log_likelihood=mine))
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def test_a_classifier_tells_other_laws_and_only_those(rng: np.random.Generator) 
         (rng.normal(size=(500, 1)) * [1, 1], Status.FAIL),  # the line u = w
         (rng.normal(size=(40, 2)), Status.UNKNOWN),
     ):
-        assert c2st.finding("SGD", *c2st.accuracy(run, reference), "NUTS", LIMITS).status is status
+        assert c2st.guessed("SGD", *c2st.accuracy(run, reference), "NUTS", LIMITS).status is status
 
 
 def test_the_classifier_is_made_on_request(rng: np.random.Generator) -> None:
@@ -50,20 +56,20 @@ def test_leave_one_out_agrees_with_arviz_and_finds_a_shift(rng: np.random.Genera
     values, _ = predictive.leave_one_out(posterior)
     tree = az.from_dict({"posterior": {"mu": rng.normal(size=(1, 800))}, "log_likelihood": {"y": posterior[None]}})
     assert values.sum() == pytest.approx(float(az.loo(tree).elpd), abs=0.02)
-    assert predictive.loo("SGD", same, posterior, "NUTS", LIMITS).status is Status.PASS
-    worse = predictive.loo("SGD", off, posterior, "NUTS", LIMITS)
+    assert loo(same, posterior).status is Status.PASS
+    worse = loo(off, posterior)
     assert worse.status is Status.WARN
     assert worse.value == pytest.approx(-0.5 * 120 * 0.8**2, rel=0.3)
     assert "nats lower" in worse.meaning
-    assert predictive.loo("SGD", None, posterior, "NUTS", LIMITS).status is Status.NOT_APPLICABLE
-    assert predictive.loo("SGD", same * np.nan, posterior, "NUTS", LIMITS).status is Status.UNKNOWN
+    assert loo(None, posterior).status is Status.NOT_APPLICABLE
+    assert loo(same * np.nan, posterior).status is Status.UNKNOWN
 
 
 @pytest.mark.parametrize(("scale", "status"), [(1.0, Status.PASS), (0.5, Status.WARN), (2.0, Status.WARN)])
 def test_coverage_of_predictive_intervals(rng: np.random.Generator, scale: float, status: Status) -> None:
-    found = predictive.coverage("SGD", scale * rng.normal(size=(2000, 400)), rng.normal(size=400), LIMITS)
-    assert found.status is status
-    assert predictive.coverage("SGD", None, None, LIMITS).status is Status.NOT_APPLICABLE
+    drawn, observed = scale * rng.normal(size=(2000, 400)), rng.normal(size=400)
+    assert predictive.coverage(case_of(ANY, predicted=drawn, observed=observed)).status is status
+    assert predictive.coverage(case_of(ANY)).status is Status.NOT_APPLICABLE
 
 
 def test_predictions_are_read_from_the_groups_of_a_tree(rng: np.random.Generator) -> None:
@@ -101,12 +107,13 @@ def test_variational_calibration_keeps_its_level_and_finds_a_bias(rng: np.random
 def test_weights_say_how_many_draws_they_leave() -> None:
     logs = np.log(np.repeat([1.0, 3.0], [100, 300]))  # (100 + 900)^2 / (400 (100 + 2700)) = 25/28
     assert importance.efficiency(logs - 50) == pytest.approx(25 / 28)
-    finding = importance.khat("SGD", logs, LIMITS, missed=0.2)
+    finding = importance.khat(case_of(ANY, kind="vi", log_weights=logs))
     assert finding.status is Status.PASS
     assert "worth 89 % of their number" in finding.meaning
-    assert "No weight reaches the 20 % of the posterior" in finding.meaning
+    missed = importance.with_missed(importance.reweighted("SGD", logs, LIMITS), 0.2)
+    assert "No weight reaches the 20 % of the posterior" in missed.meaning
     assert finding.details["efficiency"] == pytest.approx(25 / 28)
     assert importance.pareto_shape(np.zeros(400)) == -np.inf
-    heavy = importance.khat("SGD", 2 * np.random.default_rng(0).exponential(size=4000), LIMITS)
+    heavy = importance.reweighted("SGD", 2 * np.random.default_rng(0).exponential(size=4000), LIMITS)
     assert heavy.status is Status.WARN
     assert heavy.value == pytest.approx(2, abs=0.3)  # the weights have a Pareto tail of index 1/2

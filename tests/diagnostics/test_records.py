@@ -7,7 +7,7 @@ import pytest
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics import Finding, Status, Thresholds
-from sgdvi.diagnostics.common import worst
+from sgdvi.diagnostics.declare import worst
 
 
 def test_thresholds_can_be_changed_one_by_one() -> None:

@@ -2,16 +2,23 @@
 
 import numpy as np
 import pytest
+from check_cases import case_of, facts_of
 
-from sgdvi.diagnostics import Status, Thresholds, support
+from sgdvi.diagnostics import Finding, Status, Thresholds, support
 
 LIMITS = Thresholds()
 
 
+def balance(*factors: np.ndarray) -> Finding:
+    names = ("u", "w")
+    sites = dict(zip(names, factors, strict=True))
+    return support.balance(case_of(sites, facts_of(factors=names), values={"v": np.zeros(factors[0].shape[:2])}))
+
+
 def gate(points: np.ndarray, reference: np.ndarray) -> Status:
     transform, size = support.whitening(reference), len(points)
-    mine, other = (support.dimension(each, transform, size) for each in (points, reference))
-    return support.support_dimension("SGD", mine, "NUTS", other, LIMITS).status
+    mine, other = (support.dimension_of(each, transform, size) for each in (points, reference))
+    return support.compared(mine, other, "NUTS", LIMITS).status
 
 
 @pytest.mark.parametrize("size", [200, 2000])
@@ -63,11 +70,10 @@ def test_two_nn_on_known_dimensions() -> None:
 def test_balance(shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     u, w = rng.normal(size=(2, *shape))
-    names = ("u", "w")
-    assert support.balance("SGD", [u, -u], names, LIMITS).status is Status.FAIL
-    assert support.balance("SGD", [u, u * (1 + 1e-4)], names, LIMITS).status is Status.FAIL
-    assert support.balance("SGD", [u, 1.1 * u], names, LIMITS).status is Status.WARN
-    assert support.balance("NUTS", [u, w], names, LIMITS).status is Status.PASS
+    assert balance(u, -u).status is Status.FAIL
+    assert balance(u, u * (1 + 1e-4)).status is Status.FAIL
+    assert balance(u, 1.1 * u).status is Status.WARN
+    assert balance(u, w).status is Status.PASS
 
 
 def test_balance_survives_collapse_and_depth() -> None:
@@ -76,14 +82,14 @@ def test_balance_survives_collapse_and_depth() -> None:
     np.testing.assert_allclose(support.balance_residual([u, u]), 0.0)
     np.testing.assert_allclose(support.balance_residual([u, 2 * u]), 0.6)
     np.testing.assert_allclose(support.balance_residual([u, -u, 3 * u]), 0.8)
-    assert support.balance("SGD", [0 * u, 0 * u], ("u", "w"), LIMITS).status is Status.UNKNOWN
+    assert balance(0 * u, 0 * u).status is Status.UNKNOWN
 
 
 def test_directions_without_variance_are_counted_in_the_words() -> None:
     full = np.random.default_rng(2).normal(size=(4000, 24))
     flat = np.where(np.arange(24) < 22, full[::-1], 0.0)
-    mine, other = (support.dimension(points, np.eye(24), 2000) for points in (flat, full))
-    finding = support.support_dimension("SGD", mine, "NUTS", other, LIMITS)
+    mine, other = (support.dimension_of(points, np.eye(24), 2000) for points in (flat, full))
+    finding = support.compared(mine, other, "NUTS", LIMITS)
     assert finding.status is Status.FAIL
     assert "the draws vary in 22 directions; those of NUTS in 24" in finding.meaning
     assert finding.value == 22  # the number beside the words, not an estimate of another kind
