@@ -15,8 +15,9 @@ from sgdvi.experiment.descent import GAUGE, QUOTIENT, descend, find_orbits, on_q
 from sgdvi.experiment.plan import Plan
 from sgdvi.laws.prior import known
 from sgdvi.noise_balance import balance
-from sgdvi.problem.base import Problem
+from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.references import line_posterior, nuts, pathfinder, variational
+from sgdvi.samplers.references.joint import Joint
 
 # Those that run where none are named, and all that can be named.
 REFERENCES = ("NUTS", "mean-field VI", "full-rank VI")
@@ -65,6 +66,7 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
             yield "exact law", "what SGD ends in", lambda: network.law(temperature)
         if known(network.depth + 1, network.width):
             yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
+    joint = cache(lambda: Joint(problem))  # its search for the mode is made once
     if "NUTS" in references:
         counts = {"num_warmup": plan.nuts_draws // 2, "num_samples": plan.nuts_draws}
         text = "the posterior by Hamiltonian Monte Carlo"
@@ -72,7 +74,7 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
     for name in references:
         if name in _FAMILIES:
             text = _FITTED.get(name, "a Gaussian fitted to the posterior")
-            yield name, text, _variational(problem, name, stream(key, name))
+            yield name, text, _variational(problem, name, stream(key, name), joint)
     if "Pathfinder" in references:
         found = "a Gaussian along the way to the mode"
         yield "Pathfinder", found, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
@@ -114,8 +116,12 @@ def stream(key: Any, name: str) -> Any:
     return jax.random.fold_in(key, _STREAMS[name])
 
 
-def _variational(problem: Problem, name: str, key: Any) -> Callable[[], Any]:
-    return lambda: variational(problem, key=key, family=_FAMILIES[name])
+def _variational(problem: Problem, name: str, key: Any, joint: Callable[[], Joint]) -> Callable[[], Any]:
+    def fit() -> Any:
+        require_posterior(problem)
+        return variational(problem, key=key, family=_FAMILIES[name], joint=joint())
+
+    return fit
 
 
 def _describe(plan: Plan) -> str:

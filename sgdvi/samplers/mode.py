@@ -1,7 +1,7 @@
 """The minimum of the loss, checked by Newton decrement and curvature; or the statement that there is none, and why."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -121,7 +121,30 @@ def find_mode(model: Source, data: Any, *, key: jax.Array | None = None, num_sta
     return search(FlatLoss(model, as_arguments(model, data), key=key, num_starts=count))
 
 
-def search(flat: FlatLoss) -> Mode:
+class Smooth(Protocol):
+    """What a mode is searched of: see `FlatLoss`."""
+
+    starts: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def num_data(self) -> int:
+        """What the loss was divided by."""
+
+    def params(self, z: np.ndarray) -> Any:
+        """Return a vector as parameters."""
+
+    def slope(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and gradient."""
+
+    def curved(self, z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Loss, gradient and Hessian."""
+
+    def product(self, z: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Hessian times a vector."""
+
+
+def search(flat: Smooth) -> Mode:
     """Return the mode of a loss that has been made flat: see `find_mode`."""
     small = flat.starts.shape[1] <= LARGEST
     ends = [(_dense if small else _sparse)(flat, start) for start in flat.starts]
@@ -168,7 +191,7 @@ def judged(decrement: float, least: float) -> str:
     return ""
 
 
-def _dense(flat: FlatLoss, start: np.ndarray) -> _End:
+def _dense(flat: Smooth, start: np.ndarray) -> _End:
     """Search with whole Hessians."""
     kept: list[Any] = [None, None]
 
@@ -208,7 +231,7 @@ def _measures(gradient: np.ndarray, hessian: np.ndarray, num_data: int) -> tuple
     return float(decrement), float(values[0] / np.abs(values).max())
 
 
-def _sparse(flat: FlatLoss, start: np.ndarray) -> _End:
+def _sparse(flat: Smooth, start: np.ndarray) -> _End:
     """Search without Hessians: L-BFGS, then the trust-region method with Hessian-vector products."""
     size, path = flat.num_data, [start]
 
@@ -250,7 +273,7 @@ def _or_infinite(value: float) -> float:
     return value if np.isfinite(value) else np.inf
 
 
-def _falling(flat: FlatLoss, end: _End) -> tuple[str, ...]:
+def _falling(flat: Smooth, end: _End) -> tuple[str, ...]:
     """Return the coordinates that moved most in the second half of a search that found no minimum."""
     moved = np.abs(end.path[-1] - end.path[len(end.path) // 2])
     if not (np.isfinite(moved).all() and moved.max() > 0):

@@ -1,52 +1,53 @@
-"""Laws fitted to the posterior: NumPyro's stochastic variational inference on the same model and data."""
+"""Laws fitted to the posterior: Gaussians on fixed draws, Laplace at the checked mode, low-rank and flows by Adam."""
 
 import math
 import time
-import warnings
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import optax
 from arviz_stats.base import array_stats
 from numpyro import handlers
-from numpyro.infer import ELBO, SVI
+from numpyro.infer import ELBO, SVI, init_to_value
 from numpyro.infer.autoguide import (
     AutoBNAFNormal,
     AutoContinuous,
-    AutoDiagonalNormal,
     AutoIAFNormal,
-    AutoLaplaceApproximation,
     AutoLowRankMultivariateNormal,
-    AutoMultivariateNormal,
 )
-from numpyro.infer.util import initialize_model, log_density
+from numpyro.infer.util import log_density
 from numpyro.optim import optax_to_numpyro
 
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi._internal.tree import to_jax
 from sgdvi.draws.tree import from_samples
 from sgdvi.problem.base import Problem, require_posterior
+from sgdvi.samplers.references.gaussian import LARGEST_GAP, GaussianFit, Place, fit_gaussian, place_of
+from sgdvi.samplers.references.joint import Joint
 
 if TYPE_CHECKING:
     from sgdvi.draws.tree import DataTree
 
-_GUIDES: dict[str, type[AutoContinuous]] = {
-    "mean-field": AutoDiagonalNormal,
-    "full-rank": AutoMultivariateNormal,
+_BY_ADAM: dict[str, type[AutoContinuous]] = {
     "low-rank": AutoLowRankMultivariateNormal,
-    "laplace": AutoLaplaceApproximation,
     "iaf": AutoIAFNormal,
     "bnaf": AutoBNAFNormal,
 }
+_FAMILIES = ("mean-field", "full-rank", "laplace", *_BY_ADAM)
 _FLOWS = ("iaf", "bnaf")
+_LARGEST_FULL = 1_000
 # The rate falls by a factor of 1000, so that the noise of the gradient does not stay in the fit.
 _FIRST_RATE, _LAST_RATE = 3e-2, 3e-5
 _PARTICLES = 8
 _TRACE_POINTS = 200
 _WEIGHTS = 1000
+# Standard errors, and nats, that the bound may rise from its last tenth but one to its last.
+_MOST_ERRORS, _MOST_RISE = 3.0, 0.1
+_SITE = "x"
+_ROUNDING = 1e-8
 
 
 def variational(
@@ -55,8 +56,11 @@ def variational(
     family: str = "mean-field",
     num_steps: int = 5000,
     num_samples: int = 4000,
+    joint: Joint | None = None,
 ) -> "DataTree":
-    """Fit a Gaussian or a flow in unconstrained coordinates to the posterior of a problem, and draw from it.
+    r"""Fit a Gaussian or a flow in unconstrained coordinates to the posterior of a problem, and draw from it.
+
+    All fits begin at the checked mode of the joint density, in coordinates scaled by the curvature there, in float64.
 
     Parameters
     ----------
@@ -65,63 +69,145 @@ def variational(
     key
         JAX key: the same key gives the same fit and draws.
     family
-        Gaussians: ``"mean-field"`` (independent coordinates), ``"full-rank"`` (any covariance), ``"low-rank"``
-        (diagonal plus rank about the root of the dimension), ``"laplace"`` (at the mode, with the inverse Hessian as
-        its covariance). Flows, which bend and skew a Gaussian: ``"iaf"`` (inverse autoregressive) and ``"bnaf"`` (block
-        neural autoregressive), for two dimensions or more.
+        Gaussians: ``"mean-field"`` (independent coordinates) and ``"full-rank"`` (any covariance), by L-BFGS on
+        fixed draws, see `fit_gaussian`; ``"laplace"`` (at the mode, with the inverse Hessian as its covariance);
+        ``"low-rank"`` (diagonal plus rank about the root of the dimension), by Adam. Flows, which bend and skew a
+        Gaussian, by Adam: ``"iaf"`` (inverse autoregressive) and ``"bnaf"`` (block neural autoregressive), for two
+        dimensions or more.
     num_steps
-        Steps of Adam on the evidence lower bound (``"laplace"``: on the log joint), with a rate that falls from 0.03 to
-        0.00003.
+        Most steps of L-BFGS; steps of Adam, with a rate that falls from 0.03 to 0.00003.
     num_samples
         Independent draws of the fitted law.
+    joint
+        The density of this problem, where several fits share its mode; None makes it.
 
     Returns
     -------
     DataTree
-        Kind ``"vi"``, one chain marked ``independent``. Its ``config_json`` holds the settings, the evidence lower
-        bound over the run (``elbo``, means of blocks of ``elbo_block`` steps; for ``"laplace"`` the log joint at the
-        point reached, ``log_joint`` and ``log_joint_block``, which bounds nothing) and ``khat``, the Pareto shape of
-        the importance weights posterior/fit (above 0.7 the fit is poor; inf where it cannot be computed).
+        Kind ``"vi"``, one chain marked ``independent``. Its attributes say whether the fit has converged:
+        ``converged`` (1 or 0) and ``convergence``, in words. A Gaussian has if the gradient of its bound is below 1e-5
+        nats per sd, two sets of draws give the same law within 0.1 sd, and the bound on fresh draws is within 0.1 nat
+        (or 3 standard errors); a fit by Adam if its bound does not rise any more. ``config_json`` holds the settings,
+        the evidence lower bound over the run (``elbo``, means of blocks of ``elbo_block`` steps; for ``"laplace"``
+        the log joint at the mode, ``log_joint``, which bounds nothing) and ``khat``, the Pareto shape of the
+        importance weights posterior/fit (above 0.7 the fit is poor; inf where it cannot be computed).
 
     Raises
     ------
     InputError
         If the posterior is known to be improper, the family is unknown, a flow is asked for in one dimension, the
-        posterior has no curvature at its mode (Laplace), or a count is not a whole number above zero.
+        joint density has no mode (Laplace), or a count is not a whole number above zero.
     """
     require_posterior(problem)
-    require(family in _GUIDES, f"family must be one of {', '.join(_GUIDES)}", repr(family))
+    require(family in _FAMILIES, f"family must be one of {', '.join(_FAMILIES)}", repr(family))
     steps = whole("num_steps", num_steps, least=1)
     draws = whole("num_samples", num_samples, least=4)
-    key_fit, key_draw, key_weights = jax.random.split(key, 3)
-    data = to_jax(problem.data)
-    guide = _GUIDES[family](problem.model)
-    rate = optax.exponential_decay(_FIRST_RATE, steps, _LAST_RATE / _FIRST_RATE)
-    # The search for a mode has no noise to average.
-    elbo = _ELBO(num_particles=1 if family == "laplace" else _PARTICLES)
     started = time.perf_counter()
+    joint = joint or Joint(problem)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())
     if family in _FLOWS:
-        _require_two_dimensions(problem, family, data)
-    svi = SVI(problem.model, guide, optax_to_numpyro(optax.adam(rate)), elbo)
-    fit = svi.run(key_fit, steps, *data, progress_bar=False)
-    params = fit.params
-    if isinstance(guide, AutoLaplaceApproximation):
-        guide, params = _gaussian_at_mode(problem, guide, params, data)
-    samples = guide.sample_posterior(key_draw, params, sample_shape=(draws,))
-    weights = _log_weights(problem.model, data, guide, params, jax.random.split(key_weights, _WEIGHTS))
-    block = math.ceil(steps / _TRACE_POINTS)
-    trace = -np.asarray(fit.losses, dtype=np.float64)[: steps // block * block].reshape(-1, block).mean(axis=1)
-    climbed = "log_joint" if family == "laplace" else "elbo"
+        rule = f"the flow {family!r} needs at least two parameters: in one dimension it has nothing to condition on"
+        require(joint.dimension >= 2, rule, f"{joint.dimension} in {problem.name!r}", "Use the family 'full-rank'.")
+    if family in _BY_ADAM:
+        made = _by_adam(joint, key, family, steps, draws)
+    elif family == "laplace":
+        made = _laplace(joint, rng, draws)
+    else:
+        rule, advice = f"full-rank fits have at most {_LARGEST_FULL} parameters", "Use 'low-rank' or 'mean-field'."
+        require(family != "full-rank" or joint.dimension <= _LARGEST_FULL, rule, joint.dimension, advice)
+        made = _gaussian(joint, rng, draws, full=family == "full-rank", steps=steps)
+    z, log_weights, settings, reason = made
     config = {
         "family": family,
         "num_steps": steps,
         "num_samples": draws,
-        climbed: trace.tolist(),
-        f"{climbed}_block": block,
-        "khat": pareto_shape(weights),
+        **settings,
+        "khat": pareto_shape(log_weights),
         "seconds": time.perf_counter() - started,
     }
-    return from_samples(samples, kind="vi", dims=problem.dims, config=config)
+    said = {"converged": not reason, "convergence": reason or "converged"}
+    return from_samples(joint.sites(z), kind="vi", dims=problem.dims, config=config, **said)
+
+
+Made = tuple[np.ndarray, np.ndarray, dict[str, Any], str]
+
+
+def _gaussian(joint: Joint, rng: np.random.Generator, draws: int, *, full: bool, steps: int) -> Made:
+    fit = fit_gaussian(joint, full=full, rng=rng, num_steps=steps)
+    weights = _log_weights(joint, fit, rng)
+    bound, error = float(weights.mean()), float(weights.std() / math.sqrt(len(weights)))
+    reason, gap = fit.problem, abs(bound - fit.bounds[-1])
+    if not reason and not gap <= max(LARGEST_GAP, 3 * error):
+        reason = f"the bound is {fit.bounds[-1]:.6g} on the draws of the fit and {bound:.6g} on fresh ones"
+    settings = {
+        "elbo": fit.bounds,
+        "elbo_block": 1,
+        "gradient": fit.gradient,
+        "disagreement": fit.disagreement,
+        "num_draws": fit.num_draws,
+    }
+    return fit.draw(rng, draws), weights, settings, reason
+
+
+def _laplace(joint: Joint, rng: np.random.Generator, draws: int) -> Made:
+    mode, name = joint.mode, joint.problem.name
+    rule = f"the log posterior of {name!r} must be curved in every direction at its mode for Laplace"
+    require(mode.exists, rule, mode.reason.rstrip("."), "Give proper priors, or use the family 'full-rank'.")
+    if mode.hessian is None:
+        rule, advice = "Laplace needs the Hessian of at most 300 parameters", "Use 'low-rank' or 'mean-field'."
+        raise InputError(message(rule, joint.dimension, advice))
+    fit = GaussianFit(mode.vector, place_of(joint, full=True).root, [], 0.0, 0.0, 0)
+    weights = _log_weights(joint, fit, rng)
+    return fit.draw(rng, draws), weights, {"log_joint": [-mode.loss], "log_joint_block": 1}, ""
+
+
+def _log_weights(joint: Joint, fit: GaussianFit, rng: np.random.Generator) -> np.ndarray:
+    z = fit.draw(rng, _WEIGHTS)
+    return -joint.slopes(z)[0] - fit.log_density(z)
+
+
+def _by_adam(joint: Joint, key: jax.Array, family: str, steps: int, draws: int) -> Made:
+    """Fit one of NumPyro's guides in coordinates in which the curvature at the mode is 1."""
+    key_fit, key_draw, key_weights = jax.random.split(key, 3)
+    place: Place = place_of(joint, full=False)
+    centre, root = jnp.asarray(place.centre), jnp.asarray(place.root)
+
+    def standardised() -> None:
+        improper = dist.ImproperUniform(dist.constraints.real, (), (joint.dimension,))
+        x = numpyro.sample(_SITE, improper)
+        numpyro.factor("joint", -joint.potential(centre + root * x))
+
+    with jax.enable_x64(True):
+        guide = _BY_ADAM[family](standardised, init_loc_fn=init_to_value(values={_SITE: jnp.zeros(joint.dimension)}))
+        rate = optax.exponential_decay(_FIRST_RATE, steps, _LAST_RATE / _FIRST_RATE)
+        svi = SVI(standardised, guide, optax_to_numpyro(optax.adam(rate)), _ELBO(num_particles=_PARTICLES))
+        fit = svi.run(key_fit, steps, progress_bar=False)
+        x = guide.sample_posterior(key_draw, fit.params, sample_shape=(draws,))[_SITE]
+
+        def log_weight(key: jax.Array) -> jax.Array:
+            log_fit, trace = log_density(handlers.seed(guide, key), (), {}, fit.params)
+            return log_density(handlers.replay(standardised, trace), (), {}, {})[0] - log_fit
+
+        weights = np.asarray(jax.jit(jax.vmap(log_weight))(jax.random.split(key_weights, _WEIGHTS)))
+        bounds = -np.asarray(fit.losses, dtype=np.float64)
+    block = math.ceil(steps / _TRACE_POINTS)
+    trace = bounds[: steps // block * block].reshape(-1, block).mean(axis=1)
+    # the weights are of x: the volume of the scale is missing in both bound and weights
+    settings = {"elbo": (trace + place.log_volume).tolist(), "elbo_block": block}
+    return place.at(np.asarray(x)), weights + place.log_volume, settings, rising(bounds)
+
+
+def rising(bounds: np.ndarray) -> str:
+    """Say that a bound still rises, from its last tenth but one to its last; empty where it does not."""
+    tenth = max(len(bounds) // 10, 1)
+    last, before = bounds[-tenth:], bounds[-2 * tenth : -tenth]
+    if not np.isfinite(last).all() or before.size < 2:
+        return "the bound is not finite, or the fit too short to tell"
+    rise = float(last.mean() - before.mean())
+    error = math.sqrt((last.var() + before.var()) / tenth)
+    if rise > max(_MOST_ERRORS * error, _MOST_RISE):
+        return f"the bound still rises: by {rise:.3g} nats over the last tenth of the steps, standard error {error:.2g}"
+    return ""
 
 
 class _ELBO(ELBO):
@@ -143,51 +229,12 @@ class _ELBO(ELBO):
         return -jnp.mean(jax.vmap(particle)(jax.random.split(rng_key, self.num_particles)))
 
 
-def _require_two_dimensions(problem: Problem, family: str, data: tuple[Any, ...]) -> None:
-    dimension = unconstrained_dimension(problem.model, data)
-    rule = f"the flow {family!r} needs at least two parameters: in one dimension it has nothing to condition on"
-    require(dimension >= 2, rule, f"{dimension} in {problem.name!r}", "Use the family 'full-rank'.")
-
-
-def unconstrained_dimension(model: Callable[..., Any], data: tuple[Any, ...]) -> int:
-    """Number of parameters of a model in unconstrained coordinates."""
-    start = initialize_model(jax.random.key(0), model, model_args=data, validate_grad=False).param_info.z
-    return sum(np.size(leaf) for leaf in jax.tree.leaves(start))
-
-
-def _gaussian_at_mode(
-    problem: Problem, guide: AutoLaplaceApproximation, params: dict[str, Any], data: tuple[Any, ...]
-) -> tuple[AutoContinuous, dict[str, Any]]:
-    """Turn the mode that was found into a guide with the inverse Hessian as covariance."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Hessian of log posterior", UserWarning)  # said below, as an error
-        law = guide.get_posterior(params)
-    # A flat direction has a curvature of rounding, of either sign.
-    scales = np.linalg.svd(np.nan_to_num(law.scale_tril), compute_uv=False)
-    if not scales[-1] > np.sqrt(10 * np.finfo(scales.dtype).eps) * scales[0]:
-        rule = f"the log posterior of {problem.name!r} must be curved in every direction at its mode for Laplace"
-        advice = "Give proper priors, or use the family 'full-rank'."
-        raise InputError(message(rule, "a flat or rising direction", advice))
-    gaussian = AutoMultivariateNormal(problem.model)
-    handlers.seed(gaussian, jax.random.key(0))(*data)  # makes the guide learn the sites of the model
-    return gaussian, {f"{gaussian.prefix}_loc": law.loc, f"{gaussian.prefix}_scale_tril": law.scale_tril}
-
-
 def pareto_shape(log_weights: np.ndarray) -> float:
-    """Return k-hat, the shape of the Pareto law fitted to the largest importance weights; from logs, shape (K,)."""
+    """Return k-hat, the shape of the Pareto law fitted to the largest importance weights; from logs, shape (K,).
+
+    -inf where all weights are equal but for rounding, as those of a law to itself.
+    """
+    if np.ptp(log_weights) < _ROUNDING:
+        return -math.inf
     # ArviZ takes log ratios with the sign of a log likelihood, that is negated.
     return float(array_stats.psislw(-log_weights)[1])
-
-
-def _log_weights(
-    model: Callable[..., Any], data: tuple[Any, ...], guide: AutoContinuous, params: dict[str, Any], keys: jax.Array
-) -> np.ndarray:
-    """Log of posterior (up to a constant) over fit, at one draw of the fit per key; in one compiled call."""
-
-    def log_weight(key: jax.Array, params: dict[str, Any], data: tuple[Any, ...]) -> jax.Array:
-        log_fit, trace = log_density(handlers.seed(guide, key), data, {}, params)
-        log_joint, _ = log_density(handlers.replay(model, trace), data, {}, {})
-        return log_joint - log_fit
-
-    weights = jax.jit(jax.vmap(log_weight, in_axes=(0, None, None)))(keys, params, data)
-    return np.asarray(weights, dtype=np.float64)
