@@ -6,7 +6,7 @@ from sgdvi._internal.check import positive, require
 from sgdvi.diagnostics.divergence import Divergences, divergences
 from sgdvi.laws.line import LineLaw, as_line_law
 from sgdvi.problem.network import LinearNetwork
-from sgdvi.variational.tuning import least_divergence
+from sgdvi.variational.tuning import tune
 
 _ASSUMPTIONS = (
     "the model is this linear network: v x with Gaussian noise of known size and Gaussian priors",
@@ -70,7 +70,7 @@ def optimal_temperature(network: LinearNetwork) -> OptimalTemperature:
         without signal.
     """
     posterior = _posterior(network)
-    value = least_divergence(network)
+    value = tune(network).temperature
     assumptions = _ASSUMPTIONS if network.depth < 2 else (*_ASSUMPTIONS, _NO_DECAY)
     return OptimalTemperature(value, _divergences(network, value, posterior), assumptions)
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
-from sgdvi.comparison import Known, compare
+from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
 from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
@@ -31,6 +32,8 @@ from sgdvi.report import Card, Context, Instead, Setting, Stage
 from sgdvi.zoo import load
 
 __all__ = ["ALL_REFERENCES", "REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
+
+Tell = Callable[[str, str], None]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -114,73 +117,145 @@ def run(
     Interrupted
         On Ctrl-C, with the runs that had been finished.
     """
-    given = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
+    options = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
+    settings = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "batching": batching,
+        "temperature": temperature,
+        "num_chains": num_chains,
+        "num_steps": num_steps,
+        "seed": seed,
+        "nuts_draws": nuts_draws,
+    }
+    tell = on_stage or (lambda name, text: None)
+    runs: dict[str, Any] = {}
     with jax.enable_x64(True):
-        problem = load(problem) if isinstance(problem, str) else problem
-        problem = with_weight_decay(problem.with_options(**given), weight_decay)
-        plan = make_plan(
-            problem,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            batching=batching,
-            temperature=temperature,
-            num_chains=num_chains,
-            num_steps=num_steps,
-            seed=seed,
-            nuts_draws=nuts_draws,
-        )
-        key = jax.random.key(plan.seed) if key is None else key
-        asked = tuple(map(named_reference, references))
-        measured = remedies and not problem.no_posterior
-        named = tuple(dict.fromkeys([*asked, "NUTS", "Laplace"])) if measured else asked
-        files = name_files(against)
-        others = read_against(files, problem, named)
-        check_reference(reference, ["exact posterior", *named, *others])
-        tell = on_stage or (lambda name, text: None)
-        runs: dict[str, Any] = {}
+        job = _plan(problem, options, weight_decay, settings, key, references, reference, against, remedies)
         try:
-            took = _carry_out(stages(problem, plan, named, key, progress), tell, runs)
-            extra = _carry_out(remedy_stages(problem, plan, key), tell, runs) if measured else []
-            carried_out = (*took, *extra)
-            # What was made for the remedies alone and does not apply is no empty column of every table.
-            unasked = {stage.name for stage in extra} | set(named) - set(asked)
-            took = [stage for stage in carried_out if not (stage.skipped and stage.name in unasked)]
-            runs |= others
-            took += [Stage(name) for name in others]
-            skipped = {stage.name: stage.skipped for stage in took}
-            judge = choose_reference(reference, runs, list(others), skipped)
-            tell("balance", "symmetries of the model, and how SGD moved along them")
-            balanced = findings_of_balance(problem, runs["SGD"], stream(key, "balance"))
-            tell("checks", "verdict and reasons")
-            comparison = compare(
-                runs,
-                reference=judge,
-                functionals=problem.functionals,
-                key=stream(key, "checks"),
-                known=_known(problem, plan),
-                no_posterior=problem.no_posterior,
-                findings=balanced,
-            )
-            rows: tuple[Instead, ...] = ()
-            if measured:
-                tell("remedies", "what to do instead")
-                rows = instead(problem, plan, comparison, carried_out)
-                comparison = recommend(comparison, rows)
+            carried_out, shown = _make_runs(job, progress, tell, runs)
+            comparison, rows = _judge(job, runs, carried_out, shown, tell)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error
-        context = Context(
-            problem=Card.of(problem),
-            settings=_settings(problem, plan),
-            stages=tuple(took),
-            command=command,
-            call=_call(problem, plan, given, weight_decay, _chosen(asked, reference, files, remedies)),
-            environment=environment(problem.data),
-            remedies=rows,
-        )
-    return Result(problem, plan, runs, comparison, context)
+        context = _context(job, command, shown, rows)
+    return Result(job.problem, job.plan, runs, comparison, context)
 
 
-def _carry_out(todo: Iterable[Todo], tell: Callable[[str, str], None], runs: dict[str, Any]) -> list[Stage]:
+@dataclass(frozen=True)
+class _Job:
+    """All that was asked of `run`, checked before anything is computed.
+
+    Attributes
+    ----------
+    problem, plan, key
+        The problem as it is run, what SGD does, and the key of everything random.
+    options, weight_decay
+        What was asked of the problem.
+    asked, references
+        References that were asked for, and with those that the remedies need.
+    reference
+        The run that stands for the posterior, as asked for.
+    files, others
+        Draws of other tools: where they are, and they themselves.
+    remedies
+        Whether remedies were asked for.
+    """
+
+    problem: Problem
+    plan: Plan
+    key: Any
+    options: dict[str, int]
+    weight_decay: float | None
+    asked: tuple[str, ...]
+    references: tuple[str, ...]
+    reference: str | None
+    files: Mapping[str, Any]
+    others: Mapping[str, Any]
+    remedies: bool
+
+    @property
+    def measured(self) -> bool:
+        """Whether remedies are measured: they are held against a posterior."""
+        return self.remedies and not self.problem.no_posterior
+
+
+def _plan(
+    problem: Problem | str,
+    options: dict[str, int],
+    weight_decay: float | None,
+    settings: dict[str, Any],
+    key: Any,
+    references: Sequence[str],
+    reference: str | None,
+    against: Paths,
+    remedies: bool,
+) -> _Job:
+    """Decide everything that is to be done, or raise `InputError`."""
+    problem = load(problem) if isinstance(problem, str) else problem
+    problem = with_weight_decay(problem.with_options(**options), weight_decay)
+    plan = make_plan(problem, **settings)
+    asked = tuple(map(named_reference, references))
+    needed = ("NUTS", "Laplace") if remedies and not problem.no_posterior else ()
+    named = tuple(dict.fromkeys([*asked, *needed])) if needed else asked
+    files = name_files(against)
+    others = read_against(files, problem, named)
+    check_reference(reference, ["exact posterior", *named, *others])
+    key = jax.random.key(plan.seed) if key is None else key
+    return _Job(problem, plan, key, options, weight_decay, asked, named, reference, files, others, remedies)
+
+
+def _make_runs(job: _Job, progress: bool, tell: Tell, runs: dict[str, Any]) -> tuple[list[Stage], list[Stage]]:
+    """Make all runs and put them into `runs`; return what took place, and what of it a reader sees."""
+    took = _carry_out(stages(job.problem, job.plan, job.references, job.key, progress), tell, runs)
+    extra = _carry_out(remedy_stages(job.problem, job.plan, job.key), tell, runs) if job.measured else []
+    carried_out = [*took, *extra]
+    # What was made for the remedies alone and does not apply is no empty column of every table.
+    unasked = {stage.name for stage in extra} | set(job.references) - set(job.asked)
+    shown = [stage for stage in carried_out if not (stage.skipped and stage.name in unasked)]
+    runs.update(job.others)
+    return carried_out, shown + [Stage(name) for name in job.others]
+
+
+def _judge(
+    job: _Job, runs: dict[str, Any], carried_out: Sequence[Stage], shown: Sequence[Stage], tell: Tell
+) -> tuple[Comparison, tuple[Instead, ...]]:
+    """Compare the runs, and measure the remedies where they were asked for."""
+    skipped = {stage.name: stage.skipped for stage in shown}
+    judge = choose_reference(job.reference, runs, list(job.others), skipped)
+    tell("balance", "symmetries of the model, and how SGD moved along them")
+    balanced = findings_of_balance(job.problem, runs["SGD"], stream(job.key, "balance"))
+    tell("checks", "verdict and reasons")
+    comparison = compare(
+        runs,
+        reference=judge,
+        functionals=job.problem.functionals,
+        key=stream(job.key, "checks"),
+        known=_known(job.problem, job.plan),
+        no_posterior=job.problem.no_posterior,
+        findings=balanced,
+    )
+    if not job.measured:
+        return comparison, ()
+    tell("remedies", "what to do instead")
+    rows = instead(job.problem, job.plan, comparison, tuple(carried_out))
+    return recommend(comparison, rows), rows
+
+
+def _context(job: _Job, command: str, shown: Sequence[Stage], rows: tuple[Instead, ...]) -> Context:
+    """Write down what the report says around the comparison."""
+    chosen = _chosen(job.asked, job.reference, job.files, job.remedies)
+    return Context(
+        problem=Card.of(job.problem),
+        settings=_settings(job.problem, job.plan),
+        stages=tuple(shown),
+        command=command,
+        call=_call(job.problem, job.plan, job.options, job.weight_decay, chosen),
+        environment=environment(job.problem.data),
+        remedies=rows,
+    )
+
+
+def _carry_out(todo: Iterable[Todo], tell: Tell, runs: dict[str, Any]) -> list[Stage]:
     """Make the runs one after the other, put them into `runs`, and return what took place."""
     took = []
     for name, text, action in todo:

@@ -163,17 +163,6 @@ def tune(network: LinearNetwork, *, weight_decay: bool = False) -> Tuned:
     return Tuned(network, temperature, decay, kl, parts, log_evidence(network, posterior), first, matching)
 
 
-def least_divergence(network: LinearNetwork) -> float:
-    """Return the temperature with the least KL(p_SGD || p_Bayes) on v; `sgdvi.optimal_temperature` says more of it.
-
-    Raises
-    ------
-    InputError
-        Where there is no exact posterior, and where no temperature has a finite divergence.
-    """
-    return _search(network, divergence_at(network, network.posterior))
-
-
 def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
     top = highest_temperature(network)
     advice = "SGD collapses to v = 0: the weight decay is |beta2| or more."
