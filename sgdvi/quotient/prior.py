@@ -66,6 +66,7 @@ def log_masses(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> jax
     # the grid is not differentiated: the rule is exact to rounding wherever it stands
     low, high = fixed(low), fixed(high)
     count = _NODES[dimension]
+    # equidistant nodes with equal weights converge exponentially where the integrand is smooth and nothing at its ends
     total = logsumexp(log_density(_axes(low, high, count)), axis=tuple(range(dimension)))
     cells = jnp.log((high - low) / (count - 1)).sum(0)
     return (total + cells).sum() + sum(log_area(part) for part in parts)
@@ -73,6 +74,7 @@ def log_masses(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> jax
 
 def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Callable[[Sequence[jax.Array]], jax.Array]:
     """Return the log of the integrand, summed over the signs, on the grids with k axes (N, C): shape (N, ..., N, C)."""
+    # entries with the same exponents are stretched alike: one scale for each kind, however many entries there are
     kinds = [np.unique(part.exponents, axis=1, return_inverse=True) for part in parts]
     most, counts = max(powers.shape[1] for powers, _ in kinds), [len(part.patterns) for part in parts]
     powers = np.zeros((len(parts), most, len(parts[0].names)))
@@ -80,6 +82,7 @@ def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Cal
     # which power of which component an entry has, and its sign in each pattern
     slot = np.concatenate([number * most + inverse.ravel() for number, (_, inverse) in enumerate(kinds)])
     signs = np.ones((max(counts), len(entries)))
+    # components with fewer patterns of signs than the others are filled up with patterns of no mass
     absent = np.zeros((max(counts), len(parts)))
     start = 0
     for number, (part, (unique, _)) in enumerate(zip(parts, kinds, strict=True)):
@@ -117,8 +120,8 @@ def _integrand(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> Cal
             value = value - square[:, kind] * jnp.where(square[:, kind] > 0, scale, 0.0) ** 2
         if equal:
             return value + np.log(counts).astype(dtype)
-        found = [value + missing + signed(scales, pattern, slope) for missing, pattern, slope in patterns]
-        return logsumexp(jnp.stack(found), axis=0)
+        by_pattern = [value + missing + signed(scales, pattern, slope) for missing, pattern, slope in patterns]
+        return logsumexp(jnp.stack(by_pattern), axis=0)
 
     def signed(scales: Sequence[jax.Array], pattern: np.ndarray, slope: jax.Array | None) -> jax.Array:
         total = jnp.zeros((), dtype)

@@ -19,8 +19,11 @@ from sgdvi.symmetry.scaling import Symmetry
 
 # more points than unknowns, so that a vector in the null space by chance has nowhere to hide
 _EXTRA_POINTS = 16
+# A symmetry may fail on less than this share of parameter points, and of samples, to count as one: where a ReLU is off
+# a loss does not see its parameters, so that one point or one sample says little.
 _MOST_EXCEPTIONS = 0.05
 _SAMPLE_EXCEPTIONS = 0.5
+# Finite moves of exponent 1 are by factors of one half to two: far beyond the first order that derivatives see.
 _LONGEST_MOVE = 0.7
 _FAMILY_POINTS = 32
 _MOVE_TOLERANCE = 1e-8
@@ -160,32 +163,33 @@ def find_symmetries(
     null = null_space(radial.differences.reshape(flat), radial.spreads.reshape(flat), tolerance)
     vectors = integer_basis(null.basis, slices.overlaps())
 
+    # so many points without an exception exclude a share of _MOST_EXCEPTIONS with this confidence
     checks = math.ceil(math.log(1 - confidence) / math.log(1 - _MOST_EXCEPTIONS))
+    # at points that the null space has not seen: on its own it would hold by construction
     fresh = radial_derivatives(sampler, slices, checks)
-    found: list[Symmetry] = []
+    candidates, broken = _verified(vectors, fresh, slices, checked, gamma, tolerance)
+    _require_decided(len(vectors) - len(candidates) - len(broken), null, tolerance)
+    kept = sorted(_hold(candidates, checked, sampler, checks, tolerance), key=_place)
+    families = find_families(kept, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
+    exceptions = 1 - (1 - confidence) ** (1 / len(fresh.rows))
+    ranks = tolerance, null.largest_dropped, null.smallest_kept
+    return Symmetries(tuple(kept), families, tuple(broken), ignored, *ranks, confidence, exceptions)
+
+
+def _verified(
+    vectors: np.ndarray, fresh: Radial, slices: Slices, loss: SampleLoss, gamma: float, tolerance: float
+) -> tuple[list[Symmetry], list[Symmetry]]:
+    """Return the vectors that hold at fresh points as symmetries, and those that a penalty breaks."""
+    kept: list[Symmetry] = []
     broken: list[Symmetry] = []
     for vector in vectors:
         deviation, penalty = _penalty(vector, fresh, tolerance)
         if deviation <= tolerance:
-            groups = slices.groups(vector, checked.labels)
-            decay = gamma + (penalty or 0.0)
-            symmetry = Symmetry(groups, checked, decay, penalty or 0.0, deviation)
-            (broken if penalty is None else found).append(symmetry)
-    _require_decided(len(vectors) - len(found) - len(broken), null, tolerance)
-    found = sorted(_hold(found, checked, sampler, checks, tolerance), key=_place)
-    families = find_families(found, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
-    share = 1 - (1 - confidence) ** (1 / len(fresh.rows))
-    return Symmetries(
-        tuple(found),
-        families,
-        tuple(broken),
-        ignored,
-        tolerance,
-        null.largest_dropped,
-        null.smallest_kept,
-        confidence,
-        share,
-    )
+            symmetry = Symmetry(
+                slices.groups(vector, loss.labels), loss, gamma + (penalty or 0.0), penalty or 0.0, deviation
+            )
+            (broken if penalty is None else kept).append(symmetry)
+    return kept, broken
 
 
 def _place(symmetry: Symmetry) -> list[tuple[int, list[int]]]:
@@ -198,12 +202,14 @@ def _penalty(vector: np.ndarray, fresh: Radial, tolerance: float) -> tuple[float
     A decay gamma ||theta||^2 makes <dl/dtheta, A theta> = 2 gamma theta^T A theta at every point. None: another term.
     """
     weights = np.abs(vector)
+    # differences between samples do not see a penalty; they are measured by what would have to cancel
     scale = np.maximum(fresh.spreads @ weights, _FLOOR)
     deviation = float((np.abs(fresh.differences @ vector) / scale).max())
     radial, size = fresh.rows @ vector, fresh.sizes @ weights
     if np.all(np.abs(radial) <= tolerance * size):
         return deviation, 0.0
     common, charge = radial[:, 0], fresh.squares @ vector
+    # least squares over the points
     gamma = float(common @ charge) / float(charge @ charge) / 2
     left = np.abs(common - 2 * gamma * charge)
     fits = left <= _DECAY_TOLERANCE * 2 * gamma * (fresh.squares @ weights) + 1e-12 * size[:, 0]
@@ -236,6 +242,7 @@ def _hold(
         if number % sampler.block == 0:
             points, _ = sampler.draw()
         theta, rows = [point[number % sampler.block] for point in points], loss.rows(numbers)
+        # all at once, as most runs keep all; one by one only where some fails
         if not same(symmetries, theta, rows):
             symmetries = [symmetry for symmetry in symmetries if same([symmetry], theta, rows)]
     return symmetries

@@ -9,10 +9,12 @@ import numpy as np
 from jax import Array
 from numpy.polynomial import chebyshev, legendre
 
+# Sixteen nodes integrate a polynomial of degree 31 exactly: on a panel of cost one (see `panel_edges`) to rounding.
 NODES = 16
 PANELS = 96
 # A density that has fallen by this many nats from its maximum holds less than 1e-19 of the mass.
 NATS = 45.0
+# Equal intervals from whose ends the search for a panel starts: most hold one edge or none.
 BUCKETS = 256
 
 _x, _w = legendre.leggauss(NODES)
@@ -61,6 +63,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     where the density matters is covered.
     """
     clip = lambda z: jnp.clip(z, shape.lower, shape.upper)  # noqa: E731
+    # Three scales may lie decades apart: the whole window, the singularity, and the bulk. Each gets points of its own.
     width = 1.0 / jnp.sqrt(shape.curvature)
     even = shape.lower + (shape.upper - shape.lower) * np.linspace(0.0, 1.0, 128)
     singular = clip(shape.centre + shape.distance * _sinh_grid(60.0 / shape.distance, 128))
@@ -79,6 +82,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     change = jnp.abs(jnp.diff(jnp.maximum(level, -2 * NATS)))
     near = jnp.diff(jnp.arcsinh((grid - shape.centre) / shape.distance))
     cost = jnp.where(covered, change / 3 + near + step / 2, 0.0)
+    # Equal shares of the cost: the inverse of its cumulative sum.
     total = jnp.concatenate([np.zeros(1), jnp.cumsum(cost)])
     # With a 32-bit index: the lowering of an outer jit, outside our float64 context, has no other.
     first = jax.lax.argmax(covered, 0, jnp.int32)
@@ -151,6 +155,7 @@ def locate(edges: Array, starts: Array, z: Array) -> tuple[Array, Array]:
     fixed, ends = jax.lax.stop_gradient(inside), jax.lax.stop_gradient(edges)
     share = (fixed - ends[0]) / (ends[-1] - ends[0])
     bucket = jnp.clip((share * BUCKETS).astype(jnp.int32), 0, BUCKETS - 1)
+    # One bucket more on either side: the share may be rounded into the next one.
     low, high = starts[jnp.maximum(bucket - 1, 0)], starts[jnp.minimum(bucket + 2, BUCKETS)]
 
     def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -111,6 +111,7 @@ def tabulate(density: Integrand, quadrature: Quadrature) -> Table:
         series=apply(TO_SERIES, scaled),
         integral=apply(TO_INTEGRAL, scaled),
         below=quadrature.left + jnp.concatenate([np.zeros(1), jnp.cumsum(panels)]),
+        # From the right, not 1 - below: far out that would hold no digit.
         above=quadrature.right + jnp.concatenate([jnp.cumsum(panels[::-1])[::-1], np.zeros(1)]),
         left_rate=quadrature.left_rate,
         right_rate=quadrature.right_rate,
@@ -121,6 +122,7 @@ def masses_about(table: Table, z: Array) -> tuple[Array, Array]:
     """Mass at or below z and mass above z, each to its own relative accuracy within the panels."""
     index, s = locate(table.edges, table.starts, z)
     part = clenshaw_at(table.integral, index, s)
+    # Beyond the panels a tail is exponential in z; at depth 1 and above that is a power of v.
     left = table.below[0] * jnp.exp(table.left_rate * jnp.minimum(z - table.edges[0], 0.0))
     right = table.above[-1] * jnp.exp(-table.right_rate * jnp.maximum(z - table.edges[-1], 0.0))
     under, over = z < table.edges[0], z > table.edges[-1]
@@ -135,6 +137,7 @@ def icdf(table: Table, lower: Array, upper: Array) -> Array:
     Newton steps inside a bracket, on the panel's own series.
     """
     count = len(table.edges) - 1
+    # The smaller mass keeps its relative accuracy: 1 - 1e-20 is 1.
     from_left = lower <= upper
     index = jnp.where(
         from_left,
@@ -155,6 +158,7 @@ def icdf(table: Table, lower: Array, upper: Array) -> Array:
         excess = clenshaw(integral, s) - target
         low, high = jnp.where(excess < 0, s, low), jnp.where(excess < 0, high, s)
         newton = s - excess / clenshaw(series, s)
+        # Where the density is all but zero a step leaves the bracket, which is halved instead.
         return jnp.where((newton >= low) & (newton <= high), newton, (low + high) / 2), low, high
 
     s, _, _ = jax.lax.fori_loop(0, _STEPS, step, jax.lax.stop_gradient((s, low, high)))

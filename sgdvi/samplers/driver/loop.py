@@ -204,6 +204,7 @@ def _advance_group(group: tuple[Chains, jax.Array, Rows], rows: Rows, span: Span
     chains, seeds, fed = jax.tree.map(lambda leaf: leaf[0], group) if plan.alone else group
     keys = noise_seed(seeds) if plan.alone else jax.vmap(noise_seed)(seeds)
     steps = (_StepsAlone if plan.alone else _Steps)(work, span, rows, fed, seeds, keys)
+    # parameters are kept, and their sites computed at the end for the draws alone
     drawn = chains.state.z, steps.nothing_said()
     buffers = jax.tree.map(lambda leaf: jnp.zeros((work.capacity, *leaf.shape), leaf.dtype), drawn)
     blocks = span.start // work.block, (span.stop + work.block - 1) // work.block
@@ -236,6 +237,7 @@ class _Steps:
     def take_block(self, number: jax.Array, carry: Any) -> Any:
         """Take the steps of one block: chains and buffers of draws in, and out."""
         chains, buffers = carry
+        # blocks begin at multiples of their length, so that every look falls on the first step of one
         first, block = number * self.work.block, self.work.block
         due = (first % LOOK_EVERY == 0) & (self.span.start <= first)
         chains = lax.cond(due, self.look, lambda chains, _: chains, chains, first)
