@@ -31,6 +31,7 @@ from sgdvi.draws.integrity import (
 )
 from sgdvi.draws.lock import LOCK
 from sgdvi.draws.places import OTHER_NAME, delete_key, list_keys, name_of, read_key, write_key
+from sgdvi.draws.same_run import check_same_run
 
 # Blosc and several object stores stop at 2 GB; this is far below.
 _MOST_FILE_BYTES = 64 << 20
@@ -246,13 +247,7 @@ class DrawStore:
             Names what differs: the model, the data, the key, a setting, a version.
         """
         then: Any = self._checkpoint.attrs["fingerprint"]
-        for name in [*fingerprint, *(set(then) - set(fingerprint))]:
-            now, before = fingerprint.get(name), then.get(name)
-            rule = f"a stored run goes on only with the {name} that it began with"
-            advice = "Restore it, or give another store."
-            if name in ("model", "data", "start", "functionals"):
-                require(now == before, rule, f"another {name} than that of {name_of(self._store)}", advice)
-            require(now == before, rule, f"{now!r} ({before!r} in {name_of(self._store)})", advice)
+        check_same_run(then, fingerprint, name_of(self._store))
 
     def read_chunk(self, name: str) -> np.ndarray:
         """Return the draws of the last, incomplete chunk of the variable ``group/name``, axes (draw, chain, ...)."""

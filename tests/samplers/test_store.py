@@ -316,13 +316,23 @@ def test_what_must_not_change(kernel: sgdvi.SGD, tmp_path: Path) -> None:
         with numpyro.plate("data", len(x)):
             numpyro.sample("y", dist.Normal(u * w * x, 1.0), obs=y)
 
+    options: dict[str, Any] = {"store": tmp_path / "sgld.zarr"}
+    sample(sgdvi.SGLD(MODEL, 0.01, batch_size=2), **options)
+    with pytest.raises(sgdvi.InputError, match="another learning rate"):
+        sample(sgdvi.SGLD(MODEL, 0.02, batch_size=2), resume=True, **options)
+
     with pytest.raises(sgdvi.InputError, match=r"must be a new name; got .* 40 draws\. Go on with it with resume=True"):
         sample(kernel, store=store)
     shifted = np.where(np.arange(N) == 7, Y + 1e-6, Y)
     refused: list[tuple[str, sgdvi.SGD, dict[str, Any]]] = [
         ("another data than", kernel, {"data": (X, shifted)}),
         ("another model than", sgdvi.SGD(other, kernel.optimizer, batch_size=2), {}),
-        ("another model than", sgdvi.SGD(MODEL, optax.sgd(0.051, momentum=0.5), batch_size=2), {}),
+        (
+            "another learning rate: 0.102 .*\\(0.1 in",
+            sgdvi.SGD(MODEL, optax.sgd(0.051, momentum=0.5), batch_size=2),
+            {},
+        ),
+        ("optimizer and algorithm that", sgdvi.SGD(MODEL, optax.adam(0.051), batch_size=2), {}),
         ("batch size that it began with; got 3", sgdvi.SGD(MODEL, kernel.optimizer, batch_size=3), {}),
         ("the key that", kernel, {"key": jax.random.key(6)}),
         ("thinning that it began with; got 2 \\(1 in", kernel, {"thinning": 2}),

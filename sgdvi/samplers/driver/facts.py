@@ -1,5 +1,6 @@
 """All that decides the draws of a run: for its settings in the result, and for the check when it goes on."""
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -90,7 +91,9 @@ class RunFacts(NamedTuple):
             "dims": {name: list(names) for name, names in self.dims.items()},
             "key": hash_arrays(self.key),
             "data": hash_arrays([self.held.leaves if self.held else self.rows, target.split.leaves]),
-            "model": f"{step} {hash_program(target.constrain, z, rows)}",
+            "model": f"{hash_program(target.loss, z, rows)} {hash_program(target.constrain, z, rows)}",
+            "algorithm": step,
+            "settings": json.dumps(self.sampler.settings(target.num_data), sort_keys=True),
             "start": hash_arrays(self.starts.z),
             "functionals": hash_program(self.outputs, z, rows) + " ".join(self.shapes),
         }

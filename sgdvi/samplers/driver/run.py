@@ -22,6 +22,7 @@ from sgdvi.samplers.driver.loop import Outputs, Span, Work, advance, first_state
 from sgdvi.samplers.driver.recorder import MemoryRecorder, Recorder
 from sgdvi.samplers.driver.starts import make_starts
 from sgdvi.samplers.driver.store_recorder import open_together
+from sgdvi.samplers.driver.termination import flushed_on_termination
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import batch_like, check_algorithm
 from sgdvi.samplers.targets.make import as_arguments
@@ -168,9 +169,9 @@ def sample(
     begun = (
         MemoryRecorder(facts, state) if store is None else open_together(facts, store, resume, state, plan, break_lock)
     )
-    with begun as recorder:
+    with flushed_on_termination(store is not None) as stop_if_told, begun as recorder:
         with _reporter(progress if plan.writes else False, warmup + facts.num_draws * thin) as report:
-            _run(facts, keys, plan, recorder, report)
+            _run(facts, keys, plan, recorder, report, stop_if_told)
         plan.wait()
         return recorder.tree()
 
@@ -204,7 +205,14 @@ def _check_options(functionals: Any, keep: Any, dims: Any, progress: Any) -> Non
     require(isinstance(progress, bool) or callable(progress), rule, repr(progress))
 
 
-def _run(facts: RunFacts, keys: jax.Array, plan: Plan, recorder: Recorder, report: Callable[[int], None]) -> None:
+def _run(
+    facts: RunFacts,
+    keys: jax.Array,
+    plan: Plan,
+    recorder: Recorder,
+    report: Callable[[int], None],
+    stop_if_told: Callable[[], None],
+) -> None:
     sampler, target, warmup, thinning = facts.sampler, facts.outputs.target, facts.num_warmup, facts.thinning
     size = sampler.size(target.num_data)
     words = target.num_data if sampler.batching is Batching.WITHOUT_REPLACEMENT else size
@@ -235,6 +243,7 @@ def _run(facts: RunFacts, keys: jax.Array, plan: Plan, recorder: Recorder, repor
         pace = max(1, int(min(8.0, max(0.5, _CALL_SECONDS / seconds)) * (stop - done)))
         report(stop - done)
         done = stop
+        stop_if_told()
 
 
 class _reporter:
