@@ -1,10 +1,12 @@
 """The command line: one file per command, heavy imports inside the commands.
 
 Exit status: 0 done, whatever the verdict; 1 a fault of sgdvi; 2 bad input; 3 the verdict named by ``--fail-on``, or one
-that ``--fail-on-change`` did not expect;
-130 interrupted.
+that ``--fail-on-change`` did not expect; 130 interrupted; 141 the reader of the output has ended; 143 told to end (SIGTERM).
 """
 
+import errno
+import os
+import sys
 import traceback
 from collections.abc import Sequence
 
@@ -13,8 +15,9 @@ import click
 from sgdvi import __version__
 from sgdvi._internal.check import InputError
 from sgdvi.cli import balance, compare, doctor, law, models, phases, report, reproduce, sweep
+from sgdvi.cli._interrupt import interrupt_on_termination
 
-DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAULT, BAD_INPUT, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -36,6 +39,20 @@ for module in (compare, sweep, law, phases, balance, reproduce, report, models, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; every expected error is one line on stderr."""
+    with interrupt_on_termination() as told:
+        try:
+            status = _run(arguments)
+            sys.stdout.flush()
+        except OSError as error:
+            # what stdout cannot take now it must not be asked to take again when Python ends
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+            if error.errno == errno.EPIPE:
+                return PIPE_CLOSED
+            return _refuse(f"the system must take what is written; got {_reason(error)}.")
+    return TERMINATED if told and status == INTERRUPTED else status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         status = cli.main(None if arguments is None else list(arguments), prog_name="sgdvi", standalone_mode=False)
     except InputError as error:
@@ -51,11 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"sgdvi: {error}" if isinstance(error, click.Abort) and str(error) else "sgdvi: interrupted", err=True
         )
         return INTERRUPTED
+    except SystemExit:  # what click makes of a pipe whose reader has ended, as `head` does
+        return PIPE_CLOSED
+    except OSError:
+        raise
     except Exception:
         traceback.print_exc()
         click.echo("sgdvi: this is a fault of sgdvi, not of your input; please report the lines above", err=True)
         return FAULT
     return status if isinstance(status, int) else DONE
+
+
+def _reason(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{reason} ({error.filename})" if error.filename else reason
 
 
 def _refuse(text: str) -> int:
