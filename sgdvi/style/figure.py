@@ -11,6 +11,8 @@ from importlib.resources import as_file, files
 import matplotlib
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 from sgdvi.style.palette import DARK, LIGHT, Theme
@@ -49,6 +51,7 @@ def picture(draw: Draw, alt: str, caption: str) -> Picture:
     for theme in (LIGHT, DARK):
         with style(theme):
             figure = draw(theme)
+            _names_as_they_are(figure)
             uris[theme.name] = "data:image/svg+xml;base64," + base64.b64encode(_svg(figure)).decode("ascii")
             inches = figure.get_size_inches()
     return Picture(
@@ -81,6 +84,16 @@ def style(theme: Theme) -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.style.use([str(path), colors])
         yield
+
+
+def _names_as_they_are(figure: Figure) -> None:
+    """Take a "$" in a name for a dollar; formulas are only at the ticks of logarithmic axes."""
+    axes = [axis for place in figure.axes for axis in (place.xaxis, place.yaxis)]
+    numbered = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
+    numbers = {id(label) for axis in numbered for label in axis.get_ticklabels(which="both")}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in numbers:
+            text.set_parse_math(False)
 
 
 def _svg(figure: Figure) -> bytes:
