@@ -13,6 +13,9 @@ import numpy as np
 
 from sgdvi._internal.check import InputError, message
 
+# How the folders begin in which files are written before they move to their places; `sgdvi` alone writes there.
+PART = ".sgdvi-part-"
+
 
 def plain(value: Any) -> Any:
     """Return `value` in JSON types, numbers without a JSON form as texts."""
@@ -46,7 +49,7 @@ def written_whole(folder: Path, last: str = "") -> Iterator[Path]:
     What fails before leaves `folder` as it was. The file named `last` moves last: who sees it sees the others.
     """
     # Inside the target, so that moving is renaming within one file system, which never leaves half a file.
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix=PART, dir=folder) as scratch:
         yield Path(scratch)
         for part in sorted(Path(scratch).iterdir(), key=lambda part: (part.name == last, part.name)):
             os.replace(part, folder / part.name)

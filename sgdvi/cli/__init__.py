@@ -1,7 +1,8 @@
 """The command line: one file per command, heavy imports inside the commands.
 
 Exit status: 0 done, whatever the verdict; 1 a fault of sgdvi; 2 bad input; 3 the verdict named by ``--fail-on``, or one
-that ``--fail-on-change`` did not expect; 130 interrupted; 141 the reader of the output has ended; 143 told to end (SIGTERM).
+that ``--fail-on-change`` did not expect; 130 interrupted; 141 the reader of the output has ended; 143 told to end by
+SIGTERM.
 """
 
 import errno

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -47,12 +48,13 @@ VERDICT_REACHED = 3
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
+@click.option("--break-lock", is_flag=True, help="Write to DIR though a run on another host holds its lock.")
 @click.option(
     "--fail-on", type=click.Choice(["warn", "fail"]), help="Exit with status 3 at this verdict or a worse one."
 )
 @click.option("--cache/--no-cache", default=True, help="Keep compiled programs for the next run (SGDVI_CACHE=folder).")
 @click.option("--quiet", is_flag=True, help="Print only the path of the report.")
-def command(model: str, out: str | None, overwrite: bool, fail_on: str | None, **options: Any) -> int:
+def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail_on: str | None, **options: Any) -> int:
     """Run SGD, NUTS, variational inference and the exact laws on MODEL and say whether SGD gives the posterior.
 
     MODEL is a name (`sgdvi models` lists them) or the path of your own file (`sgdvi models --template` prints one).
@@ -65,16 +67,21 @@ def command(model: str, out: str | None, overwrite: bool, fail_on: str | None, *
 
     quiet = options.pop("quiet")
     say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
-    with compilation_cache(options.pop("cache"), say), no_lost_interrupt() as stop_if_interrupted:
+    with (
+        compilation_cache(options.pop("cache"), say),
+        no_lost_interrupt() as stop_if_interrupted,
+        ExitStack() as held,
+    ):
         from sgdvi.diagnostics.findings import Status
         from sgdvi.experiment.conduct import REFERENCES, Interrupted, check_folder, run, save_draws
+        from sgdvi.experiment.folder import locked
         from sgdvi.zoo import load
 
         problem = load(model)
         changes = {name: options.pop(name) for name in ("depth", "width")}
         problem = problem.with_options(**{name: value for name, value in changes.items() if value is not None})
         folder = out or _default_folder(problem)
-        check_folder(folder, overwrite)
+        held.enter_context(locked(check_folder(folder, overwrite), break_lock))
         # Said with the first stage, so that bad input gets its one line alone.
         heading = [f"sgdvi compare {problem.name}: {problem.num_data} rows"]
 

@@ -2,9 +2,9 @@
 
 from sgdvi.experiment.conduct import Interrupted as Interrupted
 from sgdvi.experiment.conduct import run as run
+from sgdvi.experiment.folder import check_folder as check_folder
 from sgdvi.experiment.plan import Plan as Plan
 from sgdvi.experiment.result import Result as Result
-from sgdvi.experiment.result import check_folder as check_folder
 from sgdvi.experiment.result import save_draws as save_draws
 from sgdvi.experiment.stages import ALL_REFERENCES as ALL_REFERENCES
 from sgdvi.experiment.stages import REFERENCES as REFERENCES

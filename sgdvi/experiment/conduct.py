@@ -13,10 +13,11 @@ from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
 from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.experiment.environment import environment
+from sgdvi.experiment.folder import check_folder
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
 from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
 from sgdvi.experiment.remedies import instead, recommend
-from sgdvi.experiment.result import Result, check_folder, save_draws
+from sgdvi.experiment.result import Result, save_draws
 from sgdvi.experiment.stages import (
     ALL_REFERENCES,
     REFERENCES,

@@ -1,25 +1,22 @@
 """What an experiment returns, and how it is written to a folder."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sgdvi._internal.check import InputError, message
 from sgdvi._internal.files import writable, written_whole
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws.tree import save
+from sgdvi.experiment.folder import REPORT, check_folder, locked
 from sgdvi.experiment.plan import Plan
 from sgdvi.experiment.remedies import exact_remedies
 from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
 from sgdvi.report import Context, read_record, write_html, write_record
-
-REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -71,10 +68,11 @@ class Result:
         Raises
         ------
         InputError
-            If the folder has a report already and `overwrite` is false, or if it cannot be written.
+            If the folder has a report already and `overwrite` is false, something else under the name of one of
+            the files, or another run that writes to it, or if it cannot be written.
         """
         target = check_folder(folder, overwrite)
-        with writable(target), written_whole(target, last=REPORT) as part:
+        with locked(target), writable(target), written_whole(target, last=REPORT) as part:
             write_record(self.comparison, self.context, part, trees(self.comparison.runs))
             # From what was written, so that `sgdvi report` makes the same bytes of it.
             record, context = read_record(part)
@@ -84,32 +82,11 @@ class Result:
 
 def save_draws(runs: Mapping[str, Any], folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Write only the draws, as after an interruption, and return the folder."""
-    return save(trees(runs), check_folder(folder, overwrite)).parent
+    target = check_folder(folder, overwrite)
+    with locked(target):
+        return save(trees(runs), target).parent
 
 
 def trees(runs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the runs that have draws."""
     return {name: run for name, run in runs.items() if not hasattr(run, "log_prob")}
-
-
-def check_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """Return the folder, made if need be, when a report can be written to it.
-
-    Raises
-    ------
-    InputError
-        If it has a report already and `overwrite` is false, if it is a file, or if it cannot be written.
-    """
-    target = Path(folder).expanduser()
-    if (target / REPORT).exists() and not overwrite:
-        advice = "Give --overwrite (overwrite=True) to replace it, or another folder."
-        raise InputError(message("the output folder must not have a report already", f"{target / REPORT}", advice))
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target):
-            pass
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        advice = "Give another folder with --out."
-        raise InputError(message("the output folder must be writable", f"{target} ({reason})", advice)) from error
-    return target

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sgdvi import zoo
+from sgdvi._internal.check import InputError
 from sgdvi.cli import main
 from sgdvi.comparison import Verdict
 from sgdvi.diagnostics import Status
@@ -267,6 +268,7 @@ def test_ctrl_c_in_a_real_run_leaves_no_half_report(tmp_path):
     code = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+from sgdvi._internal.check import InputError
 from sgdvi.cli import main
 sys.exit(main(["compare", "small-n", "--steps", "400", "--chains", "2"]))
 """
@@ -329,3 +331,46 @@ def test_help_needs_no_heavy_import():
     assert "MODEL" in done.stdout
     loaded = set(done.stderr.split())
     assert loaded.isdisjoint({"jax", "numpyro", "arviz", "matplotlib", "xarray", "scipy"})
+
+
+def test_overwrite_replaces_only_what_sgdvi_wrote(capsys, tmp_path):
+    folder = tmp_path / "out"
+    (folder / "report.html").mkdir(parents=True)
+    (folder / "report.html" / "thesis.tex").write_text("x")
+    for name in ("report.json", "draws.nc"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+        line = refused(capsys, "small-n", "--out", str(tmp_path / name), "--overwrite")
+        assert "only files that sgdvi wrote are replaced" in line
+        assert (tmp_path / name / name).read_text() == "{}"
+    assert "only files that sgdvi wrote" in refused(capsys, "small-n", "--out", str(folder), "--overwrite")
+    assert (folder / "report.html" / "thesis.tex").read_text() == "x"
+    assert "must be writable; got" in refused(capsys, "small-n", "--out", str(tmp_path / ("a" * 300)))
+    with pytest.raises(InputError, match="must be a path"):
+        conduct.check_folder("a\0b")
+
+
+def test_one_run_at_a_time_writes_to_a_folder_and_clears_what_a_killed_one_left(capsys, tmp_path, quick):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / ".sgdvi-part-abc").mkdir()
+    (folder / ".sgdvi-part-abc" / "draws.nc").write_text("half")
+    (folder / ".sgdvi-lock").write_text('{"host": "elsewhere", "pid": 1, "started": "", "since": "today"}')
+    arguments = ["small-n", "--steps", "400", "--chains", "2", "--out", "here"]
+    assert "only one run at a time" in refused(capsys, *arguments)
+    assert main(["compare", *arguments, "--break-lock"]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["draws.nc", "report.html", "report.json"]
+    assert main(["compare", *arguments, "--overwrite"]) == 0
+
+
+def test_output_that_cannot_be_written_is_one_line(tmp_path):
+    for command in ("models", "models --template"):
+        done = subprocess.run(
+            f"{sys.executable} -m sgdvi.cli {command} > /dev/full", shell=True, capture_output=True, text=True, cwd="/"
+        )
+        assert done.returncode == 2
+        assert done.stderr == "sgdvi: the system must take what is written; got No space left on device.\n"
+    pipe = subprocess.run(
+        f"{sys.executable} -m sgdvi.cli models --template | true", shell=True, capture_output=True, text=True, cwd="/"
+    )
+    assert pipe.stderr == ""
