@@ -2,7 +2,7 @@
 
 from sgdvi.diagnostics.calibration import sbc, vsbc
 from sgdvi.diagnostics.case import Case
-from sgdvi.diagnostics.declare import Check, Outcome, Skip, check, graded
+from sgdvi.diagnostics.declare import Check, Outcome, Skip, check, graded, usable
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.table import TABLE
 from sgdvi.diagnostics.thresholds import Thresholds
@@ -19,5 +19,6 @@ __all__ = [
     "check",
     "graded",
     "sbc",
+    "usable",
     "vsbc",
 ]

@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from arviz_stats.base import array_stats
 
+from sgdvi._internal.pareto import pareto_shape
 from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
@@ -14,24 +14,6 @@ from sgdvi.diagnostics.support import dimension
 from sgdvi.diagnostics.thresholds import Thresholds
 
 _FEWEST = 25
-
-
-def pareto_shape(log_weights: np.ndarray) -> float:
-    """Return k-hat of importance weights from their logs, shape (S,).
-
-    inf where a weight is, or where all are 0; -inf where the largest are all equal, as those of a law to itself.
-    """
-    logs = np.asarray(log_weights, dtype=np.float64).reshape(-1)
-    if np.isnan(logs).any():
-        return math.nan
-    if np.isposinf(logs).any() or np.isneginf(logs).all():
-        return math.inf
-    try:
-        # ArviZ takes log ratios with the sign of a log likelihood, that is negated.
-        khat = float(array_stats.psislw(-np.maximum(logs - logs.max(), -700.0))[1])
-    except ValueError:  # it refuses a tail of equal values: these weights have a bound that many of them reach
-        return -math.inf
-    return khat if math.isfinite(khat) else math.inf
 
 
 def efficiency(log_weights: np.ndarray) -> float:

@@ -132,7 +132,6 @@ def measure_fall(logs: np.ndarray, thinning: int = 1) -> Fall:
     lambda case: f"Collapse to {case.facts.functional or 'v'} = 0",
     f"{ZIYIN}; collapse is judged by the trend of log|v| and the exact threshold, never by the size of v.",
     question="arrive",
-    cites=("ziyin2025noise",),
     thresholds=("collapse_fall", "collapse_errors"),
     kinds=("judged",),
     first=True,

@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from arviz_stats.base import array_stats
 
 from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi._internal.pareto import smoothed
 from sgdvi.problem.network import LinearNetwork
 
 
@@ -112,9 +112,8 @@ def reweight(
     logs = network.posterior.log_prob(values) - log_law
     rule = "every draw must lie where the law of SGD has a density"
     require(np.all(np.isfinite(logs)), rule, f"{int(np.sum(~np.isfinite(logs)))} draws that do not")
-    # ArviZ takes log ratios with the sign of a log likelihood, that is negated.
-    smoothed, khat = array_stats.psislw(-(logs - logs.max()))
-    weights = np.exp(smoothed - smoothed.max())
+    smooth, khat = smoothed(logs)
+    weights = np.exp(smooth - smooth.max())
     weights /= weights.sum()
     return Reweighted(values, weights, float(khat), float(1 / (weights @ weights)), missed, name, gap)
 

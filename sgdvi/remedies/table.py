@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgdvi._internal.check import InputError
+from sgdvi._internal.pareto import pareto_shape
 from sgdvi._internal.text import number, percent
-from sgdvi.diagnostics.importance import efficiency, pareto_shape
+from sgdvi.diagnostics.importance import efficiency
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.laws.line import as_line_law
 from sgdvi.problem.network import LinearNetwork

@@ -8,6 +8,7 @@ from scipy import stats
 
 from sgdvi import compare
 from sgdvi._internal.check import InputError
+from sgdvi._internal.pareto import pareto_shape
 from sgdvi.diagnostics import Finding, Status, Thresholds, c2st, importance, predictive, vsbc
 from sgdvi.draws import make_tree
 
@@ -104,6 +105,15 @@ def test_variational_calibration_keeps_its_level_and_finds_a_bias(rng: np.random
             vsbc("VI", "v", bad)
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-13, 1e-9])
+def test_equal_weights_are_the_best_case(spread: float) -> None:
+    logs = -41.0 + spread * np.random.default_rng(0).normal(size=400)
+    assert pareto_shape(logs) == -np.inf
+    finding = importance.khat(case_of(ANY, kind="vi", log_weights=logs))
+    assert (finding.status, finding.value) == (Status.PASS, -np.inf)
+    assert "100 % of their number" in finding.meaning
+
+
 def test_weights_say_how_many_draws_they_leave() -> None:
     logs = np.log(np.repeat([1.0, 3.0], [100, 300]))  # (100 + 900)^2 / (400 (100 + 2700)) = 25/28
     assert importance.efficiency(logs - 50) == pytest.approx(25 / 28)
@@ -113,7 +123,6 @@ def test_weights_say_how_many_draws_they_leave() -> None:
     missed = importance.with_missed(importance.reweighted("SGD", logs, LIMITS), 0.2)
     assert "No weight reaches the 20 % of the posterior" in missed.meaning
     assert finding.details["efficiency"] == pytest.approx(25 / 28)
-    assert importance.pareto_shape(np.zeros(400)) == -np.inf
     heavy = importance.reweighted("SGD", 2 * np.random.default_rng(0).exponential(size=4000), LIMITS)
     assert heavy.status is Status.WARN
     assert heavy.value == pytest.approx(2, abs=0.3)  # the weights have a Pareto tail of index 1/2

@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from sgdvi import InputError, Problem, zoo
+from sgdvi._internal.pareto import pareto_shape
 from sgdvi.draws import config, functional
 from sgdvi.samplers.references import line_posterior, nuts, variational
-from sgdvi.samplers.references.vi import pareto_shape
 
 
 @pytest.fixture(scope="module")

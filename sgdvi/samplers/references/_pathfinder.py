@@ -8,10 +8,10 @@ import numpy as np
 from numpyro.infer.util import initialize_model
 
 from sgdvi._internal.check import InputError, message, whole
+from sgdvi._internal.pareto import pareto_shape
 from sgdvi.draws.tree import from_samples
 from sgdvi.problem.all_rows import full_model
 from sgdvi.problem.base import Problem, require_posterior
-from sgdvi.samplers.references.vi import pareto_shape
 
 if TYPE_CHECKING:
     from sgdvi.draws.tree import DataTree

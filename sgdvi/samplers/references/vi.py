@@ -10,7 +10,6 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import optax
-from arviz_stats.base import array_stats
 from numpyro import handlers
 from numpyro.infer import ELBO, SVI, init_to_value
 from numpyro.infer.autoguide import (
@@ -23,6 +22,7 @@ from numpyro.infer.util import log_density
 from numpyro.optim import optax_to_numpyro
 
 from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi._internal.pareto import pareto_shape
 from sgdvi.draws.tree import from_samples
 from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.references.gaussian import LARGEST_GAP, GaussianFit, Place, fit_gaussian, place_of
@@ -47,7 +47,6 @@ _WEIGHTS = 1000
 # Standard errors, and nats, that the bound may rise from its last tenth but one to its last.
 _MOST_ERRORS, _MOST_RISE = 3.0, 0.1
 _SITE = "x"
-_ROUNDING = 1e-8
 
 
 def variational(
@@ -227,14 +226,3 @@ class _ELBO(ELBO):
             return log_density(replayed, args, kwargs, param_map)[0] - log_guide
 
         return -jnp.mean(jax.vmap(particle)(jax.random.split(rng_key, self.num_particles)))
-
-
-def pareto_shape(log_weights: np.ndarray) -> float:
-    """Return k-hat, the shape of the Pareto law fitted to the largest importance weights; from logs, shape (K,).
-
-    -inf where all weights are equal but for rounding, as those of a law to itself.
-    """
-    if np.ptp(log_weights) < _ROUNDING:
-        return -math.inf
-    # ArviZ takes log ratios with the sign of a log likelihood, that is negated.
-    return float(array_stats.psislw(-log_weights)[1])
