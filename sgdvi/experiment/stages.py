@@ -76,8 +76,8 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
             text = _FITTED.get(name, "a Gaussian fitted to the posterior")
             yield name, text, _variational(problem, name, stream(key, name), joint)
     if "Pathfinder" in references:
-        found = "a Gaussian along the way to the mode"
-        yield "Pathfinder", found, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
+        text = "a Gaussian along the way to the mode"
+        yield "Pathfinder", text, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
 
 
 def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Todo]:

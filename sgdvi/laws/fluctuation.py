@@ -16,7 +16,8 @@ from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.laws.temperatures import temperature_grid
 
-# Laws are built this many at a time: memory stays small, and only two sizes are ever compiled.
+# Laws are built this many at a time: memory stays small, and only two sizes are ever compiled, where `_engine/batch.py`
+# compiles one program for each number of laws.
 _FEW, _MANY = 64, 2048
 # Grid on which maxima are looked for, and the zooms into each of them: each divides the spacing by half of _ZOOM.
 _GRID, _ZOOM, _ZOOMS = 256, 32, 3
@@ -71,18 +72,18 @@ def fluctuations(
     fall to zero as T approaches Tc (fluctuation inversion; Ziyin, Li and Ueda 2025, section IV), at depth 2 and above
     they die away as T grows, at depth 0 they only rise.
     """
-    found = _laws(moments, temperature, depth, width, weight_decay)
-    mean, *others = _gather(found, [_four_moments(law) for law in found.laws])
-    return Fluctuations(found.temperature, found.side * mean, *others)
+    there = _laws(moments, temperature, depth, width, weight_decay)
+    mean, *others = _gather(there, [_four_moments(law) for law in there.laws])
+    return Fluctuations(there.temperature, there.side * mean, *others)
 
 
 def mean_and_variance(
     moments: Moments, temperature: ArrayLike, depth: int = 1, width: int = 1, weight_decay: ArrayLike = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """E[v] and Var[v] as in `fluctuations`, without the factor's, which take most of its time."""
-    found = _laws(moments, temperature, depth, width, weight_decay)
-    mean, variance = _gather(found, [_two_moments(law) for law in found.laws])[:2]
-    return found.side * mean, variance
+    there = _laws(moments, temperature, depth, width, weight_decay)
+    mean, variance = _gather(there, [_two_moments(law) for law in there.laws])[:2]
+    return there.side * mean, variance
 
 
 def fluctuation_maxima(
@@ -144,7 +145,7 @@ def fluctuation_maxima(
     return best
 
 
-class _Found(NamedTuple):
+class _Laws(NamedTuple):
     """Laws of |v| where there are some, in chunks, and what there is elsewhere, of one shape."""
 
     temperature: np.ndarray
@@ -157,7 +158,7 @@ class _Found(NamedTuple):
     laws: Iterator[SGDStationary]
 
 
-def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_decay: Any) -> _Found:
+def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_decay: Any) -> _Laws:
     depth, width = whole("depth", depth), whole("width", width, least=1)
     advice = "Call it outside of jit, vmap and grad."
     require(not is_traced(moments, temperature, weight_decay), "parameters must be concrete", "traced ones", advice)
@@ -179,7 +180,7 @@ def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_dec
     # Not a NumPy scalar, into which nothing can be put.
     factor = np.asarray(point / width if depth == 0 else (point / width) ** (1 / (depth + 1)))
     laws = _chunks(np.stack([part[ends.proper] for part in parts]), depth, width)
-    return _Found(heat.copy(), side, ends.proper, point, factor, laws)
+    return _Laws(heat.copy(), side, ends.proper, point, factor, laws)
 
 
 def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]:
@@ -193,12 +194,12 @@ def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]
             yield SGDStationary(Moments(*data), heat, depth=depth, width=width, weight_decay=decay)
 
 
-def _gather(found: _Found, rows: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+def _gather(laws: _Laws, rows: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
     """Put what the chunks gave where there are laws; elsewhere a point mass, which zero is, too."""
-    shape = found.proper.shape
-    gathered = [found.point.copy(), np.zeros(shape), found.factor.copy(), np.zeros(shape)]
+    shape = laws.proper.shape
+    gathered = [laws.point.copy(), np.zeros(shape), laws.factor.copy(), np.zeros(shape)]
     for target, column in zip(gathered, zip(*rows, strict=True), strict=False):
-        target[found.proper] = np.concatenate(column)[: found.proper.sum()]
+        target[laws.proper] = np.concatenate(column)[: laws.proper.sum()]
     return gathered
 
 

@@ -309,11 +309,11 @@ class SGD(Sampler):
         self.injected_noise = non_negative("injected_noise", injected_noise)
         super().__init__(model, sgd(optimizer, self.injected_noise), batch_size, batching=batching)
         self.optimizer = optimizer
-        found = probe_rate(optimizer)
-        if given is not None and found.value is not None and not found.note:
+        probed = probe_rate(optimizer)
+        if given is not None and probed.value is not None and not probed.note:
             rule = "learning_rate must be the rate of the optimizer, or be left out"
-            require(abs(found.value / given - 1) < 1e-4, rule, f"{given} (the optimizer has {found.value})")
-        rate = found if given is None else Rate(given, found.note and "as given with learning_rate=")
+            require(abs(probed.value / given - 1) < 1e-4, rule, f"{given} (the optimizer has {probed.value})")
+        rate = probed if given is None else Rate(given, probed.note and "as given with learning_rate=")
         self.learning_rate, self.rate_note = rate
 
     def noise_scale(self, num_data: int) -> float | None:

@@ -177,13 +177,13 @@ def _search(network: LinearNetwork, value: Callable[[float], float]) -> float:
         rule = "some temperature must have a finite KL to the posterior, with larger ones on both sides"
         got = f"the least, {values[best]:.3g}, at T = {math.exp(grid[best]):.3g}, the end of what was searched"
         raise InputError(message(rule, got, "Look for data without noise or without signal."))
-    found = scipy.optimize.minimize_scalar(
+    least = scipy.optimize.minimize_scalar(
         lambda point: value(math.exp(point)),
         bounds=(grid[best - 1], grid[best + 1]),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(found.x)
+    return math.exp(least.x)
 
 
 def _search_both(network: LinearNetwork, value: Callable[..., float], start: float) -> tuple[float, float]:
@@ -195,13 +195,13 @@ def _search_both(network: LinearNetwork, value: Callable[..., float], start: flo
     @cache
     def at(decay: float) -> tuple[float, float]:
         top = min(math.log(10 * start), math.log(highest_temperature(network, decay)))
-        found = scipy.optimize.minimize_scalar(
+        least = scipy.optimize.minimize_scalar(
             lambda point: value(math.exp(point), decay),
             bounds=(math.log(start / 10), top),
             method="bounded",
             options={"xatol": 1e-6},
         )
-        return float(found.fun), math.exp(found.x)
+        return float(least.fun), math.exp(least.x)
 
     # At depth 1 a decay of |beta2| or more leaves no law; at depth 0 one of beta1 d halves the slope.
     moments = network.moments
@@ -209,11 +209,11 @@ def _search_both(network: LinearNetwork, value: Callable[..., float], start: flo
     tried = np.array([0.0, *most * np.geomspace(1e-3, 0.8, _DECAYS)])
     best = int(np.argmin([at(float(decay))[0] for decay in tried]))
     between = (tried[max(best - 1, 0)], tried[min(best + 1, _DECAYS)])
-    found = scipy.optimize.minimize_scalar(
+    inner = scipy.optimize.minimize_scalar(
         lambda decay: at(float(decay))[0], bounds=between, method="bounded", options={"xatol": 1e-5 * most}
     )
     # the search between bounds never reaches them: no decay at all, and the prior's, are tried as they are
-    decay = min((float(found.x), 0.0, network.law_decay), key=lambda one: at(one)[0])
+    decay = min((float(inner.x), 0.0, network.law_decay), key=lambda one: at(one)[0])
     return at(decay)[1], decay
 
 

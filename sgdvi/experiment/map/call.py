@@ -105,13 +105,9 @@ def sweep(
         proper = network is None or network.proper_posterior
         require(proper, "a sweep needs a proper posterior", "a flat prior", "Give a weight decay above 0.")
         exact = network is not None and known(network.depth + 1, network.width)
-        random_rows = way in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
         by_runs = not exact if runs is None else bool(runs)
         if not by_runs:
-            rule = "a map without runs needs the exact laws of SGD and of the posterior"
-            require(exact, rule, f"{problem.name!r} with {dict(problem.options)}", "Give runs=True (--runs).")
-            got = f"batching={way.value!r}. {NO_TEMPERATURE.rstrip('.')}"
-            require(random_rows, rule, got, "Give runs=True (--runs).")
+            _require_laws(problem, way, exact)
         sizes = _sizes(batch_sizes, problem.num_data, way, by_runs)
         best = _tuned(network) if network is not None and exact else (math.nan, math.nan)
         rates = _rates(learning_rates, problem, way, sizes, best[0], by_runs, seed)
@@ -144,12 +140,21 @@ def sweep(
     )
 
 
+def _require_laws(problem: Problem, way: Batching, exact: bool) -> None:
+    """Raise `InputError` unless a map can be drawn without runs."""
+    rule = "a map without runs needs the exact laws of SGD and of the posterior"
+    require(exact, rule, f"{problem.name!r} with {dict(problem.options)}", "Give runs=True (--runs).")
+    got = f"batching={way.value!r}. {NO_TEMPERATURE.rstrip('.')}"
+    random_rows = way in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
+    require(random_rows, rule, got, "Give runs=True (--runs).")
+
+
 def _tuned(network: LinearNetwork) -> tuple[float, float]:
     try:
-        found = tune(network)
+        best = tune(network)
     except InputError:  # SGD has no law at any temperature: the map shows its collapse
         return math.nan, math.nan
-    return found.temperature, found.kl
+    return best.temperature, best.kl
 
 
 def _sizes(given: Sequence[int] | None, rows: int, way: Batching, by_runs: bool) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from sgdvi.samplers.driver.store_recorder import open_together
 from sgdvi.samplers.driver.termination import flushed_on_termination
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import batch_like, check_algorithm
+from sgdvi.samplers.targets.base import Target
 from sgdvi.samplers.targets.make import as_arguments
 
 Progress = Callable[[int, int], None]
@@ -150,18 +151,9 @@ def sample(
     one = jax.tree.map(lambda leaf: np.asarray(leaf)[0], starts.z)
     plan = Plan.make(chains, devices, sum(leaf.nbytes for leaf in jax.tree.leaves(one)))
     sampler.check(target, one, rows)
-    have = tuple(map(label, target.outputs))
-    rule = "the names of sites must differ in more than '/' and '.', as draws name them alike"
-    require(len(set(have)) == len(have), rule, sorted(target.outputs), "Rename one.")
-    chosen = have if keep is None else tuple(map(label, keep))
     dims = {label(name): axes for name, axes in (dims or {}).items()}
-    unknown = [name for name in chosen if name not in have]
-    require(not unknown, f"keep must name sites of the model, {sorted(have)}", unknown)
-    strange = sorted(set(dims) - set(have) - set(functionals or {}))
-    require(not strange, f"dims must name sites or functionals, {sorted(have)}", strange)
-    require(chosen or functionals, "a draw must have something in it", "keep=() and no functionals")
-    size = sampler.size(target.num_data)
-    stats = check_algorithm(sampler.algorithm, target, one, batch_like(rows, size))
+    chosen = _chosen_sites(target, keep, functionals or {}, dims)
+    stats = check_algorithm(sampler.algorithm, target, one, batch_like(rows, sampler.size(target.num_data)))
     outputs = Outputs(target, chosen, tuple((functionals or {}).items()), tuple(stats.items()))
     shapes = outputs.describe(one, rows)
     facts = RunFacts(sampler, outputs, rows, shapes, key, starts, steps, warmup, thin, dims, held)
@@ -174,6 +166,22 @@ def sample(
             _run(facts, keys, plan, recorder, report, stop_if_told)
         plan.wait()
         return recorder.tree()
+
+
+def _chosen_sites(
+    target: Target, keep: Sequence[str] | None, functionals: Mapping[str, Any], dims: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return the sites that are kept, under the names that draws have; raise `InputError` for names of none."""
+    have = tuple(map(label, target.outputs))
+    rule = "the names of sites must differ in more than '/' and '.', as draws name them alike"
+    require(len(set(have)) == len(have), rule, sorted(target.outputs), "Rename one.")
+    chosen = have if keep is None else tuple(map(label, keep))
+    unknown = [name for name in chosen if name not in have]
+    require(not unknown, f"keep must name sites of the model, {sorted(have)}", unknown)
+    strange = sorted(set(dims) - set(have) - set(functionals))
+    require(not strange, f"dims must name sites or functionals, {sorted(have)}", strange)
+    require(chosen or functionals, "a draw must have something in it", "keep=() and no functionals")
+    return chosen
 
 
 @partial(jax.jit, static_argnames="count")
