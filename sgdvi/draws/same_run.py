@@ -23,6 +23,9 @@ def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any], store: str) 
     if "algorithm" not in then:  # the first format had the hash of a step before that of the sites
         step, sites = then["model"].split()
         then = {**then, "algorithm": step, "model": f"{now['model'].split()[0]} {sites}"}
+    # The first version of a sampler is not written.
+    versions = {name: 1 for name in {*now, *then} if name.startswith("version of the sampler")}
+    now, then = {**versions, **now}, {**versions, **then}
     for name in [*now, *(then.keys() - now.keys())]:
         if name == "settings" or then.get(name) == now.get(name):
             continue

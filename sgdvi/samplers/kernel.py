@@ -74,6 +74,8 @@ class Sampler(MCMCKernel):
         Short name of the algorithm; the runs are labelled with it.
     packages
         Names of the packages whose version decides the draws, beside those that always do.
+    version
+        Raised when the law of the draws changes for the same settings: stored runs of an earlier one do not go on.
 
     Raises
     ------
@@ -83,6 +85,7 @@ class Sampler(MCMCKernel):
 
     kind = "user"
     packages: tuple[str, ...] = ()
+    version = 1
 
     def __init__(
         self,
@@ -146,6 +149,11 @@ class Sampler(MCMCKernel):
     def settings(self, num_data: int) -> dict[str, Any]:
         """Return the settings of the algorithm that a reader of its draws needs, as JSON types."""
         return dict(self._settings)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Versions of the algorithms that decide the draws, by kind; the first ones are left out."""
+        return {self.kind: self.version} if self.version > 1 else {}
 
     def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
         """Raise `InputError` where the algorithm cannot use a run of `sgdvi.sample` with these numbers."""

@@ -34,3 +34,8 @@ class Wrapper(Sampler):
     def settings(self, num_data: int) -> dict[str, Any]:
         """See `Sampler`."""
         return {"of": self.inner.kind, **self.inner.settings(num_data), **super().settings(num_data)}
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """See `Sampler`."""
+        return self.inner.versions | super().versions

@@ -76,7 +76,7 @@ class IterateAverage(Wrapper):
     r"""Averages of the iterates of SGD over windows as draws (Mandt, Hoffman and Blei 2017).
 
     Over a window of W steps, long against the relaxation time :math:`1/(\eta A)` of SGD near a minimum with Hessian A
-    and gradient covariance C, the average has the covariance
+    and gradient covariance C, the average **converges to** a Gaussian about the minimum with the covariance
 
     .. math:: \operatorname{Cov}[\bar z] \approx \frac{A^{-1} C A^{-1}}{S W},
 

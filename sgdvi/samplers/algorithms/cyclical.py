@@ -1,18 +1,26 @@
 """Cyclical stochastic gradient MCMC: the learning rate comes down in cycles, each of which may find another mode."""
 
+import warnings
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import brentq
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import non_negative, positive, require, whole
+from sgdvi._internal.tree import Rows
+from sgdvi.samplers.algorithms._rest import near_minimum
 from sgdvi.samplers.algorithms._settings import as_before
 from sgdvi.samplers.algorithms._steps import Steps, gaussian_like
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
-from sgdvi.samplers.targets.base import Params
+from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.make import Source
+
+# Less of the variance than this share is said in a warning.
+_SHARE = 0.9
 
 
 class CyclicalInfo(NamedTuple):
@@ -67,7 +75,14 @@ class CyclicalSGMCMC(Sampler):
         z \leftarrow z + v, \qquad \eta_t = \tfrac12 \eta_0 (1 + \cos(\pi (t \bmod K) / K))
 
     A first part of every cycle explores, without noise. Draws of the later part are to be used, those with
-    ``sample_stats.sampling``; they are from the posterior as far as the rate at the end of a cycle is small.
+    ``sample_stats.sampling``.
+
+    **Converges to** the posterior, :math:`\exp(-N L / \tau)`, around the mode that a cycle has found, as eta_0 goes to
+    0 *and* the sampling part grows long against the time in which the flattest direction relaxes. A cycle comes out of
+    its exploring part with next to no spread; t steps into the sampling part a direction of curvature :math:`\lambda`
+    has the share :math:`1 - \exp(-2 \lambda \sum \eta_t / f)` of its variance, and with ``exploration=0.8`` all the
+    rates of that part add up to only 0.0064 eta_0 K. A run warns where its draws would have less than 0.9 of the
+    variance in some direction, and says which ``cycle_length`` is long enough.
 
     Parameters
     ----------
@@ -119,3 +134,32 @@ class CyclicalSGMCMC(Sampler):
         length, steps = self._settings["cycle_length"], num_steps + num_warmup
         rule = f"the run must be at least one cycle long, {length} steps"
         require(steps >= length, rule, f"{steps} steps", "Take more steps or a shorter cycle_length.")
+
+    def check(self, target: Target, z: Params, rows: Rows) -> None:
+        """See `Sampler`; also that the sampling part is long enough, from the curvature near a minimum."""
+        super().check(target, z, rows)
+        hessian = near_minimum(target, z, rows)[1]
+        if hessian is None or not np.all(np.isfinite(hessian)):
+            return
+        own = self._settings
+        flattest = np.linalg.eigvalsh(hessian)[0]
+        reach = flattest * own["learning_rate"] / own["friction"]
+        share = sampled_share(reach * own["cycle_length"], own["exploration"])
+        if flattest > 0 and share < _SHARE:
+            enough = brentq(lambda pull: sampled_share(pull, own["exploration"]) - _SHARE, 1e-6, 1e9) / reach
+            warnings.warn(
+                f"the sampling part of a cycle is too short: in the flattest direction (curvature {flattest:.3g}) its "
+                f"draws have {share:.2g} of the posterior's variance. Take cycle_length={enough:.2g} or more, a higher "
+                "learning_rate or less exploration.",
+                stacklevel=2,
+            )
+
+
+def sampled_share(pull: float, exploration: float) -> float:
+    """Share of its variance that a direction has over the draws of a sampling part that begins without spread.
+
+    `pull` is lambda eta_0 K / f: curvature, rate, steps of a cycle and friction.
+    """
+    part = exploration + (1 - exploration) * (np.arange(2_000) + 0.5) / 2_000
+    grown = (part - exploration) / 2 + (np.sin(np.pi * part) - np.sin(np.pi * exploration)) / (2 * np.pi)
+    return float(np.mean(-np.expm1(-2 * pull * grown)))

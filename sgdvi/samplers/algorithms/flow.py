@@ -87,7 +87,8 @@ class StochasticGradientFlow(Sampler):
     In factored models the noise grows like a power of the parameters, and the Euler-Maruyama scheme explodes at any
     step size. Here the length of z moves in the coordinate :math:`R = |z|^{-2}`, in which the noise of two factors
     is additive far out and R follows a Bessel process; a drift-implicit step keeps that positive. The rest of the move
-    is shortened where it is longer than z. The scheme has weak order 1.
+    is shortened where it is longer than z. The scheme has weak order 1:
+    it **converges to** the law of the flow as h goes to 0.
 
     Parameters
     ----------

@@ -66,8 +66,8 @@ class GaugeNoise(Wrapper):
 
     .. math:: p(s) \propto \exp\Big(s\,\mathrm{vol} - \frac{1}{2\tau^2} \lVert e^{sA}\theta\rVert^2\Big),
 
-    vol being the trace of A. Given the orbit, a draw has the posterior's law on it, exactly where the symmetries share
-    no parameters; else they are drawn in turn. What is left different from the posterior is the law on the
+    vol being the trace of A. Given the orbit, a draw **has the posterior's law** on it, exactly where the symmetries
+    share no parameters; else they are drawn in turn. What is left different from the posterior is the law on the
     quotient. That is not the one of the sampler itself: its steps now start from all along the orbits. For u w x with
     moves at every step v = u w follows
 

@@ -46,8 +46,10 @@ class PreconditionedSGLD(Sampler):
     .. math:: z_{t+1} = z_t - \eta G_t \nabla L_{batch}(z_t) + \sqrt{2 \eta \tau G_t / N}\, n_t, \qquad
         G_t = 1 / (\lambda + \sqrt{v_t})
 
-    for each parameter, with v the mean of its squared minibatch gradients. As in the paper's own practice the drift
-    that belongs to the change of G with z is left out: with ``decay`` below 1 a small bias is left at any rate.
+    for each parameter, with v the mean of its squared minibatch gradients. **Converges to** the posterior,
+    :math:`\exp(-N L / \tau)`, as the learning rate goes to 0, with ``decay=1``, where G settles. As in the paper's own
+    practice the drift that belongs to the change of G with z is left out: with ``decay`` below 1 a small bias is left
+    at any rate.
 
     Parameters
     ----------

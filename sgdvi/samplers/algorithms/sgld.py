@@ -60,10 +60,11 @@ class SGLD(Sampler):
 
     .. math:: z_{t+1} = z_t - \eta G \nabla L_{batch}(z_t) + \sqrt{2 \eta \tau / N}\, G^{1/2} n_t
 
-    with n standard normal and G = 1 unless given: the injected noise makes it sample :math:`\exp(-N L / \tau)`, the
-    posterior at temperature 1, as the learning rate goes to 0. At a constant rate the noise of the minibatch adds to
-    the variance. With G the inverse Hessian at the mode all directions take the same 1/eta steps; without, the
-    slowest takes as many more as the Hessian's condition number says.
+    with n standard normal and G = 1 unless given. **Converges to** :math:`\exp(-N L / \tau)`, the posterior at
+    temperature 1, as the learning rate goes to 0. At a constant rate the noise of the minibatch adds to the variance,
+    without G by a share of :math:`\eta N C / (2 \tau S)` for a gradient covariance C. With G the inverse Hessian at the
+    mode all directions take the same 1/eta steps; without, the slowest takes as many more as the Hessian's condition
+    number says.
 
     Parameters
     ----------

@@ -96,7 +96,9 @@ class SWAG(Wrapper):
 
     .. math:: z = \bar z + \tfrac{1}{\sqrt 2} \Sigma_{diag}^{1/2} n_1 + \tfrac{1}{\sqrt{2 (K - 1)}} D n_2
 
-    with the mean and the variances of the snapshots, and D the last K of them less the running mean. Until the
+    with the mean and the variances of the snapshots, and D the last K of them less the running mean. **Converges to**
+    the Gaussian with mean and variances of SGD's stationary law and half of its covariances, as snapshots and rank
+    grow: the posterior's only where those of SGD are. Until the
     moments are complete, after ``burn_in + period * snapshots`` steps, a chain is at SGD's iterates: that must be in
     the warmup. Every chain has its own Gaussian.
 

@@ -78,6 +78,7 @@ class RunFacts(NamedTuple):
         )
         return {
             # versions first: another one explains whatever else differs
+            **{f"version of the sampler {kind}": number for kind, number in self.sampler.versions.items()},
             **{
                 f"version of {name}": version(name)
                 for name in ("sgdvi", "jax", "numpyro", "optax", *self.sampler.packages)
