@@ -303,7 +303,7 @@ def test_a_ratio_is_outside_its_bounds_only_beyond_its_error():
         bounds = np.array([[low * widen], [high / widen]]) * ratio
         outside = beyond(norms, bounds, widen)
         assert outside[0] == pytest.approx(z, abs=0.1 + 0.03 * z)
-        finding = charges.ratios("SGD", ["u / w"], np.array([ratio]), np.array([error]), bounds, outside, points=8)
+        finding = charges.ratios.on("SGD", ["u / w"], np.array([ratio]), np.array([error]), bounds, outside, points=8)
         assert finding.status is (Status.WARN if z > 3 else Status.PASS)
     assert "not that of u / w, 1.0" in finding.meaning
     assert "±" in finding.meaning

@@ -8,14 +8,14 @@ from scipy import stats
 
 from sgdvi._internal.check import require, whole
 from sgdvi._internal.text import count, number
-from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.declare import Outcome, check
+from sgdvi.diagnostics.findings import Details, Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
 
 # Mean, spread, skewness and tails of the ranks: more terms find finer shapes, and these four with less power.
 _TERMS = 4
 # Below this, the statistic is not yet close to its chi-square law, and no error of interest could be seen.
 _FEWEST = 50
-_SOURCE = "Talts, Betancourt, Simpson, Vehtari, Gelman 2018, arXiv:1804.06788; Neyman 1937 (smooth test)"
 
 
 def sbc(run: str, functional: str, ranks: Any, draws: int, thresholds: Thresholds | None = None) -> Finding:
@@ -62,40 +62,35 @@ def sbc(run: str, functional: str, ranks: Any, draws: int, thresholds: Threshold
         array[~good][:1],
         "Count the draws below the true value; leave failed simulations out and say how many.",
     )
-    size = array.size
-    details: dict[str, float | int | str | bool | None] = {"simulations": size, "draws": draws}
-    p_value, advice = None, ""
+    return ranked.on(run, functional, array, draws, level)
+
+
+@check(
+    "calibration.sbc",
+    "Simulation-based calibration",
+    "Talts, Betancourt, Simpson, Vehtari, Gelman 2018, arXiv:1804.06788; Neyman 1937 (smooth test)",
+    question="use",
+    thresholds=("uniformity_level",),
+    kinds=(),
+)
+def ranked(functional: str, ranks: np.ndarray, draws: int, level: float) -> Outcome:
+    """The ranks are uniform on 0, ..., L, by Neyman's smooth statistic."""
+    size = ranks.size
+    details: Details = {"simulations": size, "draws": draws}
     if size < _FEWEST:
-        status = Status.UNKNOWN
         meaning = f"{count(size, 'simulation')}: too few to say whether {functional} is calibrated."
-        advice = (
-            f"Run at least {_FEWEST} simulations; 200 find a spread that is a quarter too large in two of three cases."
-        )
-    else:
-        scores = _scores(array.astype(int), draws)
-        p_value = float(stats.chi2.sf(scores @ scores, scores.size))
-        details["location"] = float(scores[0])
-        details["spread"] = float(scores[1]) if scores.size > 1 else None
-        status = Status.PASS if p_value >= level else Status.FAIL
-        meaning = f"The ranks of {functional} over {size:,} simulations are "
-        if status is Status.PASS:
-            meaning += f"as uniform as those of a calibrated method (p = {number(p_value)})."
-        else:
-            meaning += f"not uniform (p = {number(p_value)}): {_shape(scores)}."
-            advice = "Do not use its intervals as they are: correct the draws, or use a calibrated reference."
-    return Finding(
-        check="calibration.sbc",
-        run=run,
-        functional=functional,
-        title="Simulation-based calibration",
-        value=p_value,
-        threshold=level,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source=_SOURCE,
-        details=details,
-    )
+        advice = f"Run at least {_FEWEST} simulations; 200 find a spread that is a quarter too large in two of three "
+        return Outcome(Status.UNKNOWN, meaning, None, level, f"{advice}cases.", details, functional)
+    scores = _scores(ranks.astype(int), draws)
+    p_value = float(stats.chi2.sf(scores @ scores, scores.size))
+    details |= {"location": float(scores[0]), "spread": float(scores[1]) if scores.size > 1 else None}
+    meaning = f"The ranks of {functional} over {size:,} simulations are "
+    if p_value >= level:
+        meaning += f"as uniform as those of a calibrated method (p = {number(p_value)})."
+        return Outcome(Status.PASS, meaning, p_value, level, "", details, functional)
+    meaning += f"not uniform (p = {number(p_value)}): {_shape(scores)}."
+    advice = "Do not use its intervals as they are: correct the draws, or use a calibrated reference."
+    return Outcome(Status.FAIL, meaning, p_value, level, advice, details, functional)
 
 
 def _scores(ranks: np.ndarray, draws: int) -> np.ndarray:
@@ -146,35 +141,33 @@ def vsbc(run: str, functional: str, probabilities: Any, thresholds: Thresholds |
     require(values.ndim == 1, "probabilities must be a one-dimensional array", f"shape {values.shape}")
     good = (values >= 0) & (values <= 1)
     require(good.all(), "probabilities must be numbers from 0 to 1", values[~good][:1], "Leave failed fits out.")
-    p_value, advice = None, ""
+    return centred.on(run, functional, values, level)
+
+
+@check(
+    "calibration.vsbc",
+    "Variational simulation-based calibration",
+    "Yao, Vehtari, Simpson, Gelman 2018, arXiv:1802.02538",
+    question="use",
+    thresholds=("uniformity_level",),
+    kinds=(),
+)
+def centred(functional: str, values: np.ndarray, level: float) -> Outcome:
+    """The probabilities are symmetric about one half: the signs of p - 1/2, by size, are fair coins."""
+    details: Details = {"simulations": int(values.size)}
     if values.size < _FEWEST:
-        status = Status.UNKNOWN
         meaning = f"{count(values.size, 'simulation')}: too few to say whether {functional} is biased."
         advice = f"Run at least {_FEWEST} simulations."
-    else:
-        # Under symmetry the sign of p - 1/2 is a fair coin, given its size: a one-sample test on the signs, in the
-        # order of the sizes, has the law of the two-sample statistic of p and 1 - p without counting each draw twice.
-        order = np.argsort(-np.abs(values - 0.5), kind="stable")
-        walk = np.cumsum(np.sign(values - 0.5)[order]) / np.sqrt(values.size)
-        p_value = float(min(1.0, 4 * stats.norm.sf(np.abs(walk).max())))
-        status = Status.PASS if p_value >= level else Status.FAIL
-        meaning = f"Over {values.size:,} simulations the approximation of {functional} is "
-        if status is Status.PASS:
-            meaning += f"centred as a calibrated one is (p = {number(p_value)})."
-        else:
-            side = "small" if np.mean(values) > 0.5 else "large"
-            meaning += f"biased (p = {number(p_value)}): its values are too {side}."
-            advice = "Use a richer family, or correct the draws."
-    return Finding(
-        check="calibration.vsbc",
-        run=run,
-        functional=functional,
-        title="Variational simulation-based calibration",
-        value=p_value,
-        threshold=level,
-        status=status,
-        meaning=meaning,
-        advice=advice,
-        source="Yao, Vehtari, Simpson, Gelman 2018, arXiv:1802.02538",
-        details={"simulations": int(values.size)},
-    )
+        return Outcome(Status.UNKNOWN, meaning, None, level, advice, details, functional)
+    # Under symmetry the sign of p - 1/2 is a fair coin, given its size: a one-sample test on the signs, in the
+    # order of the sizes, has the law of the two-sample statistic of p and 1 - p without counting each draw twice.
+    order = np.argsort(-np.abs(values - 0.5), kind="stable")
+    walk = np.cumsum(np.sign(values - 0.5)[order]) / np.sqrt(values.size)
+    p_value = float(min(1.0, 4 * stats.norm.sf(np.abs(walk).max())))
+    meaning = f"Over {values.size:,} simulations the approximation of {functional} is "
+    if p_value >= level:
+        meaning += f"centred as a calibrated one is (p = {number(p_value)})."
+        return Outcome(Status.PASS, meaning, p_value, level, "", details, functional)
+    meaning += f"biased (p = {number(p_value)}): its values are too {'small' if np.mean(values) > 0.5 else 'large'}."
+    advice = "Use a richer family, or correct the draws."
+    return Outcome(Status.FAIL, meaning, p_value, level, advice, details, functional)

@@ -3,26 +3,20 @@
 import numpy as np
 
 from sgdvi._internal.text import count, number, percent
+from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
-_TITLES = {
-    "balance.drift": "Drift of the charges, standard errors",
-    "balance.noise": "Noise balance",
-    "balance.ratio": "Norm ratios within their bounds",
-}
 # A ratio further than this beyond its bound, in standard errors, is not there by chance.
 _RATIO_ERRORS = 3
-_DRIFT_SOURCE = f"law of balance, {ZIYIN}; 5 standard errors"
 
 
-def directions(run: str, hidden: int, total: int) -> Finding:
+@check("balance.directions", "Directions without noise", ZIYIN, question="same", kinds=())
+def directions(hidden: int, total: int) -> Outcome:
     """Say in how many directions the noise of SGD never acts: one for every charge.
 
     Parameters
     ----------
-    run
-        Name of the run.
     hidden
         Number of charges: functions of the parameters that move without noise.
     total
@@ -36,27 +30,31 @@ def directions(run: str, hidden: int, total: int) -> Finding:
         advice = "Compare functions that the symmetries leave as they are, or sample the quotient."
     else:
         meaning, advice = f"No scaling symmetry: the noise of SGD acts in all {total:,} directions.", ""
-    return Finding(
-        check="balance.directions",
-        run=run,
+    return Outcome(
         value=float(hidden),
         threshold=0.0,
         status=Status.WARN if hidden else Status.PASS,
         meaning=meaning,
         advice=advice,
-        source=ZIYIN,
-        title="Directions without noise",
         details={"directions": total, "left": total - hidden},
     )
 
 
-def drift(run: str, names: list[str], z: np.ndarray, thresholds: Thresholds, note: str = "") -> Finding:
+@check(
+    "balance.drift",
+    "Drift of the charges, standard errors",
+    f"law of balance, {ZIYIN}; 5 standard errors",
+    question="arrive",
+    thresholds=("drift_errors",),
+    kinds=(),
+)
+def drift(names: list[str], z: np.ndarray, thresholds: Thresholds, note: str = "") -> Outcome:
     """Check the measured drift of the charges against the predicted one.
 
     Parameters
     ----------
-    run, names
-        Name of the run; names of the symmetries.
+    names
+        Names of the symmetries.
     z
         Measured less predicted drift in standard errors, one for each symmetry; nan where it is not known.
     thresholds
@@ -64,11 +62,10 @@ def drift(run: str, names: list[str], z: np.ndarray, thresholds: Thresholds, not
     note
         Why there is no prediction, or what makes it approximate.
     """
-    title = _TITLES["balance.drift"]
     known = np.flatnonzero(np.isfinite(z))
     if not known.size:
         reason = note or "Too few draws to tell."
-        return _plain("balance.drift", run, title, Status.UNKNOWN, reason)
+        raise Skip(reason, Status.UNKNOWN)
     worst = int(known[np.abs(z[known]).argmax()])
     value, limit = abs(float(z[worst])), thresholds.drift_errors
     agrees = value <= limit
@@ -78,47 +75,45 @@ def drift(run: str, names: list[str], z: np.ndarray, thresholds: Thresholds, not
     advice = (
         "" if agrees else "Is this plain SGD of this loss, with this rate and batch size? Momentum and Adam differ."
     )
-    return Finding(
-        check="balance.drift",
-        run=run,
+    return Outcome(
         value=value,
         threshold=limit,
         status=Status.PASS if agrees else Status.FAIL,
         meaning=f"{meaning} {note}".strip(),
         advice=advice,
-        source=_DRIFT_SOURCE,
-        title=title,
         details={"symmetry": names[worst], "charges": int(known.size)},
     )
 
 
+@check("balance.noise", "Noise balance", ZIYIN, question="arrive", thresholds=("noise_imbalance",), kinds=())
 def noise(
-    run: str, names: list[str], terms: np.ndarray, thresholds: Thresholds, *, decays: bool = False, note: str = ""
-) -> Finding:
+    names: list[str], terms: np.ndarray, thresholds: Thresholds, *, of: str, decays: bool = False, note: str = ""
+) -> Outcome:
     """Check whether both sides of every rescaling pull alike: whether SGD has come to rest along it.
 
     Parameters
     ----------
-    run, names
-        Name of the run; names of the rescalings.
+    names
+        Names of the rescalings.
     terms
         The two noise terms, with what weight decay adds to each, shape (2, S), averaged over the end of the run; nan
         where they are not known.
     thresholds
         Limits.
+    of
+        Name of the run, for the words.
     decays
         Whether there is weight decay.
     note
         Why terms are not known.
     """
-    title = _TITLES["balance.noise"]
     total = terms.sum(axis=0)
     known = np.flatnonzero(np.isfinite(total) & (total > 0))
     if not known.size:
         if np.isnan(total).any():
-            return _plain("balance.noise", run, title, Status.UNKNOWN, note)
+            raise Skip(note, Status.UNKNOWN)
         reason = "There is no rescaling symmetry with gradient noise."
-        return _plain("balance.noise", run, title, Status.NOT_APPLICABLE, reason)
+        raise Skip(reason)
     apart = np.abs(terms[0] - terms[1])[known] / total[known]
     worst = int(apart.argmax())
     value, limit = float(apart[worst]), thresholds.noise_imbalance
@@ -126,27 +121,23 @@ def noise(
     rest = value <= limit
     what = "What noise and weight decay pull to either side differs" if decays else "The two noise terms differ"
     meaning = f"{what} by at most {percent(value)} of the sum, at {names[known[worst]]}. " + (
-        f"{run} has come to rest along the orbits of {count(int(known.size), 'rescaling')}."
+        f"{of} has come to rest along the orbits of {count(int(known.size), 'rescaling')}."
         if rest
         else f"{percent(share) if share else 'None'} of {count(int(known.size), 'rescaling')} "
         f"{'are' if share else 'is'} balanced; along {'the rest' if share else 'them'} it still drifts."
     )
-    return Finding(
-        check="balance.noise",
-        run=run,
+    return Outcome(
         value=value,
         threshold=limit,
         status=Status.PASS if rest else Status.WARN,
         meaning=meaning,
         advice="" if rest else "Run longer, or start from Symmetry.balanced_point.",
-        source=ZIYIN,
-        title=title,
         details={"symmetry": names[known[worst]], "median": float(np.median(apart)), "share balanced": share},
     )
 
 
+@check("balance.ratio", "Norm ratios within their bounds", ZIYIN, question="arrive", kinds=())
 def ratios(
-    run: str,
     names: list[str],
     ratio: np.ndarray,
     error: np.ndarray,
@@ -155,13 +146,13 @@ def ratios(
     *,
     points: int,
     decays: bool = False,
-) -> Finding:
+) -> Outcome:
     """Check whether the norm ratios ||u||^2/||w||^2 lie within the bounds that hold at rest.
 
     Parameters
     ----------
-    run, names
-        Name of the run; names of the rescalings.
+    names
+        Names of the rescalings.
     ratio, error
         Ratios of the norms' means over the end of the run, and their standard errors, shape (S,); nan: not known.
     bounds
@@ -173,11 +164,10 @@ def ratios(
     decays
         Whether there is weight decay.
     """
-    title = _TITLES["balance.ratio"]
     known = np.flatnonzero(np.isfinite(bounds[0]) & np.isfinite(ratio))
     if not known.size:
         reason = "No bounds: no rescaling with exponents 1 and -1 and with gradient noise."
-        return _plain("balance.ratio", run, title, Status.NOT_APPLICABLE, reason)
+        raise Skip(reason)
     inside = beyond <= _RATIO_ERRORS
     value = float(inside[known].mean())
     fits = value == 1.0
@@ -193,16 +183,12 @@ def ratios(
         low, high = (number(bound) for bound in bounds[:, first])
         meaning += f"; not that of {names[first]}, {number(ratio[first])}{spread}, bounds {low} to {high}"
         details["symmetry"] = names[first]
-    return Finding(
-        check="balance.ratio",
-        run=run,
+    return Outcome(
         value=value,
         threshold=1.0,
         status=Status.PASS if fits else Status.WARN,
         meaning=f"{meaning}.",
         advice="" if fits else "It is not balanced there yet: a longer run may do it.",
-        source=ZIYIN,
-        title=title,
         details=details,
     )
 
@@ -214,13 +200,9 @@ def slack(thresholds: Thresholds) -> float:
 
 def without_symmetry(run: str, reason: str = "The loss has no scaling symmetry, hence no charge.") -> list[Finding]:
     """Say that drift, noise balance and norm ratios do not apply."""
-    return [_plain(check, run, title, Status.NOT_APPLICABLE, reason) for check, title in _TITLES.items()]
+    return [declared.skipped(run, Skip(reason)) for declared in (drift, noise, ratios)]
 
 
 def not_measured(run: str, reason: str) -> Finding:
     """Say why the symmetries of the model are not known."""
-    return _plain("balance.directions", run, "Directions without noise", Status.UNKNOWN, reason)
-
-
-def _plain(check: str, run: str, title: str, status: Status, reason: str) -> Finding:
-    return Finding(check=check, run=run, title=title, value=None, threshold=None, status=status, meaning=reason)
+    return directions.skipped(run, Skip(reason, Status.UNKNOWN))

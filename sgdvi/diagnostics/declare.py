@@ -4,6 +4,7 @@ import enum
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sgdvi._internal.text import count, number
 from sgdvi.diagnostics.case import Case
@@ -88,6 +89,13 @@ class Check:
         if self.id not in case.findings:
             case.findings[self.id] = self._finding(case)
         return case.findings[self.id]
+
+    def on(self, run: str, *arguments: Any, **options: Any) -> Finding:
+        """Return what the check says of the run of this name, where its function takes other things than a case."""
+        try:
+            return self.finding(run, self.function(*arguments, **options))
+        except Skip as skip:
+            return self.skipped(run, skip)
 
     def finding(self, run: str, outcome: Outcome, functional: str | None = None, title: str = "") -> Finding:
         """Return an outcome as a finding on the run of this name."""
