@@ -91,8 +91,16 @@ class Record:
         return write_json(path, self.to_dict())
 
     @classmethod
-    def from_dict(cls, entries: Mapping[str, Any], **arrays: Any) -> "Record":
-        """Return the record of what `to_dict` wrote, with ``values``, ``kinds``, ``factors`` and ``laws`` as given."""
+    def from_dict(
+        cls,
+        entries: Mapping[str, Any],
+        *,
+        values: Mapping[str, Mapping[str, np.ndarray]],
+        kinds: Mapping[str, str],
+        factors: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        laws: Mapping[str, LawCurves],
+    ) -> "Record":
+        """Return the record of what `to_dict` wrote, together with what it leaves out."""
         verdict = entries["verdict"]
         return cls(
             runs=tuple(entries["runs"]),
@@ -105,7 +113,10 @@ class Record:
             ),
             summaries=_numbers(entries["summaries"]),
             network=entries["known"],
-            **arrays,
+            values=values,
+            kinds=kinds,
+            factors=factors,
+            laws=laws,
         )
 
 

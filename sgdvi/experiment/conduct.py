@@ -16,7 +16,7 @@ from sgdvi.experiment.environment import environment
 from sgdvi.experiment.folder import check_folder
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
 from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
-from sgdvi.experiment.remedies import instead, recommend
+from sgdvi.experiment.remedies import measure_remedies, recommend
 from sgdvi.experiment.result import Result, save_draws
 from sgdvi.experiment.stages import (
     ALL_REFERENCES,
@@ -238,7 +238,7 @@ def _judge(
     if not job.measured:
         return comparison, ()
     tell("remedies", "what to do instead")
-    rows = instead(job.problem, job.plan, comparison, tuple(carried_out))
+    rows = measure_remedies(job.problem, job.plan, comparison, tuple(carried_out))
     return recommend(comparison, rows), rows
 
 

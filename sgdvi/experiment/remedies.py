@@ -43,7 +43,9 @@ def exact_remedies(problem: Problem, plan: Plan) -> Remedies | None:
     return remedies(network, plan.temperature)
 
 
-def instead(problem: Problem, plan: Plan, comparison: Comparison, stages: Sequence[Stage] = ()) -> tuple[Instead, ...]:
+def measure_remedies(
+    problem: Problem, plan: Plan, comparison: Comparison, stages: Sequence[Stage] = ()
+) -> tuple[Instead, ...]:
     """Return "SGD as it runs" and every remedy, measured, or with the reason why it does not apply.
 
     Distances of runs are those of the comparison, with their null levels; tuning is measured between exact laws;
@@ -82,11 +84,11 @@ def recommend(comparison: Comparison, rows: tuple[Instead, ...]) -> Comparison:
 
 
 def _run(comparison: Comparison, run: str, name: str, meaning: str) -> Instead:
-    found = {f.check: f for f in comparison.findings if f.run == run and f.check in ("distance.w1", "distance.ks")}
-    if len(found) < 2 or any(f.value is None for f in found.values()):
-        reason = next((f.meaning for f in found.values() if f.value is None), "There is no reference to measure from.")
-        return _left_out(name, reason)
-    ks, w1 = found["distance.ks"], found["distance.w1"]
+    distances = {f.check: f for f in comparison.findings if f.run == run and f.check in ("distance.w1", "distance.ks")}
+    if len(distances) < 2 or any(f.value is None for f in distances.values()):
+        missing = next((f.meaning for f in distances.values() if f.value is None), "")
+        return _left_out(name, missing or "There is no reference to measure from.")
+    ks, w1 = distances["distance.ks"], distances["distance.w1"]
     worst = max((ks.status, w1.status), key=lambda status: status.severity)
     ks_null, w1_null = (float(f.details["null_level"] or 0.0) for f in (ks, w1))
     return Instead(name, ks.value, w1.value, ks_null, w1_null, str(worst), meaning)
@@ -116,18 +118,20 @@ def _weights(problem: Problem, plan: Plan, comparison: Comparison, exact: Remedi
     values = np.concatenate([chain for chain in comparison.values["SGD"]["v"] if np.isfinite(chain).all()] or [[]])
     values = values[:: max(1, values.size // _WEIGHTED)]
     try:
-        found = reweight(network, values, plan.temperature)
+        weighted = reweight(network, values, plan.temperature)
     except InputError as error:
         return _left_out(name, str(error))
     gap = FromPosterior(network.posterior)
     # Against the whole posterior: what is missing at the other sign is part of the distance.
-    ks = float(np.max(np.abs(found.cdf(gap.quantiles) - LEVELS)))
-    w1 = float(stats.wasserstein_distance(found.values, gap.quantiles, u_weights=found.weights)) / gap.sd
-    ks_null, w1_null = gap.null(found.effective_draws)
-    text = f"k-hat {number(found.khat, 2)}; {number(found.effective_draws)} effective of {len(found.values)} draws."
-    text += "" if found.reliable else " Too large a k-hat: do not rely on the weights."
-    text += f" {percent(found.missed)} of the posterior, at the other sign, stay missing." if found.missed > 0 else ""
-    status = grade_both(w1, ks, w1_null, ks_null, Thresholds()) if found.reliable else Status.FAIL
+    ks = float(np.max(np.abs(weighted.cdf(gap.quantiles) - LEVELS)))
+    w1 = float(stats.wasserstein_distance(weighted.values, gap.quantiles, u_weights=weighted.weights)) / gap.sd
+    size, effective = len(weighted.values), weighted.effective_draws
+    ks_null, w1_null = gap.null(effective)
+    text = f"k-hat {number(weighted.khat, 2)}; {number(effective)} effective of {size} draws."
+    text += "" if weighted.reliable else " Too large a k-hat: do not rely on the weights."
+    if weighted.missed > 0:
+        text += f" {percent(weighted.missed)} of the posterior, at the other sign, stay missing."
+    status = grade_both(w1, ks, w1_null, ks_null, Thresholds()) if weighted.reliable else Status.FAIL
     return Instead(name, ks, w1, ks_null, w1_null, str(status), text)
 
 

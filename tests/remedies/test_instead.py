@@ -16,7 +16,7 @@ from sgdvi.diagnostics.findings import Status
 from sgdvi.draws import make_tree
 from sgdvi.experiment.descent import QUOTIENT, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.plan import make_plan
-from sgdvi.experiment.remedies import NOTHING, instead, recommend
+from sgdvi.experiment.remedies import NOTHING, measure_remedies, recommend
 from sgdvi.report import Context, Instead, Stage, render_page
 from sgdvi.samplers.references import line_posterior
 
@@ -35,7 +35,7 @@ def case(name: str, heat: float) -> tuple[Any, Any, Comparison, tuple[Instead, .
     known = Known(net, plan.learning_rate, plan.batch_size, num_steps=300)
     runs = {"SGD": {"u": draws}, "NUTS": {"u": truth}}
     found = compare(runs, functionals=problem.functionals, known=known)
-    return problem, plan, found, instead(problem, plan, found)
+    return problem, plan, found, measure_remedies(problem, plan, found)
 
 
 def test_a_run_that_is_too_hot_is_told_to_tune_and_by_how_much() -> None:
@@ -78,7 +78,7 @@ def test_without_laws_only_runs_are_measured() -> None:
     bare = zoo.load("logistic")
     stages = [Stage(QUOTIENT, skipped="there is no symmetry"), Stage("full-rank VI", skipped="was not asked for")]
     stages += [Stage("NUTS", 9.0), Stage("Laplace", 2.0), Stage("SGD", 1.0)]
-    rows = instead(bare, plan, found, stages)
+    rows = measure_remedies(bare, plan, found, stages)
     by_name = {row.name: row for row in rows}
     for name in ("tune the temperature", "reweight", "restore signs"):
         assert by_name[name].status == Status.NOT_APPLICABLE
@@ -89,12 +89,14 @@ def test_without_laws_only_runs_are_measured() -> None:
     assert [row.name for row in rows if row.recommended] == ["Laplace"]
     assert [by_name[name].seconds for name in (NOTHING, "reweight", "Laplace", "NUTS")] == [1.0, None, 2.0, 9.0]
     # the quickest of those that are near
-    slower = instead(bare, plan, found, [*stages, Stage("Laplace", 10.0)])
+    slower = measure_remedies(bare, plan, found, [*stages, Stage("Laplace", 10.0)])
     assert [row.name for row in slower if row.recommended] == ["NUTS"]
     # not one that diverges: 100 of 2000 draws
     statistics = {"diverging": np.arange(2000).reshape(4, 500) % 20 == 0}
     runs["NUTS"] = make_tree(runs["NUTS"], kind="nuts", sample_stats=statistics)
-    diverging = instead(bare, plan, compare(runs, functionals=problem.functionals), [*stages, Stage("Laplace", 10.0)])
+    diverging = measure_remedies(
+        bare, plan, compare(runs, functionals=problem.functionals), [*stages, Stage("Laplace", 10.0)]
+    )
     assert [row.name for row in diverging if row.recommended] == ["Laplace"]
 
 

@@ -47,11 +47,11 @@ class Laws:
 
     def cells(self, learning_rates: Sequence[float], batch_sizes: Sequence[int]) -> list[Cell]:
         """Return all cells, by batch size and then by learning rate."""
-        found = []
+        cells = []
         for size in batch_sizes:
             shares = overflowed(self.network, np.asarray(learning_rates), size, self.batching, self.seed)
-            found += [self._cell(rate, size, float(share)) for rate, share in zip(learning_rates, shares, strict=True)]
-        return found
+            cells += [self._cell(rate, size, float(share)) for rate, share in zip(learning_rates, shares, strict=True)]
+        return cells
 
     def _cell(self, rate: float, size: int, share: float) -> Cell:
         heat = self.network.flow_learning_rate(rate) * (self.batching.noise_share(self.network.num_data, size) or 0.0)

@@ -105,8 +105,8 @@ class Runs:
     def _outcome(self, run: Run, known: Known | None, overflowed: float) -> Outcome:
         if overflowed > self.limits.overflow_fail:
             return Outcome.OVERFLOWS
-        found = phases.collapse(Case(run, Facts(known)))
-        return Outcome.COLLAPSES if found.status is Status.FAIL else Outcome.LAW
+        collapse = phases.collapse(Case(run, Facts(known)))
+        return Outcome.COLLAPSES if collapse.status is Status.FAIL else Outcome.LAW
 
     def _away(self, run: Run) -> tuple[float, float, float, float, Status]:
         """W1 in sds, KS, their null levels, each of the worst functional, and the worst status."""

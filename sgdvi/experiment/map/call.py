@@ -91,8 +91,8 @@ def sweep(
     Examples
     --------
     >>> import sgdvi
-    >>> found = sgdvi.sweep("small-n", depth=0, learning_rates=[0.1, 0.4], batch_sizes=[1, 8])
-    >>> found.nearest.batch_size, found.cell(0.1, 1).outcome
+    >>> sweep = sgdvi.sweep("small-n", depth=0, learning_rates=[0.1, 0.4], batch_sizes=[1, 8])
+    >>> sweep.nearest.batch_size, sweep.cell(0.1, 1).outcome
     (1, <Outcome.LAW: 'law'>)
     """
     given = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
@@ -151,10 +151,10 @@ def _require_laws(problem: Problem, way: Batching, exact: bool) -> None:
 
 def _tuned(network: LinearNetwork) -> tuple[float, float]:
     try:
-        best = tune(network)
+        tuned = tune(network)
     except InputError:  # SGD has no law at any temperature: the map shows its collapse
         return math.nan, math.nan
-    return best.temperature, best.kl
+    return tuned.temperature, tuned.kl
 
 
 def _sizes(given: Sequence[int] | None, rows: int, way: Batching, by_runs: bool) -> tuple[int, ...]:

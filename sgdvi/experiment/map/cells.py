@@ -116,16 +116,16 @@ class Cells:
         None where SGD has no law anywhere on the map.
         """
         alive = [cell for cell in self.cells if cell.outcome is Outcome.LAW and not math.isnan(cell.w1)]
-        known = [cell for cell in alive if math.isfinite(cell.kl)]
+        with_kl = [cell for cell in alive if math.isfinite(cell.kl)]
         if not alive:
             return None
 
         def far(cell: Cell) -> float:
-            return cell.kl if known else cell.w1
+            return cell.kl if with_kl else cell.w1
 
         # Cells on one diagonal have the same temperature and so, but for rounding, the same law.
-        least = min(map(far, known or alive))
-        return min((c for c in known or alive if far(c) <= least * (1 + 1e-6)), key=lambda cell: cell.learning_rate)
+        least = min(map(far, with_kl or alive))
+        return min((c for c in with_kl or alive if far(c) <= least * (1 + 1e-6)), key=lambda cell: cell.learning_rate)
 
     def cell(self, learning_rate: float, batch_size: int) -> Cell:
         """Return the cell at a learning rate and batch size of the axes."""
@@ -134,9 +134,8 @@ class Cells:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the map as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
-        found = {"schema_version": SCHEMA_VERSION, **asdict(self)}
-        nearest = self.nearest
-        return plain({**found, "nearest": None if nearest is None else asdict(nearest), "answer": self.answer})
+        nearest = None if self.nearest is None else asdict(self.nearest)
+        return plain({"schema_version": SCHEMA_VERSION, **asdict(self), "nearest": nearest, "answer": self.answer})
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
         """Write `to_dict` to `path`, all of it or nothing, and return the path.

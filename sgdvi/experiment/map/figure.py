@@ -15,12 +15,12 @@ _NEAR, _FAR = 0.01, 3.0
 _HATCHES = {Outcome.COLLAPSES: ("///", "collapses to 0"), Outcome.OVERFLOWS: ("xxx", "overflows")}
 
 
-def plot_sweep(found: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def plot_sweep(sweep: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the map: W1 to the posterior in every cell, its nearest cell in a frame, and where SGD is no law at all.
 
     Parameters
     ----------
-    found
+    sweep
         Made by `sgdvi.sweep`.
     ax
         Axes to draw on; a new figure by default.
@@ -31,10 +31,10 @@ def plot_sweep(found: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) ->
     -------
     Axes
     """
-    rows, columns = len(found.learning_rates), len(found.batch_sizes)
-    grid = np.array([[found.cell(rate, size).w1 for size in found.batch_sizes] for rate in found.learning_rates])
+    rows, columns = len(sweep.learning_rates), len(sweep.batch_sizes)
+    grid = np.array([[sweep.cell(rate, size).w1 for size in sweep.batch_sizes] for rate in sweep.learning_rates])
     alive = np.array(
-        [[found.cell(r, s).outcome is Outcome.LAW for s in found.batch_sizes] for r in found.learning_rates]
+        [[sweep.cell(r, s).outcome is Outcome.LAW for s in sweep.batch_sizes] for r in sweep.learning_rates]
     )
     shown = np.ma.masked_where(~alive | ~np.isfinite(grid), np.clip(grid, _NEAR, _FAR))
     with canvas(ax, (2.6 + 0.62 * columns, 1.6 + 0.36 * rows)) as axes:
@@ -45,10 +45,10 @@ def plot_sweep(found: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) ->
         bar.set_ticks([0.01, 0.1, 1.0], labels=["0.01", "0.1", "1"])
         bar.minorticks_off()
         named: set[Outcome] = set()
-        nearest = found.nearest
-        for row, rate in enumerate(found.learning_rates):
-            for column, size in enumerate(found.batch_sizes):
-                cell = found.cell(rate, size)
+        nearest = sweep.nearest
+        for row, rate in enumerate(sweep.learning_rates):
+            for column, size in enumerate(sweep.batch_sizes):
+                cell = sweep.cell(rate, size)
                 if cell.outcome in _HATCHES:
                     hatch, name = _HATCHES[cell.outcome]
                     label = None if cell.outcome in named else name
@@ -71,8 +71,8 @@ def plot_sweep(found: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) ->
                         )
                     )  # fmt: skip
         axes.set(xlim=(0, columns), ylim=(0, rows), xlabel="batch size S (rows)", ylabel="learning rate η")
-        axes.set_xticks(np.arange(columns) + 0.5, [str(size) for size in found.batch_sizes])
-        axes.set_yticks(np.arange(rows) + 0.5, [f"{rate:.3g}" for rate in found.learning_rates])
+        axes.set_xticks(np.arange(columns) + 0.5, [str(size) for size in sweep.batch_sizes])
+        axes.set_yticks(np.arange(rows) + 0.5, [f"{rate:.3g}" for rate in sweep.learning_rates])
         axes.grid(visible=False)
         axes.tick_params(length=0)
         if named or nearest is not None:

@@ -13,28 +13,28 @@ from sgdvi.style.figure import picture
 from sgdvi.style.palette import Theme
 
 
-def render_sweep(found: Cells) -> str:
+def render_sweep(sweep: Cells) -> str:
     """Return the map as HTML: no scripts, nothing loaded from outside, the same bytes for the same input."""
 
     def draw(theme: Theme) -> Figure:
-        rows, columns = len(found.learning_rates), len(found.batch_sizes)
+        rows, columns = len(sweep.learning_rates), len(sweep.batch_sizes)
         figure = Figure(figsize=(2.8 + 0.62 * columns, 1.6 + 0.36 * rows))
-        plot_sweep(found, ax=figure.subplots(), theme=theme)
+        plot_sweep(sweep, ax=figure.subplots(), theme=theme)
         return figure
 
     caption = "Dark cells are near the posterior. The numbers are in the table below and in the JSON record."
-    drawn = picture(draw, f"Map of {found.model}: {found.answer}", caption)
+    drawn = picture(draw, f"Map of {sweep.model}: {sweep.answer}", caption)
     return str(
         render(
             "sweep",
-            found=found,
-            nearest=found.nearest,
-            options=", ".join(f"{name} {value:g}" for name, value in found.options.items()),
+            sweep=sweep,
+            nearest=sweep.nearest,
+            options=", ".join(f"{name} {value:g}" for name, value in sweep.options.items()),
             picture=drawn,
         )
     )
 
 
-def write_html(found: Cells, path: str | os.PathLike[str]) -> Path:
+def write_html(sweep: Cells, path: str | os.PathLike[str]) -> Path:
     """Write the page to `path`, whole or not at all, and return the path."""
-    return write_page(render_sweep(found), path)
+    return write_page(render_sweep(sweep), path)
