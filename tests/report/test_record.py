@@ -1,7 +1,9 @@
 """The record: valid by its schema, complete to the last number on the page, and enough to render the page again."""
 
 import json
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -86,6 +88,12 @@ def test_only_a_page_asks_laws_for_their_curves(tmp_path, undrawn):
     compared.to_html(tmp_path / "page.html")
     write_record(compared, Context(), tmp_path)
     assert asked == [np.float64]
+
+
+def test_a_second_generation_says_the_same(comparison, context, tmp_path):
+    linear = replace(comparison, network={"depth": 1, "temperature": math.inf})
+    write_record(linear, context, tmp_path)
+    assert read_record(tmp_path)[0].to_dict() == linear.to_dict()
 
 
 def test_draws_are_kept_whole_where_they_are_given(comparison, context, tmp_path, undrawn):
@@ -195,8 +203,6 @@ def test_what_was_used_is_cited_and_nothing_else(comparison, many):
 
 
 def test_changed_thresholds_are_marked(comparison, undrawn):
-    from dataclasses import replace
-
     text = render_page(replace(comparison, thresholds=Thresholds.make({"rhat_warn": 1.07})))
     assert "1.07 (changed)" in text
     assert "Vehtari, Gelman, Simpson" in text
