@@ -25,6 +25,8 @@ from .diagnostics.verdict import Verdict as Verdict
 from .experiment.claims.conduct import reproduce as reproduce
 from .experiment.claims.result import Reproduction as Reproduction
 from .experiment.conduct import run as run
+from .experiment.forecast_result import Forecast as Forecast
+from .experiment.foresee import forecast as forecast
 from .experiment.map.call import sweep as sweep
 from .experiment.map.result import Sweep as Sweep
 from .experiment.result import Result as Result

@@ -15,7 +15,7 @@ import click
 
 from sgdvi import __version__
 from sgdvi._internal.check import InputError
-from sgdvi.cli import balance, compare, doctor, law, models, phases, report, reproduce, sweep
+from sgdvi.cli import balance, compare, doctor, forecast, law, models, phases, report, reproduce, sweep
 from sgdvi.cli._interrupt import interrupt_on_termination
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
@@ -27,14 +27,15 @@ def cli() -> None:
     """Is what SGD gives me a posterior?
 
     `sgdvi compare MODEL` runs SGD, NUTS, variational inference and the exact laws on one model and data set, and
-    writes a report with a verdict; `sgdvi sweep MODEL` maps learning rates and batch sizes.
+    writes a report with a verdict; `sgdvi forecast MODEL` says beforehand, in seconds, what SGD will be;
+    `sgdvi sweep MODEL` maps learning rates and batch sizes.
 
     `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
     the scaling symmetries of a model; `sgdvi reproduce` checks the paper claim by claim.
     """
 
 
-for module in (compare, sweep, law, phases, balance, reproduce, report, models, doctor):
+for module in (compare, forecast, sweep, law, phases, balance, reproduce, report, models, doctor):
     cli.add_command(module.command)
 
 

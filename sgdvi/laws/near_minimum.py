@@ -103,7 +103,8 @@ class NearMinimum:
         if not first.any():
             return np.zeros_like(step)
         # entries differ by many powers of ten where a rate is far too small for a direction: solve for correlations
-        unit = np.sqrt(np.outer(np.diag(first), np.diag(first)))
+        width = np.sqrt(np.maximum(np.diag(first), 1e-14 * np.diag(first).max()))
+        unit = np.outer(width, width)
         grown, count = self._growth(rates, basis, share), self.size**2
 
         def left(x: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A target's loss as a function of one vector, in float64, with its derivatives: what is computed before a run."""
 
+import copy
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from sgdvi._internal.tree import Arguments
+from sgdvi._internal.tree import Arguments, Rows
 from sgdvi.samplers.targets.base import Params, Target, find_start, require_finite
 from sgdvi.samplers.targets.make import Source, make_target
 
@@ -43,14 +44,9 @@ class FlatLoss:
             self.target: Target = make_target(model, arguments, key)
             self._rows = rows = self.target.rows(arguments)
             self.num_data = self.target.num_data
-            count = num_starts if self.target.default is None else 1
-            keys = [jax.random.fold_in(key, number) for number in range(count)]
-            tried = [find_start(self.target, each, rows) for each in keys]
-            usable = [jax.tree.map(_double, start) for start, fine in tried if fine]
-            if not usable:
-                require_finite(jnp.stack([fine for _, fine in tried]), self.target.not_finite(tried[0][0], rows))
-            self.starts = np.stack([np.asarray(ravel_pytree(start)[0]) for start in usable])
-            self._unravel = unravel = ravel_pytree(usable[0])[1]
+            blank, _ = find_start(self.target, key, rows)
+            self._unravel = unravel = ravel_pytree(jax.tree.map(_double, blank))[1]
+        self.starts = self.find_starts(key, num_starts)
 
         def loss(z: jax.Array, rows: Any) -> jax.Array:
             return self.target.loss(unravel(z), rows)
@@ -65,10 +61,29 @@ class FlatLoss:
             return jax.jit(lambda z, rows: jax.vmap(lambda row: derivative(z, tuple(leaf[None] for leaf in row)))(rows))
 
         self._slope = jax.jit(jax.value_and_grad(loss))
+        self._values = jax.jit(lambda z, rows: jax.lax.map(lambda one: loss(one, rows), z))
         self._curved = jax.jit(lambda z, rows: (*jax.value_and_grad(loss)(z, rows), jax.hessian(loss)(z, rows)))
         self._product, self._bend = jax.jit(product), jax.jit(jax.grad(trace))
+        self._constrain = jax.jit(lambda z, rows: jax.vmap(lambda one: self.target.constrain(unravel(one), rows))(z))
         self._gradients, self._hessians = of_rows(jax.grad(loss)), of_rows(jax.hessian(loss))
         self.names = _names(self.target, self.params(np.arange(self.starts.shape[1], dtype=float)))
+
+    def find_starts(self, key: jax.Array, count: int) -> np.ndarray:
+        """Return starts where loss and gradient are finite, (K, D): drawn, or the one that a `Loss` has.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        count = count if self.target.default is None else 1
+        with jax.enable_x64(True):
+            tried = [find_start(self.target, jax.random.fold_in(key, k), self._rows) for k in range(count)]
+            usable = [start for start, fine in tried if fine]
+            if not usable:
+                where = self.target.not_finite(tried[0][0], self._rows)
+                require_finite(jnp.stack([fine for _, fine in tried]), where)
+            return np.stack([np.asarray(ravel_pytree(jax.tree.map(_double, start))[0]) for start in usable])
 
     def params(self, z: np.ndarray) -> Params:
         """Return a vector as parameters, a pytree of NumPy arrays."""
@@ -80,6 +95,11 @@ class FlatLoss:
         with jax.enable_x64(True):
             value, gradient = self._slope(z, self._rows)
             return float(value), np.asarray(gradient)
+
+    def values(self, z: np.ndarray) -> np.ndarray:
+        """Losses at vectors, (K, D)."""
+        with jax.enable_x64(True):
+            return np.asarray(self._values(z, self._rows))
 
     def curved(self, z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Loss, gradient and Hessian."""
@@ -108,8 +128,29 @@ class FlatLoss:
     def constrain(self, z: np.ndarray) -> dict[str, np.ndarray]:
         """Return values of the sites for vectors, (K, D), with a leading axis K."""
         with jax.enable_x64(True):
-            values = jax.vmap(lambda one: self.target.constrain(self._unravel(one), self._rows))(jnp.asarray(z))
-            return {name: np.asarray(value) for name, value in values.items()}
+            return {name: np.asarray(value) for name, value in self._constrain(z, self._rows).items()}
+
+    @property
+    def rows(self) -> Rows:
+        """The data that minibatches are taken from."""
+        return self._rows
+
+    def on(self, rows: Rows) -> "FlatLoss":
+        """Return the same loss on other values of the rows; nothing is compiled again."""
+        other = copy.copy(self)
+        with jax.enable_x64(True):
+            other._rows = jax.tree.map(_double, rows)
+        return other
+
+    def renewed(self, arguments: Arguments, key: jax.Array, count: int) -> "FlatLoss | None":
+        """Return the same loss on other arguments, with starts of its own; None where they are not alike."""
+        with jax.enable_x64(True):
+            arguments = jax.tree.map(_double, arguments)
+            if not self.target.split.same_as(arguments):
+                return None
+            other = self.on(self.target.rows(arguments))
+        other.starts = other.find_starts(key, count)
+        return other
 
     def _by_blocks(self, derivative: Any, z: np.ndarray, entries: int) -> np.ndarray:
         size, block = self.num_data, max(1, _BLOCK_ENTRIES // entries)

@@ -181,12 +181,14 @@ def _completed(near: NearMinimum, share: float, unit: np.ndarray, careful: bool 
     rate = 2 / (1 + near.num_data**2 * share * _largest_noise(near))
     if not careful:
         return rate
-    rate = min(rate, _FASTEST_COMPLETED)
+    # where the noise grows with the distance, it may take all of the missing noise's place: then nothing holds the law
+    rate = min(rate, _FASTEST_COMPLETED, _PLAIN_OF_LIMIT * near.limit(unit, share))
     return rate * (_THEN_SHARE if near.size > _MANY_PARAMETERS * near.num_data else 1.0)
 
 
 def _sgld(near: NearMinimum, share: float, unit: np.ndarray) -> float:
-    return 2 * _LANGEVIN_EXCESS / (1 + near.num_data**2 * share * _largest_noise(near))
+    rate = 2 * _LANGEVIN_EXCESS / (1 + near.num_data**2 * share * _largest_noise(near))
+    return min(rate, _PLAIN_OF_LIMIT * near.limit(unit, share))
 
 
 def _largest_noise(near: NearMinimum) -> float:
