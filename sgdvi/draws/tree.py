@@ -155,15 +155,31 @@ def from_numpyro(
     advice = "Run it with extra_fields=sgdvi.draws.NUTS_FIELDS."
     missing = [name for name in NUTS_FIELDS if name not in fields]
     require(kind != "nuts" or not missing, "a NUTS run must have its statistics", f"none of {missing}", advice)
+    samples, limit = mcmc.get_samples(group_by_chain=True), getattr(mcmc.sampler, "_max_tree_depth", None)
+    return from_nuts(samples, fields, limit=limit, kind=kind, dims=dims, **attrs)
+
+
+def from_nuts(
+    samples: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    *,
+    limit: Any,
+    kind: str = "nuts",
+    dims: Mapping[str, Sequence[str]] | None = None,
+    **attrs: Any,
+) -> DataTree:
+    """Make the tree of a run from its draws and NumPyro's statistics, (chain, draw, ...): see `from_numpyro`.
+
+    `limit` is the largest depth of a tree, or a pair of those of warmup and sampling.
+    """
     stats = {_ARVIZ_NAMES.get(name, name): np.asarray(value) for name, value in fields.items()}
     if "lp" in stats:
         stats["lp"] = -stats["lp"]
-    limit = getattr(mcmc.sampler, "_max_tree_depth", None)
     if "n_steps" in stats and limit is not None:
         stats["tree_depth"] = np.log2(stats["n_steps"]).astype(int) + 1
         # the limit is a pair for warmup and sampling, or one number
         stats["reached_max_treedepth"] = stats["tree_depth"] >= (limit[-1] if isinstance(limit, tuple) else limit)
-    return make_tree(mcmc.get_samples(group_by_chain=True), kind=kind, sample_stats=stats, dims=dims, attrs=attrs)
+    return make_tree(samples, kind=kind, sample_stats=stats, dims=dims, attrs=attrs)
 
 
 def from_samples(

@@ -92,7 +92,7 @@ def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any, mo
     require(len(sds) == 1, rule, ", ".join(f"{sd:g}" for sd in sorted(sds)))
     model = quotient_model(problem.model, symmetries=symmetries)
     keys = jax.random.split(key, 3)
-    counts = {"num_warmup": min(_WARMUP, most // 2), "num_samples": min(_DRAWS, most)}
+    counts: dict[str, Any] = {"num_warmup": min(_WARMUP, most // 2), "num_samples": min(_DRAWS, most)}
     tree = nuts(replace(problem, model=model), keys[0], target_acceptance=_ACCEPTANCE, **counts)
     draws = {site: np.asarray(tree["posterior"][site].values, np.float64) for site in sites}
     moved = {label: draws[label] for label in symmetries[0].loss.labels}

@@ -56,8 +56,15 @@ _STREAMS = {
 Todo = tuple[str, str, Callable[[], Any]]
 
 
-def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, progress: bool) -> Iterator[Todo]:
-    """Yield (name, what is being done, function that does it)."""
+def stages(
+    problem: Problem,
+    plan: Plan,
+    references: Sequence[str],
+    key: Any,
+    progress: bool,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[Todo]:
+    """Yield (name, what is being done, function that does it); `say` gets what a run says of itself."""
     yield "SGD", _describe(plan), lambda: descend(problem, plan, stream(key, "SGD"), progress=progress)
     if problem.exact is not None:
         network = problem.exact
@@ -68,7 +75,8 @@ def stages(problem: Problem, plan: Plan, references: Sequence[str], key: Any, pr
             yield "exact posterior", "of v, in closed form", lambda: line_posterior(network)
     joint = cache(lambda: Joint(problem))  # its search for the mode is made once
     if "NUTS" in references:
-        counts = {"num_warmup": plan.nuts_draws // 2, "num_samples": plan.nuts_draws}
+        counts: dict[str, Any] = {"num_warmup": plan.nuts_draws // 2, "num_samples": plan.nuts_draws}
+        counts |= {"progress": progress, "say": say}
         text = "the posterior by Hamiltonian Monte Carlo"
         yield "NUTS", text, lambda: nuts(problem, key=stream(key, "NUTS"), **counts)
     for name in references:

@@ -1,13 +1,19 @@
 """The posterior by Hamiltonian Monte Carlo: NumPyro's NUTS on the same model and data."""
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import jax
-from numpyro.infer import MCMC, NUTS
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from numpyro.infer import NUTS
+from tqdm.auto import tqdm
 
 from sgdvi._internal.check import require, whole
-from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro
+from sgdvi.draws.tree import NUTS_FIELDS, from_nuts
 from sgdvi.problem.all_rows import full_model
 from sgdvi.problem.base import Problem, require_posterior
 
@@ -16,6 +22,22 @@ if TYPE_CHECKING:
 
 # Above NumPyro's 0.8: the posterior of a product u w is a curved ridge, on which longer steps diverge.
 TARGET_ACCEPTANCE = 0.95
+# Steps between looks at the clock and at Ctrl-C.
+_CHUNK = 16
+_FEWEST = 4
+# Seconds: who would wait longer is told what fewer draws take.
+PATIENCE = 300.0
+# The speed is judged after so many seconds and so much of the run.
+_FIRST_LOOK, _FIRST_SHARE = 15.0, 0.1
+_FEWEST_SUGGESTED = 100
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C in the middle of `nuts`; `tree` holds the draws that were made by then."""
+
+    def __init__(self, tree: "DataTree"):
+        super().__init__("interrupted")
+        self.tree = tree
 
 
 def nuts(
@@ -25,6 +47,8 @@ def nuts(
     num_samples: int = 2000,
     num_chains: int = 4,
     target_acceptance: float = TARGET_ACCEPTANCE,
+    progress: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> "DataTree":
     """Draw from the posterior of a problem with NUTS.
 
@@ -40,6 +64,10 @@ def nuts(
         Chains, run side by side on one device.
     target_acceptance
         Acceptance that the step size is adapted to, between 0 and 1; higher means shorter steps.
+    progress
+        Whether to show a bar.
+    say
+        Called once, with a sentence, where the run would take more than five minutes at the speed seen.
 
     Returns
     -------
@@ -52,6 +80,8 @@ def nuts(
     InputError
         If the posterior is known to be improper, a count is not a whole number above zero, or the acceptance is not
         between 0 and 1.
+    Stopped
+        On Ctrl-C when at least four draws per chain have been made; it holds them.
     """
     require_posterior(problem)
     settings = {
@@ -64,7 +94,81 @@ def nuts(
     args, kwargs = problem.arguments
     kernel = NUTS(full_model(problem.model, (args, kwargs)), target_accept_prob=target_acceptance)
     started = time.perf_counter()
-    mcmc = MCMC(kernel, **settings, chain_method="vectorized", progress_bar=False)
-    mcmc.run(key, *args, extra_fields=NUTS_FIELDS, **kwargs)
-    config = {**settings, "target_acceptance": target_acceptance, "seconds": time.perf_counter() - started}
-    return from_numpyro(mcmc, kind="nuts", dims=problem.dims, config=config)
+    state = kernel.init(jax.random.split(key, num_chains), num_warmup, None, args, kwargs)
+    chunks: list[Any] = []
+    total = num_warmup + num_samples
+
+    def tree() -> "DataTree":
+        joined = jax.tree.map(lambda *parts: np.moveaxis(np.concatenate(parts), 0, 1), *chunks)
+        made = len(jax.tree.leaves(joined)[0][0])
+        config = {**settings, "num_samples": made, "target_acceptance": target_acceptance}
+        config["seconds"] = time.perf_counter() - started
+        return from_nuts(*joined, limit=kernel._max_tree_depth, dims=problem.dims, config=config)
+
+    try:
+        steps = _chunks(kernel, state, args, kwargs, num_warmup, total)
+        with closing(steps), tqdm(total=total, desc="NUTS", disable=not progress) as bar:
+            for done, drawn in steps:
+                chunks += [drawn] if drawn is not None else []
+                bar.update(done - bar.n)
+                seconds = time.perf_counter() - started
+                if say and seconds > _FIRST_LOOK and done >= _FIRST_SHARE * total:
+                    slow = suggestion(seconds, done, num_warmup, num_samples)
+                    if slow:
+                        say(slow)
+                    say = None
+    except KeyboardInterrupt as error:
+        if sum(len(jax.tree.leaves(drawn)[0]) for drawn in chunks) < _FEWEST:
+            raise
+        raise Stopped(tree()) from error
+    return tree()
+
+
+def suggestion(seconds: float, done: int, num_warmup: int, num_samples: int) -> str:
+    """Say how long a run takes that has made `done` steps in so many seconds, and what would take five minutes.
+
+    Empty where it takes less than that.
+    """
+    each = seconds / done
+    whole = each * (num_warmup + num_samples)
+    if whole <= PATIENCE:
+        return ""
+    share = num_samples / (num_warmup + num_samples)
+    fewer = int(share * PATIENCE / each) // 50 * 50
+    text = f"NUTS takes about {whole / 60:.0f} minutes for {num_samples} draws per chain at this speed"
+    if fewer < _FEWEST_SUGGESTED:
+        return f"{text}; Ctrl-C keeps the draws made by then"
+    return f"{text}; --nuts-draws {fewer} (nuts_draws={fewer}) takes about {PATIENCE / 60:.0f}"
+
+
+def _chunks(
+    kernel: NUTS, state: Any, args: Any, kwargs: Any, num_warmup: int, total: int
+) -> Generator[tuple[int, Any]]:
+    """Take the steps of all chains, some at a time; yield the steps done, and the draws of these, axes (draw, chain).
+
+    Draws are a pair: sites, and the statistics `NUTS_FIELDS`; None in the warmup.
+    """
+    post = jax.vmap(jax.vmap(kernel.postprocess_fn(args, kwargs)))
+
+    @jax.jit
+    def take(state: Any, count: int) -> Any:
+        def step(i: Any, carry: Any) -> Any:
+            state, kept = carry
+            state = kernel.sample(state, args, kwargs)
+            return state, jax.tree.map(lambda all_, new: all_.at[i].set(new), kept, picked(state))
+
+        blank = jax.tree.map(lambda leaf: jnp.zeros((_CHUNK, *leaf.shape), leaf.dtype), picked(state))
+        state, (z, fields) = lax.fori_loop(0, count, step, (state, blank))
+        return state, (post(z), fields)
+
+    def picked(state: Any) -> Any:
+        return state.z, {name: getattr(state, name) for name in NUTS_FIELDS}
+
+    done = 0
+    while done < total:
+        count = min(_CHUNK, (num_warmup if done < num_warmup else total) - done)
+        state, drawn = take(state, count)
+        drawn = jax.tree.map(lambda leaf, count=count: np.asarray(leaf[:count]), drawn)
+        warm = done < num_warmup
+        done += count
+        yield done, None if warm else drawn
