@@ -61,6 +61,8 @@ from .laws.with_atoms import stationary_law as stationary_law
 from .noise_balance.call import balance as balance
 from .noise_balance.result import Balance as Balance
 from .problem.base import Problem as Problem
+from .problem.integrate import IntegratedRows as IntegratedRows
+from .problem.integrate import integrate_rows as integrate_rows
 from .problem.linear import linear_problem as linear_problem
 from .problem.loss import Loss as Loss
 from .problem.network import LinearNetwork as LinearNetwork

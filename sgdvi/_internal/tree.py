@@ -1,5 +1,6 @@
 """The arguments of a model as a pytree: which leaves have one entry per row of the data, and which are fixed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +112,14 @@ def to_arrays(data: Any) -> Any:
 def take(rows: Rows, indices: jax.Array) -> Rows:
     """Return the rows with these indices, which must be in range."""
     return tuple(leaf.at[indices].get(mode="promise_in_bounds", wrap_negative_indices=False) for leaf in rows)
+
+
+def to_arguments(data: Any) -> Arguments:
+    """Return data, a tuple, a dict of keyword arguments or one array, as arguments in JAX arrays."""
+    data = to_jax(to_arrays(data))
+    if isinstance(data, Mapping):
+        return (), dict(data)
+    return (tuple(data) if isinstance(data, tuple | list) else (data,)), {}
 
 
 def _is_numeric(leaf: Any) -> bool:

@@ -110,6 +110,14 @@ def with_group(tree: DataTree, name: str, arrays: Mapping[str, Any], *, draws: b
     return DataTree.from_dict(groups | {name: _dataset(arrays, _SAMPLE_DIMS if draws else ())})
 
 
+def with_sites(tree: DataTree, arrays: Mapping[str, Any]) -> DataTree:
+    """Return the tree with more sites in its posterior, arrays of shape (chain, draw, ...); of one name the new one."""
+    groups = {group: node.to_dataset() for group, node in tree.children.items()}
+    added = _variables({label(name): np.asarray(values) for name, values in arrays.items()}, {})
+    kept = groups["posterior"].drop_vars([name for name in added if name in groups["posterior"]])
+    return DataTree.from_dict(groups | {"posterior": kept.assign(added)})
+
+
 def run_attributes(kind: str, attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of the group ``posterior`` as they are stored: see `make_tree`."""
     return {"inference_library": "sgdvi", "kind": kind, **_plain(attrs)}

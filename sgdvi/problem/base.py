@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.tree import Arguments, to_arrays, to_jax
+from sgdvi._internal.tree import Arguments, to_arguments, to_arrays
 from sgdvi.problem.loss import Loss
 from sgdvi.problem.network import LinearNetwork, require_proper
 
@@ -60,10 +60,7 @@ class Problem:
     @property
     def arguments(self) -> Arguments:
         """Positional and keyword arguments of the model, as JAX arrays of the precision in force."""
-        data = to_jax(self.data)
-        if isinstance(data, Mapping):
-            return (), dict(data)
-        return (tuple(data) if isinstance(data, tuple | list) else (data,)), {}
+        return to_arguments(self.data)
 
     @property
     def num_data(self) -> int:

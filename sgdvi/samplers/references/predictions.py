@@ -1,6 +1,7 @@
 """What draws of the parameters say of the data: predictions of every row, and how probable each row is."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from sgdvi._internal.tree import label
 from sgdvi.draws.tree import DataTree, with_group
 from sgdvi.problem.all_rows import full_model, trial
 from sgdvi.problem.base import Problem
+from sgdvi.problem.integrate import IntegratedRows
 
 
 def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_draws: int = 1000) -> DataTree:
@@ -41,6 +43,11 @@ def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_dra
     """
     require(not problem.no_posterior, "predictions need a NumPyro model", "a loss", "It has no likelihood.")
     most = whole("num_draws", num_draws, least=4)
+    if isinstance(problem.model, IntegratedRows):
+        key, drawn = jax.random.split(key)
+        if label(problem.model.site) not in run["posterior"]:
+            run = problem.model.complete(run, problem.data, key=drawn)
+        problem = replace(problem, model=problem.model.model)
     posterior = run["posterior"].to_dataset()
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     some = posterior.isel(draw=slice(None, None, math.ceil(chains * draws / most)))
