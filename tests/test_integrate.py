@@ -45,14 +45,16 @@ def by_hand(s: Any, y: Any = None) -> None:
 
 
 @pytest.mark.parametrize("model", [centred, non_centred])
-@pytest.mark.parametrize("rows", [range(8), [1, 5, 5]], ids=["all", "three"])
-def test_gaussian_rows_are_exact_with_their_derivatives(model: Any, rows: Any, key: jax.Array, x64: None) -> None:
+def test_gaussian_rows_are_exact_with_their_derivatives(model: Any, key: jax.Array, x64: None) -> None:
     made = sgdvi.integrate_rows(model, sites=["theta"])
     ours, theirs = (model_target(each, ((S, Y), {}), key) for each in (made, by_hand))
-    some, z = take(ours.rows(((S, Y), {})), jnp.array(rows)), {"mu": jnp.array(1.3), "tau": jnp.array(0.7)}
-    for of in (lambda t: t.loss, lambda t: jax.grad(t.loss), lambda t: jax.hessian(t.loss)):
-        one, other = (jax.tree.leaves(of(target)(z, some)) for target in (ours, theirs))
-        np.testing.assert_allclose(one, other, rtol=1e-9)
+    some, z = take(ours.rows(((S, Y), {})), jnp.array([1, 5, 5])), {"mu": jnp.array(1.3), "tau": jnp.array(0.7)}
+    each = [jax.jit(lambda z, rows, t=t: (t.loss(z, rows), jax.hessian(t.loss)(z, rows))) for t in (ours, theirs)]
+    one, other = (jax.tree.leaves(of(z, some)) for of in each)
+    np.testing.assert_allclose(one, other, rtol=1e-9)
+    whole = ours.rows(((S, Y), {}))
+    gradients = (jax.tree.leaves(jax.jit(jax.grad(t.loss))(z, whole)) for t in (ours, theirs))
+    np.testing.assert_allclose(*gradients, rtol=1e-9)
     ours.check(z, ours.rows(((S, Y), {})), 3)
 
 

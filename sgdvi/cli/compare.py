@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-VERDICT_REACHED = 3
+FAILED, VERDICT_REACHED = 1, 3
 
 
 @click.command("compare", short_help="Compare SGD with the posterior on a model and write a report.")
@@ -73,7 +73,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         ExitStack() as held,
     ):
         from sgdvi.diagnostics.findings import Status
-        from sgdvi.experiment.conduct import REFERENCES, Interrupted, check_folder, run, save_draws
+        from sgdvi.experiment.conduct import REFERENCES, Failed, Interrupted, check_folder, run, save_draws
         from sgdvi.experiment.folder import locked
         from sgdvi.zoo import load
 
@@ -113,6 +113,11 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
             )
         except Interrupted as error:
             raise click.Abort(_keep(error.runs, folder, overwrite, save_draws)) from error
+        except Failed as error:
+            place = save_draws(error.runs, folder, overwrite, failure=error)
+            drawn = _listed(error.runs)
+            click.echo(f"sgdvi: {error}; the draws of {drawn} and failure.json are in {place}", err=True)
+            return FAILED
         stop_if_interrupted()
         page = result.save(folder, overwrite=overwrite)
     if not quiet:
@@ -132,7 +137,11 @@ def _command() -> str:
 
 
 def _keep(runs: dict[str, Any], folder: str, overwrite: bool, save_draws: Any) -> str:
-    drawn = [name for name, run in runs.items() if not hasattr(run, "log_prob")]
+    drawn = _listed(runs)
     if not drawn:
         return "interrupted before the first run had ended; nothing was written"
-    return f"interrupted; the draws of {', '.join(drawn)} are in {save_draws(runs, folder, overwrite)}; no report"
+    return f"interrupted; the draws of {drawn} are in {save_draws(runs, folder, overwrite)}; no report"
+
+
+def _listed(runs: dict[str, Any]) -> str:
+    return ", ".join(name for name, run in runs.items() if not hasattr(run, "log_prob"))

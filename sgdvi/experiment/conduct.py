@@ -28,11 +28,23 @@ from sgdvi.experiment.stages import (
     stages,
     stream,
 )
+from sgdvi.experiment.tried import try_functionals, with_row_values
 from sgdvi.problem.base import Problem
 from sgdvi.report import Card, Context, Instead, Setting, Stage
+from sgdvi.samplers.references import Stopped
 from sgdvi.zoo import load
 
-__all__ = ["ALL_REFERENCES", "REFERENCES", "Interrupted", "Plan", "Result", "check_folder", "run", "save_draws"]
+__all__ = [
+    "ALL_REFERENCES",
+    "REFERENCES",
+    "Failed",
+    "Interrupted",
+    "Plan",
+    "Result",
+    "check_folder",
+    "run",
+    "save_draws",
+]
 
 Tell = Callable[[str, str], None]
 
@@ -43,6 +55,24 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, runs: dict[str, Any]):
         super().__init__("interrupted")
         self.runs = runs
+
+
+class Failed(RuntimeError):
+    """A stage that failed after others had been run.
+
+    Attributes
+    ----------
+    runs
+        What had been finished by then.
+    stage
+        Name of the stage; its error is the cause of this one.
+    """
+
+    def __init__(self, runs: dict[str, Any], stage: str, error: Exception):
+        text = str(error).strip() or "no message"
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        super().__init__(f"{stage} failed: {kind}{text}")
+        self.runs, self.stage = runs, stage
 
 
 def run(
@@ -116,7 +146,9 @@ def run(
     InputError
         For bad input. A reference that does not apply (NUTS under a flat prior) is no error: the report says why.
     Interrupted
-        On Ctrl-C, with the runs that had been finished.
+        On Ctrl-C, with the runs that had been finished and the draws of NUTS that had been made.
+    Failed
+        If a stage fails after others have been run, which it carries.
     """
     options = {name: value for name, value in (("depth", depth), ("width", width)) if value is not None}
     settings = {
@@ -129,16 +161,27 @@ def run(
         "seed": seed,
         "nuts_draws": nuts_draws,
     }
-    tell = on_stage or (lambda name, text: None)
+    stage = "SGD"
+
+    def tell(name: str, text: str) -> None:
+        nonlocal stage
+        stage = name
+        if on_stage:
+            on_stage(name, text)
+
     runs: dict[str, Any] = {}
     with jax.enable_x64(True):
         job = _plan(problem, options, weight_decay, settings, key, references, reference, against, remedies)
         try:
             carried_out, shown = _make_runs(job, progress, tell, runs)
             comparison, rows = _judge(job, runs, carried_out, shown, tell)
+            context = _context(job, command, shown, rows)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error
-        context = _context(job, command, shown, rows)
+        except Exception as error:
+            if not runs:
+                raise
+            raise Failed(runs, stage, error) from error
     return Result(job.problem, job.plan, runs, comparison, context)
 
 
@@ -194,20 +237,22 @@ def _plan(
     """Decide everything that is to be done, or raise `InputError`."""
     problem = load(problem) if isinstance(problem, str) else problem
     problem = with_weight_decay(problem.with_options(**options), weight_decay)
-    plan = make_plan(problem, **settings)
     asked = tuple(map(named_reference, references))
     needed = ("NUTS", "Laplace") if remedies and not problem.no_posterior else ()
     named = tuple(dict.fromkeys([*asked, *needed])) if needed else asked
     files = name_files(against)
     others = read_against(files, problem, named)
     check_reference(reference, ["exact posterior", *named, *others])
+    try_functionals(problem)
+    plan = make_plan(problem, **settings)  # which may take seconds
     key = jax.random.key(plan.seed) if key is None else key
     return _Job(problem, plan, key, options, weight_decay, asked, named, reference, files, others, remedies)
 
 
 def _make_runs(job: _Job, progress: bool, tell: Tell, runs: dict[str, Any]) -> tuple[list[Stage], list[Stage]]:
     """Make all runs and put them into `runs`; return what took place, and what of it a reader sees."""
-    took = _carry_out(stages(job.problem, job.plan, job.references, job.key, progress), tell, runs)
+    todo = stages(job.problem, job.plan, job.references, job.key, progress, lambda text: tell("NUTS", text))
+    took = _carry_out(todo, tell, runs)
     extra = _carry_out(remedy_stages(job.problem, job.plan, job.key), tell, runs) if job.measured else []
     carried_out = [*took, *extra]
     # What was made for the remedies alone and does not apply is no empty column of every table.
@@ -226,6 +271,7 @@ def _judge(
     tell("balance", "symmetries of the model, and how SGD moved along them")
     balanced = findings_of_balance(job.problem, runs["SGD"], stream(job.key, "balance"))
     tell("checks", "verdict and reasons")
+    runs.update(with_row_values(job.problem, runs, stream(job.key, "rows")))
     comparison = compare(
         runs,
         reference=judge,
@@ -269,6 +315,9 @@ def _timed(name: str, action: Callable[[], Any], runs: dict[str, Any]) -> Stage:
     start = time.perf_counter()
     try:
         runs[name] = action()
+    except Stopped as error:
+        runs[name] = error.tree
+        raise
     except InputError as error:
         if name == "SGD":
             raise

@@ -1,13 +1,14 @@
 """What an experiment returns, and how it is written to a folder."""
 
 import os
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sgdvi._internal.files import writable, written_whole
+from sgdvi._internal.files import writable, write_json, written_whole
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws.tree import save
@@ -17,6 +18,8 @@ from sgdvi.experiment.remedies import exact_remedies
 from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
 from sgdvi.report import Context, read_record, write_html, write_record
+
+FAILURE = "failure.json"
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,23 @@ class Result:
             # From what was written, so that `sgdvi report` makes the same bytes of it.
             record, context = read_record(part)
             write_html(record, part / REPORT, context)
+            (target / FAILURE).unlink(missing_ok=True)  # of an earlier run
         return target / REPORT
 
 
-def save_draws(runs: Mapping[str, Any], folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
-    """Write only the draws, as after an interruption, and return the folder."""
+def save_draws(
+    runs: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    overwrite: bool = False,
+    failure: BaseException | None = None,
+) -> Path:
+    """Write only the draws, as after an interruption, and return the folder; of a failure also ``failure.json``."""
     target = check_folder(folder, overwrite)
     with locked(target):
-        return save(trees(runs), target).parent
+        place = save(trees(runs), target).parent
+        if failure is not None:
+            write_json(place / FAILURE, {"error": str(failure), "traceback": traceback.format_exception(failure)})
+    return place
 
 
 def trees(runs: Mapping[str, Any]) -> dict[str, Any]:

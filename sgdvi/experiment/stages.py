@@ -51,6 +51,7 @@ _STREAMS = {
     GAUGE: 12,
     "symmetries": 13,
     "balance": 14,
+    "rows": 15,
 }
 
 Todo = tuple[str, str, Callable[[], Any]]

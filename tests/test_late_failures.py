@@ -1,0 +1,100 @@
+"""What is tried first, what is kept when a later stage fails, and rows that were integrated out in a comparison."""
+
+import json
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import sgdvi
+from sgdvi.cli import main
+from sgdvi.draws import load
+from sgdvi.experiment import conduct, stages, tried
+
+FILE = """
+import numpy as np, numpyro, numpyro.distributions as dist, sgdvi
+
+def problem():
+    y = np.random.default_rng(0).normal(1.0, 1.0, 60)
+    def model(y=None):
+        mu = numpyro.sample("mu", dist.Normal(0, 10))
+        with numpyro.plate("data", len(y)):
+            numpyro.deterministic("fit", mu)
+            numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+    return sgdvi.Problem("mean", model, (y,), {"mu": lambda ds: FUNCTIONAL})
+"""
+QUICK = ["--steps", "200", "--chains", "2", "--learning-rate", "0.01", "--no-cache", "--nuts-draws", "20"]
+
+
+@pytest.fixture
+def never_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, name in [(stages, "descend"), (conduct, "make_plan")]:
+        monkeypatch.setattr(place, name, lambda *a, **k: pytest.fail("something ran"))
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("ds['nu']", "'mu' must be computable from the sites"),
+        ("ds['fit'].sum('fit_dim_0')", "'mu' must be computable from the sites"),  # of the data plate
+        ("ds['mu'].sel(chain=9)", "'mu' must be computable"),
+        ("3.0", "must return one number per draw"),
+        ("ds['mu'].mean('draw')", "must return one number per draw"),
+    ],
+)
+def test_functionals_are_tried_first(code: str, words: str, tmp_path: Any, capsys: Any, never_runs: None) -> None:
+    path = tmp_path / "mean.py"
+    path.write_text(FILE.replace("FUNCTIONAL", code))
+    assert main(["compare", str(path), *QUICK, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_files_are_read_first(tmp_path: Any, capsys: Any, never_runs: None) -> None:
+    path = tmp_path / "mean.py"
+    path.write_text(FILE.replace("FUNCTIONAL", "ds['mu']"))
+    assert main(["compare", str(path), *QUICK, "--against", "none.nc", "--out", str(tmp_path / "out")]) == 2
+    assert "must exist" in capsys.readouterr().err
+
+
+def test_what_was_run_is_kept(tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = tmp_path / "mean.py", tmp_path / "out"
+    path.write_text(FILE.replace("FUNCTIONAL", "ds['mu']"))
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError("in the middle")
+
+    monkeypatch.setattr(stages, "nuts", fails)
+    assert main(["compare", str(path), *QUICK, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert "NUTS failed: ZeroDivisionError: in the middle; the draws of SGD and failure.json are in" in error
+    assert str(out) in error
+    assert load(out)["SGD"]["posterior"]["mu"].shape == (2, 200)
+    record = json.loads((out / "failure.json").read_text())
+    assert any("ZeroDivisionError" in line for line in record["traceback"])
+    assert not (out / "report.html").exists()
+
+
+def rows(y: Any = None) -> None:
+    mu = numpyro.sample("mu", dist.Normal(0, 10))
+    with numpyro.plate("rows", len(y)):
+        b = numpyro.sample("b", dist.Normal(mu, 1.0))
+        numpyro.sample("y", dist.Normal(b, 1.0), obs=y)
+
+
+def test_rows_are_completed_for_the_functionals(key: jax.Array, x64: None) -> None:
+    y = np.array([3.0, 5.0, 4.0])
+    model = sgdvi.integrate_rows(rows, ["b"])
+    problem = sgdvi.Problem("rows", model, (y,), {"b0": lambda ds: ds["b"][..., 0]})
+    tried.try_functionals(problem)
+    run = sgdvi.draws.make_tree({"mu": np.full((2, 4000), 4.0)}, kind="nuts")
+    completed = tried.with_row_values(problem, {"NUTS": run, "law": dist.Normal(0, 1)}, key)
+    assert list(completed) == ["NUTS"]
+    draws = problem.functionals["b0"](completed["NUTS"]["posterior"]).values
+    assert draws.shape == (2, 4000)
+    assert draws.mean() == pytest.approx(3.5, abs=4 * np.sqrt(0.5 / 8000))
+    assert tried.with_row_values(problem, completed, key) == {}
