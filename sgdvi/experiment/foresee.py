@@ -15,8 +15,8 @@ from sgdvi.experiment.forecast_result import Flavour, Forecast
 from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
-from sgdvi.samplers.quadratic import GaussianLaw, LocalQuadratic, at_mode
-from sgdvi.samplers.recipes import FLAVOURS
+from sgdvi.samplers.quadratic import LocalQuadratic, at_mode
+from sgdvi.samplers.recipes import FLAVOURS, GaussianLaw
 
 # Relaxations that make 100 autocorrelation times.
 RELAXATIONS = 200

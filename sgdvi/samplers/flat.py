@@ -63,6 +63,10 @@ class FlatLoss:
         self._slope = jax.jit(jax.value_and_grad(loss))
         self._values = jax.jit(lambda z, rows: jax.lax.map(lambda one: loss(one, rows), z))
         self._curved = jax.jit(lambda z, rows: (*jax.value_and_grad(loss)(z, rows), jax.hessian(loss)(z, rows)))
+        numbers = jnp.arange(self.starts.shape[1])
+        self._diagonal = jax.jit(
+            lambda z, rows: jax.lax.map(lambda i: product(z, jnp.zeros_like(z).at[i].set(1.0), rows)[i], numbers)
+        )
         self._product, self._bend = jax.jit(product), jax.jit(jax.grad(trace))
         self._constrain = jax.jit(lambda z, rows: jax.vmap(lambda one: self.target.constrain(unravel(one), rows))(z))
         self._gradients, self._hessians = of_rows(jax.grad(loss)), of_rows(jax.hessian(loss))
@@ -111,6 +115,11 @@ class FlatLoss:
         """Hessian times a vector."""
         with jax.enable_x64(True):
             return np.asarray(self._product(z, np.asarray(v, float).ravel(), self._rows))
+
+    def diagonal(self, z: np.ndarray) -> np.ndarray:
+        """Diagonal of the Hessian, by a product with each unit vector."""
+        with jax.enable_x64(True):
+            return np.asarray(self._diagonal(z, self._rows))
 
     def bend(self, z: np.ndarray, root: np.ndarray) -> np.ndarray:
         r"""Return :math:`\nabla_z \operatorname{tr}(\Sigma H(z))` for :math:`\Sigma` = root root', (D, K)."""

@@ -15,46 +15,17 @@ from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.tree import Arguments, is_traced
 from sgdvi.laws.near_minimum import NearMinimum
+from sgdvi.samplers.diagonal import LocalDiagonal, diagonal_at_mode
 from sgdvi.samplers.driver.fingerprint import hash_arrays
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
-from sgdvi.samplers.recipes import Recipe, make_recipe
+from sgdvi.samplers.recipes import GaussianLaw, Recipe, make_recipe
 from sgdvi.samplers.targets.make import Source, as_arguments
 
 _SEARCH_STEPS = 1_000
 _SEARCH_RATE = 0.05
 # Entries of the rows' Hessians that are kept: 160 MB.
 _MOST_ENTRIES = 2 * 10**7
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianLaw:
-    """A law near a mode, N(mean, root root'), in unconstrained coordinates.
-
-    Attributes
-    ----------
-    mean, shift
-        Its mean and that less the mode, (D,).
-    root
-        A root of its covariance, (D, D).
-    relaxation
-        Steps in which the slowest direction forgets all but 1/e.
-    """
-
-    mean: np.ndarray
-    shift: np.ndarray
-    root: np.ndarray
-    relaxation: float
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """Its covariance, (D, D)."""
-        return self.root @ self.root.T
-
-    @property
-    def sd(self) -> np.ndarray:
-        """Its standard deviations, (D,)."""
-        return np.sqrt(np.sum(self.root**2, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +80,10 @@ class LocalQuadratic:
         if covariance is None:
             raise InputError(message("the variance must shrink from step to step", recipe.learning_rate))
         return self._around(covariance, 1 / self.near.slowest(recipe.step))
+
+    def factor(self, matrix: np.ndarray) -> np.ndarray:
+        """Return a root of a step or a covariance, (D, D)."""
+        return self.near.factor(matrix)
 
     @cached_property
     def laplace(self) -> GaussianLaw:
@@ -165,10 +140,14 @@ def local_quadratic(model: Source, data: Any, *, key: jax.Array | None = None) -
 
 def near_mode(model: Source, arguments: Arguments, key: jax.Array | None = None) -> LocalQuadratic:
     """Return `local_quadratic` for the arguments of a model."""
-    flat = FlatLoss(model, arguments, key=jax.random.key(0) if key is None else key, num_starts=NUM_STARTS)
+    flat = _flat(model, arguments, key)
     size = flat.starts.shape[1]
     require(size <= LARGEST, f"the model must have at most {LARGEST} parameters", size)
     return at_mode(flat, search(flat))
+
+
+def _flat(model: Source, arguments: Arguments, key: jax.Array | None) -> FlatLoss:
+    return FlatLoss(model, arguments, key=jax.random.key(0) if key is None else key, num_starts=NUM_STARTS)
 
 
 def at_mode(flat: FlatLoss, mode: Mode) -> LocalQuadratic:
@@ -206,10 +185,11 @@ class Surroundings:
     def __init__(self, model: Source, given: LocalQuadratic | None = None) -> None:
         rule = "near must be what sgdvi.local_quadratic returned"
         require(given is None or isinstance(given, LocalQuadratic), rule, type(given).__name__)
-        self._model, self._given, self._found, self._seen = model, given, given, ""
+        self._model, self._given, self._seen = model, given, ""
+        self._found: LocalQuadratic | LocalDiagonal | None = given
 
-    def find(self, arguments: Arguments, num_data: int | None) -> LocalQuadratic:
-        """Return the surroundings of the mode: the same object for the same data.
+    def find(self, arguments: Arguments, num_data: int | None) -> LocalQuadratic | LocalDiagonal:
+        """Return the surroundings of the mode: the same object for the same data; diagonals for large models.
 
         Raises
         ------
@@ -221,11 +201,14 @@ class Surroundings:
             require(num_data is None and not is_traced(arguments), rule, "others", advice)
             seen = hash_arrays(arguments)
             if seen != self._seen:
-                self._found, self._seen = near_mode(self._model, arguments), seen
+                flat = _flat(self._model, arguments, None)
+                small = flat.starts.shape[1] <= LARGEST
+                self._found = at_mode(flat, search(flat)) if small else diagonal_at_mode(flat, search(flat))
+                self._seen = seen
         return self.known
 
     @property
-    def known(self) -> LocalQuadratic:
+    def known(self) -> LocalQuadratic | LocalDiagonal:
         """What was found.
 
         Raises
@@ -239,10 +222,11 @@ class Surroundings:
         return self._found
 
 
-def draw_of(near: LocalQuadratic, law: GaussianLaw, key: jax.Array) -> Any:
+def draw_of(near: LocalQuadratic | LocalDiagonal, law: GaussianLaw, key: jax.Array) -> Any:
     """Draw parameters from a law near a mode, in the precision in force."""
     mean, back = ravel_pytree(jax.tree.map(jnp.asarray, near.flat.params(law.mean)))
-    return back(mean + jnp.asarray(law.root, mean.dtype) @ jax.random.normal(key, mean.shape, mean.dtype))
+    root, normal = jnp.asarray(law.root, mean.dtype), jax.random.normal(key, mean.shape, mean.dtype)
+    return back(mean + (root * normal if root.ndim == 1 else root @ normal))
 
 
 def adam_minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:

@@ -24,7 +24,7 @@ _FASTEST = 1.0
 _OF_LIMIT, _PLAIN_OF_LIMIT = 0.9, 0.5
 _OF_MANDT = 1.5
 # Directions with less noise than this share (of the noisiest; of a well-specified model's) are taken to have that much.
-_LEAST_NOISE = 0.05
+LEAST_NOISE = 0.05
 _FASTEST_COMPLETED = 0.1
 # Above this ratio of parameters to rows the noise changes much over the posterior: a quarter of the rate.
 _MANY_PARAMETERS, _THEN_SHARE = 0.05, 0.25
@@ -45,9 +45,9 @@ class Recipe:
     learning_rate
         Of plain SGD; else the factor of the matrix: see the samplers.
     step
-        P, (D, D), learning rate included.
+        P, (D, D), learning rate included; (D,) where it is diagonal.
     injected
-        Q, (D, D); None without noise of its own.
+        Q likewise; None without noise of its own.
     """
 
     flavour: str
@@ -56,6 +56,36 @@ class Recipe:
     learning_rate: float
     step: np.ndarray
     injected: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianLaw:
+    """A law near a mode, N(mean, root root'), in unconstrained coordinates.
+
+    Attributes
+    ----------
+    mean, shift
+        Its mean and that less the mode, (D,).
+    root
+        A root of its covariance, (D, D), or of its diagonal, (D,).
+    relaxation
+        Steps in which the slowest direction forgets all but 1/e.
+    """
+
+    mean: np.ndarray
+    shift: np.ndarray
+    root: np.ndarray
+    relaxation: float
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Its covariance, (D, D)."""
+        return np.diag(self.root**2) if self.root.ndim == 1 else self.root @ self.root.T
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Its standard deviations, (D,)."""
+        return self.root if self.root.ndim == 1 else np.sqrt(np.sum(self.root**2, axis=1))
 
 
 def batch_size_for(flavour: str, num_data: int) -> int:
@@ -115,7 +145,7 @@ def _plain_unit(near: NearMinimum, share: float) -> np.ndarray:
 
 def _scaled_unit(near: NearMinimum, share: float) -> np.ndarray:
     # a parameter that no row's gradient touches, such as a scale of a hierarchy, has no noise: it would get no bound
-    noise = np.maximum(np.diag(near.noise), _LEAST_NOISE * np.diag(near.hessian))
+    noise = np.maximum(np.diag(near.noise), LEAST_NOISE * np.diag(near.hessian))
     return np.diag(1 / noise)
 
 
@@ -126,7 +156,7 @@ def _white_unit(near: NearMinimum, share: float) -> np.ndarray:
 def _mandt_unit(near: NearMinimum, share: float) -> np.ndarray:
     """2 (N C / S + H)^-1, C over the posterior and in discrete time: `step_size.discrete_time` with kind "full"."""
     values, vectors = np.linalg.eigh(near.num_data * near.noise_at_posterior)
-    values = np.maximum(values, _LEAST_NOISE * values[-1])
+    values = np.maximum(values, LEAST_NOISE * values[-1])
     white = (vectors * (2 / (share * values + 1 / near.num_data))) @ vectors.T
     return near.root @ white @ near.root.T
 

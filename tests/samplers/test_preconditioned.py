@@ -155,6 +155,28 @@ def test_what_is_refused(near: sgdvi.LocalQuadratic) -> None:
         sgdvi.SGLD(line, 0.1, preconditioner="hessian")
 
 
+def test_diagonals_of_a_large_model_come_near_its_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coefficients with correlation -0.5: the diagonals are right for completed SGD, and not for one rate each."""
+    monkeypatch.setattr("sgdvi.samplers.quadratic.LARGEST", 1)
+    x = X - [0.0, 4.4]
+    precision = x.T @ x / SD**2 + np.eye(2) / 100
+    factor = np.linalg.cholesky(precision)
+
+    def variances(sampler: sgdvi.Sampler) -> np.ndarray:
+        tree = sgdvi.sample(
+            sampler, (x, Y), key=jax.random.key(1), num_steps=1, num_warmup=1500, num_chains=4000, progress=False
+        )
+        return np.cov(tree["posterior"]["theta"].values[:, 0] @ factor, rowvar=False)
+
+    completed = sgdvi.CompletedSGD(line, 4)
+    got = variances(completed)
+    assert completed.recipe.step.shape == (2,)
+    assert np.abs(got - np.eye(2)).max() < 0.15, got
+    assert np.abs(variances(sgdvi.SGLD(line, 0.01, 4, preconditioner="curvature")) - np.eye(2)).max() < 0.2
+    with pytest.raises(sgdvi.InputError, match="steepest direction stable"):
+        sgdvi.WhitenedSGD(line, learning_rate=5.0).prepare(((x, Y), {}))
+
+
 def shared() -> Path | None:
     """Folder of real posteriors beside the repository, if there is one."""
     for folder in Path(__file__).parents:

@@ -14,10 +14,11 @@ from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
 from sgdvi._internal.tree import Arguments
 from sgdvi.samplers.algorithms._steps import StepInfo, Steps, moved
+from sgdvi.samplers.diagonal import LocalDiagonal
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
-from sgdvi.samplers.quadratic import GaussianLaw, LocalQuadratic, Surroundings, draw_of
-from sgdvi.samplers.recipes import Recipe
+from sgdvi.samplers.quadratic import LocalQuadratic, Surroundings, draw_of
+from sgdvi.samplers.recipes import GaussianLaw, Recipe
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.make import Source
 
@@ -47,6 +48,10 @@ def _unprepared(*_: Any) -> Any:
 
 class TunedSGD(Sampler):
     """SGD whose matrix is found from the data at the beginning of a run.
+
+    Above 300 parameters, to 20,000, matrix and noise are diagonal: variances are then the posterior's as far as
+    parameters are uncorrelated, but for `CompletedSGD`, which at its own rate is within about a tenth of them, and
+    takes as many more steps as the Hessian's condition number with its diagonal scaled to 1.
 
     Parameters
     ----------
@@ -86,12 +91,12 @@ class TunedSGD(Sampler):
         advice = "Epochs and full batches have no noise that a rate could be matched to."
         kinds = 'batching must be "replacement" or "without-replacement"'
         require(independent, kinds, repr(self.batching.value), advice)
-        self._asked = {"batch_size": batch_size, "learning_rate": rate, "batching": self.batching.value}
+        self._asked: dict[str, Any] = {"batch_size": batch_size, "learning_rate": rate, "batching": self.batching.value}
         self._surroundings = Surroundings(model, near)
-        self._tuned: tuple[LocalQuadratic, Recipe, GaussianLaw] | None = None
+        self._tuned: tuple[LocalQuadratic | LocalDiagonal, Recipe, GaussianLaw] | None = None
 
     @property
-    def near(self) -> LocalQuadratic:
+    def near(self) -> LocalQuadratic | LocalDiagonal:
         """Mode, curvature and gradient noise that the matrix comes from; an error before the sampler has seen data."""
         return self._surroundings.known
 
@@ -112,8 +117,8 @@ class TunedSGD(Sampler):
             recipe = near.recipe(self.flavour, **self._asked)
             law, noise = near.law(recipe), recipe.injected
             self._tuned = near, recipe, law
-            noise_root = None if noise is None else near.near.factor(noise)
-            self._algorithm = preconditioned(near.near.factor(recipe.step), noise_root, recipe.learning_rate)
+            noise_root = None if noise is None else near.factor(noise)
+            self._algorithm = preconditioned(near.factor(recipe.step), noise_root, recipe.learning_rate)
             self.batch_size = recipe.batch_size
             self._settings = {
                 "flavour": self.flavour, "learning_rate": recipe.learning_rate, "relaxation": law.relaxation,
