@@ -13,20 +13,22 @@ from sgdvi import report
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.curves import OnFirstUse, curves_of
-from sgdvi.diagnostics.declare import Check
+from sgdvi.diagnostics.declare import Check, Skip
 from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.fresh import fresh_step
 from sgdvi.diagnostics.measures import fixed_coordinates
 from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.run import Law, Run
+from sgdvi.diagnostics.stationarity import FreshStep
 from sgdvi.diagnostics.table import TABLE
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
 from sgdvi.draws.tree import factors, is_tree, kind_of
 from sgdvi.inputs import as_run
 from sgdvi.laws.line import as_line_law, law_points
+from sgdvi.samplers.fresh import fresh_norms
+from sgdvi.samplers.kernel import SGD, Sampler
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]
 
@@ -83,6 +85,7 @@ def compare(
     findings: Iterable[Finding] = (),
     classifier: bool = False,
     checks: Iterable[Check] = (),
+    samplers: Mapping[str, tuple[Sampler, Any]] | None = None,
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
 
@@ -117,6 +120,9 @@ def compare(
         Whether to make the classifier two-sample test too; needs scikit-learn (``sgdvi[c2st]``).
     checks
         Checks of your own, declared with `sgdvi.diagnostics.check`, made after those of the package.
+    samplers
+        Run -> the sampler that made it and its data: one more step is then taken from its draws, to see whether the run
+        is stationary. Where `known` has a learning rate it says that of the judged runs.
 
     Returns
     -------
@@ -146,6 +152,7 @@ def compare(
         given=_given(findings, runs),
         classifier=classifier,
         checks=(*TABLE, *_own(checks)),
+        samplers=_makers(samplers or {}, runs),
     ).result()
 
 
@@ -163,6 +170,7 @@ class _Work:
     given: tuple[Finding, ...]
     classifier: bool
     checks: tuple[Check, ...]
+    samplers: Mapping[str, tuple[Sampler, Any]]
 
     @cached_property
     def read(self) -> dict[str, Run | Law]:
@@ -212,7 +220,8 @@ class _Work:
         return Law("the exact posterior", name, {name: points}) if points and (given is None or self.trouble) else given
 
     def _case(self, run: Run | Law, reference: Run | Law | None = None, trouble: str = "") -> Case:
-        fresh = partial(fresh_step, self.known) if self.known is not None else None
+        made = self.samplers.get(run.name) or _sampler_of(self.known)
+        fresh = None if made is None else partial(_fresh_step, *made, jax.random.fold_in(self.key, len(self.runs)))
         kinds = self._kinds(run, reference)
         return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh)
 
@@ -276,6 +285,31 @@ class _Work:
             law = as_line_law(self.runs[name])
             return {run.functional: summarise_law(self.runs[name], law.icdf, run.points[run.functional])}
         return {functional: summarise(run, functional) for functional in run.values}
+
+
+def _sampler_of(known: Known | None) -> tuple[Sampler, Any] | None:
+    """Return the sampler that the settings of a linear network amount to, and its data."""
+    if known is None or known.learning_rate is None:
+        return None
+    network, rate = known.network, known.learning_rate
+    sampler = SGD(network.model, learning_rate=rate, batch_size=known.batch_size, batching=known.batching)
+    return sampler, (network.x, network.y)
+
+
+def _fresh_step(sampler: Sampler, data: Any, key: Any, case: Case) -> FreshStep:
+    usable = {name: values[case.draws.keep] for name, values in case.draws.sites.items()}
+    try:
+        return FreshStep(*fresh_norms(sampler, data, usable, key))
+    except InputError as error:
+        raise Skip(f"No fresh step can be taken: {error}") from error
+
+
+def _makers(samplers: Mapping[str, tuple[Sampler, Any]], runs: Mapping[str, Any]) -> Mapping[str, tuple[Sampler, Any]]:
+    for name, made in samplers.items():
+        require(name in runs, "samplers must be of runs", repr(name), f"Runs: {', '.join(runs)}.")
+        pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Sampler)
+        require(pair, f"samplers[{name!r}] must be a pair (sampler, data)", type(made).__name__)
+    return samplers
 
 
 def _own(checks: Iterable[Check]) -> tuple[Check, ...]:

@@ -276,6 +276,9 @@ def test_every_check_has_its_status(exact: Comparison) -> None:
         "distance.sliced": Status.NOT_APPLICABLE,
         "distance.ksd": Status.FAIL,
         "distance.c2st": Status.NOT_APPLICABLE,
+        "use.means": Status.FAIL,
+        "use.intervals": Status.WARN,
+        "use.tails": Status.FAIL,
         "predictive.loo": Status.NOT_APPLICABLE,
         "predictive.coverage": Status.NOT_APPLICABLE,
         "law.gap": Status.PASS,
@@ -331,7 +334,7 @@ def test_the_verdict_names_everything(exact: Comparison) -> None:
 def test_record_and_summary(exact: Comparison, tmp_path: Any) -> None:
     path = exact.to_json(tmp_path / "report.json")
     record = json.loads(path.read_text())
-    assert record["schema_version"] == 1
+    assert record["schema_version"] == 2
     assert record["verdict"]["status"] == "fail"
     kl = next(entry for entry in record["findings"] if entry["check"] == "kl.parameters")
     assert kl["value"] == "inf"

@@ -35,7 +35,7 @@ class Case:
     classifier
         Whether the classifier two-sample test is wanted.
     fresh
-        Takes one more step from draws of the run, see `stationarity.FreshStep`; None where that is not possible.
+        Takes a case and returns its `stationarity.FreshStep`, or raises `Skip`; None where the sampler is unknown.
     findings
         What its checks have found: check -> finding.
     """

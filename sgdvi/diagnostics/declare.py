@@ -12,6 +12,7 @@ from sgdvi.diagnostics.findings import Details, Finding, Status
 from sgdvi.diagnostics.run import Run
 
 _MOST_LISTED = 20
+_NARROW, _WIDE = 0.95, 1.05
 NO_DRAWS = "No chain with finite draws is left."
 
 
@@ -292,8 +293,20 @@ def worst(each: Sequence[Finding], *, lowest: bool = False) -> Finding:
     if chosen.status is Status.NOT_APPLICABLE:
         return chosen
     tail = f" This is the worst of {count(len(each), 'functional')}."
-    details = {**chosen.details, **listed, "functionals": len(each)}
+    details = {**chosen.details, **listed, "functionals": len(each), "other_failures": _others(chosen, each)}
     return replace(chosen, meaning=chosen.meaning + tail, details=details)
+
+
+def _others(chosen: Finding, each: Sequence[Finding]) -> str:
+    """Say how many others fail too, and in which direction where their spread is known; "" for none."""
+    others = [finding for finding in each if finding.status is Status.FAIL and finding is not chosen]
+    widths = [width for finding in others if isinstance(width := finding.details.get("widening"), float)]
+    narrow, wide = sum(width < _NARROW for width in widths), sum(width > _WIDE for width in widths)
+    parts = [f"{size} too {word}" for size, word in ((narrow, "narrow"), (wide, "wide")) if size]
+    words = f" ({', '.join(parts)})" if parts else ""
+    if not others:
+        return ""
+    return f"{count(len(others), 'other functional')} {'fails' if len(others) == 1 else 'fail'} too{words}"
 
 
 def survivors(run: Run, finding: Finding) -> Finding:

@@ -166,10 +166,11 @@ def shared(case: Case) -> list[str]:
 
 def from_reference(case: Case, name: str) -> Distance:
     """Measure the distance of the run from the reference; null levels are those of all functionals together."""
-    return measure(case.run.points[name], case.other.points[name], _level(case))
+    return measure(case.run.points[name], case.other.points[name], level_of_each(case))
 
 
-def _level(case: Case) -> float:
+def level_of_each(case: Case) -> float:
+    """Return the quantile for the null levels of single functionals, so that `null_quantile` is that of all."""
     # Among 100 functionals one would be beyond its own level of 1 in 100.
     return 1 - (1 - case.limits.null_quantile) / len(shared(case))
 
@@ -222,7 +223,7 @@ def w2(case: Case, name: str) -> Outcome:
     heavy = case.lacks_moment(2, name)
     if heavy:
         raise Skip(f"Not applicable: {heavy} has no usable variance on {name} (see the tail index).")
-    found = second_order(case.run.points[name], against.points[name], _level(case))
+    found = second_order(case.run.points[name], against.points[name], level_of_each(case))
     value, null = (each / unit for each in found)
     start = f"On {name}, {case.run.name} is {number(value)} sd away from {against.name} (W2)"
     advice = "Where W2 is much larger than W1, the tails differ."
@@ -236,6 +237,7 @@ def _graded(case: Case, name: str, start: str, gap: Distance, which: str) -> Out
     against = case.other.name
     advice = f"Intervals and probabilities of {name} read off {case.run.name} are off by this much."
     details: Details = {"against": against, "unit": unit, "shift": gap.shift, "widening": gap.widening}
+    details |= {"w1": gap.w1, "ks": gap.ks}
     words = difference(gap, f"sd of {against}")
     limits, sd = case.limits.of(which), "" if unit is None else " sd"
     return graded(start, value, null, limits, unit=sd, beyond=words, advice=advice, details=details)

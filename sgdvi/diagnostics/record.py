@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from sgdvi._internal.files import plain, write_json
+from sgdvi.diagnostics.answers import Answer
 from sgdvi.diagnostics.curves import LawCurves, Summary
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _NUMBERS = {text: float(text) for text in ("inf", "-inf", "nan")}
 
 
@@ -70,6 +71,12 @@ class Record:
                 "sentence": self.verdict.sentence,
                 "reasons": list(self.verdict.reasons),
                 "changes": list(self.verdict.changes),
+                "answers": {
+                    question: {"status": str(answer.status), "sentence": answer.sentence, "check": answer.check}
+                    for question, answer in self.verdict.answers.items()
+                },
+                "uses": {use: str(status) for use, status in self.verdict.uses.items()},
+                "runs": {run: str(status) for run, status in self.verdict.runs.items()},
             },
             "reference": self.reference,
             "runs": list(self.runs),
@@ -101,16 +108,13 @@ class Record:
         laws: Mapping[str, LawCurves],
     ) -> "Record":
         """Return the record of what `to_dict` wrote, together with what it leaves out."""
-        verdict = entries["verdict"]
         return cls(
             runs=tuple(entries["runs"]),
             functionals=tuple(entries["functionals"]),
             reference=entries["reference"],
             thresholds=Thresholds(**entries["thresholds"]),
             findings=tuple(_finding(entry) for entry in entries["findings"]),
-            verdict=Verdict(
-                verdict["sentence"], Status(verdict["status"]), tuple(verdict["reasons"]), tuple(verdict["changes"])
-            ),
+            verdict=_verdict(entries["verdict"]),
             summaries=_numbers(entries["summaries"]),
             network=entries["known"],
             values=values,
@@ -118,6 +122,16 @@ class Record:
             factors=factors,
             laws=laws,
         )
+
+
+def _verdict(entry: Mapping[str, Any]) -> Verdict:
+    answers = {
+        question: Answer(Status(answer["status"]), answer["sentence"], answer["check"])
+        for question, answer in entry["answers"].items()
+    }
+    uses, runs = ({name: Status(status) for name, status in entry[part].items()} for part in ("uses", "runs"))
+    reasons, changes = tuple(entry["reasons"]), tuple(entry["changes"])
+    return Verdict(entry["sentence"], Status(entry["status"]), reasons, changes, answers, uses, runs)
 
 
 def _finding(entry: Mapping[str, Any]) -> Finding:

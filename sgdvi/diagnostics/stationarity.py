@@ -129,12 +129,10 @@ def drift(step: FreshStep, second_moments: bool) -> np.ndarray:
 def identity(case: Case) -> Outcome:
     """One fresh step changes the squared norm by 0 on average: exact at any step size."""
     if case.fresh is None or not case.sgd:
-        raise Skip(case.facts.missing or "Needs a fresh step from each draw, which is taken for linear networks.")
+        raise Skip("Needs a fresh step from each draw: give the sampler and its data with samplers=.")
     if not case.draws.keep.any():
         raise Skip(NO_DRAWS)
-    step: FreshStep | None = case.fresh(case)
-    if step is None:
-        raise Skip(case.facts.missing or "Needs a fresh step from each draw, which is taken for linear networks.")
+    step: FreshStep = case.fresh(case)
     # Var(|g|^2) takes the fourth moment of v at depth 0; from depth 1 on it never exists.
     moments = len(case.facts.factors) == 1 and case.facts.stationary_tail > 4
     mean, limits = batch_means(drift(step, moments)), case.limits

@@ -88,6 +88,12 @@ class Thresholds:
     )
     ks_fail: float = _limit(0.05)
     ks_blind: float = _limit(0.1)
+    tail_warn: float = _limit(
+        0.005,
+        "Difference of the masses beyond an outer quantile of the run, the 1 % or the 99 % one: 0.01 is twice as much.",
+    )
+    tail_fail: float = _limit(0.01)
+    tail_blind: float = _limit(0.02)
     w2_warn: float = _limit(
         0.06,
         "Wasserstein-2 distance in standard deviations: 0.12 is a shift of 0.12 sd, or a spread 1.12 times as wide.",

@@ -12,6 +12,7 @@ from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
 from sgdvi.comparison import Comparison, Known, compare
+from sgdvi.experiment.descent import plain
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.folder import check_folder
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
@@ -280,6 +281,7 @@ def _judge(
         known=_known(job.problem, job.plan),
         no_posterior=job.problem.no_posterior,
         findings=balanced,
+        samplers={"SGD": (plain(job.problem, job.plan), job.problem.data)},
     )
     if not job.measured:
         return comparison, ()

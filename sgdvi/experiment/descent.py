@@ -21,6 +21,11 @@ from sgdvi.symmetry import Symmetry
 from sgdvi.symmetry.orbits import resample_orbits
 
 
+def plain(problem: Problem, plan: Plan) -> SGD:
+    """Return SGD at the settings of the plan."""
+    return SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
+
+
 def descend(
     problem: Problem,
     plan: Plan,
@@ -43,9 +48,8 @@ def descend(
     progress
         Whether to show a progress bar.
     """
-    sgd = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
     return sample(
-        around(sgd),
+        around(plain(problem, plan)),
         problem.data,
         key=key,
         num_steps=max(plan.num_steps // fewer, 1),

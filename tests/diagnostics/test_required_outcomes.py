@@ -91,10 +91,49 @@ def test_a_reference_of_a_single_chain_is_a_reservation(rng: np.random.Generator
 
 
 def test_the_verdict_names_the_functional_that_has_not_mixed(rng: np.random.Generator) -> None:
-    far = {"u": 5 + normal(rng), "w": normal(rng) + 0.7 * np.arange(4)[:, None]}
-    result = judge(far, {"u": normal(rng), "w": normal(rng)})
+    nuts = {"u": normal(rng), "w": normal(rng)}
+    apart = normal(rng) + 0.7 * (np.arange(4)[:, None] - 1.5)
+    result = judge({"u": 0.9 + normal(rng), "w": apart}, nuts)
     assert found(result)["distance.w1"].functional == "u"  # the worst distance is another's
     assert result.verdict.sentence.startswith("Cannot tell yet on w: SGD has chains that disagree")
+    far = judge({"u": 5 + normal(rng), "w": apart}, nuts)  # whatever w does
+    assert far.verdict.status is Status.FAIL
+    assert far.verdict.sentence.startswith("No: on u, SGD is not the posterior")
+
+
+def test_the_three_questions_have_each_their_answer(rng: np.random.Generator) -> None:
+    nuts, shift = {"u": normal(rng)}, 0.15
+    verdict = judge({"u": shift + normal(rng)}, nuts).verdict
+    statuses = {question: answer.status for question, answer in verdict.answers.items()}
+    assert statuses == {"arrive": Status.PASS, "same": Status.FAIL, "use": Status.WARN}
+    assert verdict.uses["means"] is Status.FAIL
+    same = judge({"u": normal(rng)}, nuts).verdict
+    assert {answer.status for answer in same.answers.values()} == {Status.PASS}
+    assert same.uses == dict.fromkeys(("means", "intervals", "tails"), Status.PASS)
+    stuck = judge({"u": np.full((4, DRAWS), 0.3)}, nuts).verdict
+    assert stuck.answers["arrive"].status is Status.FAIL
+    assert stuck.answers["arrive"].check == "draws.distinct"
+    assert set(stuck.uses.values()) == {Status.FAIL}
+
+
+def test_the_verdict_names_the_runs_that_pass(rng: np.random.Generator) -> None:
+    runs = {"SGD": normal(rng) + 0.5, "completed SGD": normal(rng)}
+    trees = {name: make_tree({"u": values}, kind="sgd") for name, values in runs.items()}
+    verdict = compare({**trees, "NUTS": make_tree({"u": normal(rng)}, kind="nuts")}).verdict
+    assert verdict.status is Status.FAIL
+    assert verdict.sentence.endswith("completed SGD does match the posterior.")
+    assert verdict.runs == {"SGD": Status.FAIL, "completed SGD": Status.PASS}
+
+
+def test_the_headline_is_of_one_functional_and_counts_the_others(rng: np.random.Generator) -> None:
+    scale = np.array([3.0, 0.25, 0.25, 0.25, 1.0])
+    result = judge({"b": scale * rng.normal(size=(4, DRAWS, 5))}, {"b": rng.normal(size=(4, DRAWS, 5))})
+    sentence = result.verdict.sentence
+    assert "its spread is 3" in sentence or "its spread is 2.9" in sentence
+    assert "3 other functionals fail too (3 too narrow)" in sentence
+    w1 = found(result)["distance.w1"]
+    assert w1.functional == "b[0]"
+    assert f"KS = {w1.details['ks']:.2g}" in sentence
 
 
 def test_all_chains_locked_to_one_sign(rng: np.random.Generator) -> None:

@@ -1,0 +1,184 @@
+"""The three questions of the verdict, each answered from the findings on one run."""
+
+import math
+from dataclasses import dataclass, field
+
+from sgdvi._internal.text import listed, number
+from sgdvi.diagnostics import clauses
+from sgdvi.diagnostics.declare import Question
+from sgdvi.diagnostics.facts import Facts
+from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.judged import Judged
+
+# W1 beyond this many times its failure, and its null level: no mixing of the chains brings it back.
+_FAR, _FAR_NULLS = 10.0, 3.0
+_USES = {
+    "means": ("use.means",),
+    "intervals": ("use.intervals",),
+    "tails": ("use.tails",),
+    "predictions": ("predictive.loo", "predictive.coverage"),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one question.
+
+    Attributes
+    ----------
+    status
+        pass, warn, fail, unknown or not-applicable.
+    sentence
+        It in one sentence, with the one thing that limits it.
+    check
+        Identifier of the check that limits it; "" for none.
+    decides
+        Whether it is the answer to all: there is nothing to compare.
+    """
+
+    status: Status
+    sentence: str
+    check: str = ""
+    decides: bool = field(default=False, compare=False)
+
+
+def arrived(run: str, found: Judged, facts: Facts) -> Answer:
+    """Answer whether the run ran and arrived: finite, moved, arrived, mixed."""
+    blocked = _unusable(run, found, facts)
+    if blocked is not None:
+        return blocked
+    if found.fails("mixing.rhat", "mixing.ess"):
+        check = "mixing.rhat" if found.fails("mixing.rhat") else "mixing.ess"
+        where, why = clauses.why_not_mixed(found)
+        return Answer(Status.FAIL, f"{run} {why}{f' on {where}' if where else ''}.", check)
+    worst = _worst(found.on(Question.ARRIVE))
+    if worst is None or worst.status is Status.PASS:
+        return Answer(Status.PASS, f"{run} ran, moved and mixed, as far as its chains show.")
+    return Answer(worst.status, worst.meaning, worst.check)
+
+
+def same_law(
+    run: str, found: Judged, facts: Facts, reference: str | None, trouble: str, unsure: list[Finding]
+) -> Answer:
+    """Answer whether the law of the run is that of the reference on what was asked for."""
+    chosen = clauses.lead(found)
+    name = (chosen.functional if chosen is not None else None) or facts.functional or "the functionals"
+    aside = clauses.in_parameters(found, facts)
+    if facts.improper and reference is None:
+        return Answer(Status.NOT_APPLICABLE, f"There is no posterior to compare {run} with: {facts.improper}")
+    also = f" What is certain: {aside}." if aside else ""
+    if reference is None:
+        advice = "Run NUTS, or give draws of the posterior."
+        sentence = f"Cannot tell: there is no reference to compare {run} with on {name}. {advice}{also}"
+        return Answer(Status.UNKNOWN, sentence)
+    w1 = found.get("distance.w1")
+    if trouble and (w1 is None or w1.status is Status.UNKNOWN):
+        return Answer(Status.UNKNOWN, f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}")
+    if found.fails("mixing.rhat", "mixing.ess") and not _far(w1):
+        where, why = clauses.why_not_mixed(found)
+        if not facts.singular and not found.fails("support.balance"):
+            also = ""  # the dimension that such chains seem to have is that of where they have been
+        check = "mixing.rhat" if found.fails("mixing.rhat") else "mixing.ess"
+        return Answer(Status.UNKNOWN, f"Cannot tell yet on {where or name}: {run} {why}.{also}", check)
+    return _compared(run, name, found, aside, unsure)
+
+
+def usable_for(found: Judged, arrive: Answer) -> tuple[Answer, dict[str, Status]]:
+    """Answer what can be used of the run: means, intervals, tails, predictions, or nothing."""
+    uses = {}
+    for name, checks in _USES.items():
+        worst = _worst([found[check] for check in checks if check in found])
+        if worst is not None:
+            uses[name] = Status.FAIL if arrive.decides else worst.status
+    if not uses:
+        return Answer(Status.UNKNOWN, "What can be used was not checked: there is no reference."), uses
+    good = [name for name, status in uses.items() if status is Status.PASS]
+    near = [name for name, status in uses.items() if status is Status.WARN]
+    sentence = f"Good for {listed(good)}" if good else "Good for nothing that was checked"
+    sentence += f"; roughly for {listed(near)}." if near else "."
+    unknown = all(status is Status.UNKNOWN for status in uses.values())
+    status = Status.PASS if len(good) == len(uses) else Status.UNKNOWN if unknown else Status.WARN
+    status = Status.FAIL if not good and not near and not unknown else status
+    return Answer(status, sentence), uses
+
+
+def _far(w1: Finding | None) -> bool:
+    """Whether a distance exceeds its null level by so much that it does not matter how the chains mixed."""
+    if w1 is None or w1.value is None or w1.threshold is None or w1.status is not Status.FAIL:
+        return False
+    null = w1.details.get("null_level")
+    return isinstance(null, float) and w1.value > max(_FAR * w1.threshold, _FAR_NULLS * null)
+
+
+def _worst(findings: list[Finding]) -> Finding | None:
+    applicable = [finding for finding in findings if finding.status is not Status.NOT_APPLICABLE]
+    return max(applicable, key=lambda finding: finding.status.severity, default=None)
+
+
+def _compared(run: str, name: str, found: Judged, aside: str, unsure: list[Finding]) -> Answer:
+    """Answer where both sides are usable."""
+    on_functional = [finding.status for finding in found.those("on_functional")]
+    numbers = clauses.numbers(found)
+    missed = clauses.missed(found, name)
+    extra = f", but {missed}" if missed else ""
+    modes = found.status("coverage.modes")
+    together = [finding for finding in found.those("joint") if finding.functional is None]
+    dependence = Status.FAIL not in on_functional and Status.FAIL in [finding.status for finding in together]
+    if Status.FAIL in on_functional or modes is Status.FAIL or dependence:
+        unseen = clauses.modes(found) if modes is Status.FAIL and not missed else ""
+        apart = "each functional alone agrees, but not how they depend on each other" if dependence else ""
+        differences, soft = clauses.differences(found), ""
+        if modes is not Status.FAIL and not dependence:
+            soft = clauses.barely(found)
+        parts = [part for part in (soft, *differences, missed, unseen, apart, aside) if part]
+        how = ": " + "; ".join(parts) if parts else ""
+        answer = "Probably not" if soft else "No"
+        check = "coverage.modes" if unseen else together[0].check if dependence else "distance.w1"
+        return Answer(Status.FAIL, f"{answer}: on {name}, {run} is not the posterior ({numbers}){how}.", check)
+    if Status.UNKNOWN in on_functional:
+        also = f" What is certain: {aside}." if aside else ""
+        return Answer(Status.UNKNOWN, f"Cannot tell on {name}: too few effective draws ({numbers}).{also}")
+    near = Status.WARN in on_functional
+    if aside:
+        start = f"Roughly, and only on {name}" if near else f"Only on {name}"
+        matches = "is close to the posterior" if near else "matches the posterior"
+        joined = f"{extra}{', and ' if extra else ', but '}{aside}"
+        return Answer(Status.WARN, f"{start}: there {run} {matches} ({numbers}){joined}.")
+    if near:
+        return Answer(Status.WARN, f"Nearly: {run} is close to the posterior on {name} ({numbers}){extra}.")
+    rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
+    untested = [finding for finding in found.those("untested") if finding.status is Status.UNKNOWN] + unsure
+    matches = f"{run} matches the posterior on {name} ({numbers}){extra}"
+    if untested and not rest:
+        sentence = f"Yes, with a reservation: {matches}, but one thing was not tested. {untested[0].meaning}"
+        return Answer(Status.WARN, sentence, untested[0].check)
+    if rest:
+        sentence = f"Yes, with reservations: {matches}; see the warnings."
+        return Answer(Status.WARN, sentence, max(rest, key=lambda f: f.status.severity).check)
+    return Answer(Status.PASS, f"Yes, as far as these checks see: {matches}.")
+
+
+def _unusable(run: str, found: Judged, facts: Facts) -> Answer | None:
+    """Answer where the run is no sample of anything: overflowed, collapsed, or on its way to 0."""
+
+    def no(sentence: str, check: str) -> Answer:
+        return Answer(Status.FAIL, sentence, check, decides=True)
+
+    overflow = found.get("chains.overflow")
+    if overflow is not None and overflow.value == 1:
+        text = f"No: every chain of {run} overflowed, so there is nothing to compare with a posterior."
+        return no(text, overflow.check)
+    collapse, heat = found.get("phase.collapse"), found.get("phase.temperature")
+    warm = heat.value if heat is not None and heat.value is not None else math.nan
+    if collapse is not None and collapse.status is Status.FAIL:
+        at = "" if math.isnan(warm) else f" at T = {number(warm)} Tc"
+        text = f"No: {run} has collapsed to {collapse.functional} = 0{at}: a point mass, not a posterior."
+        return no(text, collapse.check)
+    if facts.collapsed:
+        ratio = "" if math.isnan(warm) else f" (T = {number(warm)} Tc)"
+        text = f"No: at this temperature{ratio} the only stationary law of {run} is the point mass at "
+        return no(f"{text}{facts.functional} = 0; what the run shows is on its way there.", "phase.temperature")
+    distinct = found.get("draws.distinct")
+    if distinct is not None and distinct.status is Status.FAIL:
+        return no(f"No: {run} is no sample. {distinct.meaning}", distinct.check)
+    return None
