@@ -13,7 +13,7 @@ from numpyro import handlers
 from numpyro.infer.util import compute_log_probs, constrain_fn, potential_energy, unconstrain_fn
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.tree import Arguments, Rows, RowSplit, label, take
+from sgdvi._internal.tree import Arguments, Rows, RowSplit, label, take, to_jax
 from sgdvi.problem.all_rows import with_fixed_params
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.host import TRIAL_ROWS
@@ -172,6 +172,7 @@ def model_target(
         latent sites.
     """
     rule, advice = "the model must run on the data", "Check the model's arguments and the data."
+    arguments = to_jax(arguments)  # a NumPy array cannot be indexed by the numbers of rows that are being traced
     try:
         model = with_fixed_params(model, arguments)
         found = describe(model, arguments, key)
