@@ -1,5 +1,6 @@
 """The report as files: draws and a record in JSON, from which the page is rendered again with the same bytes."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from sgdvi.report.context import Context
 
 RECORD = "report.json"
 _VALUES = "functionals"
+_SUMS = "sums"
 
 
 def write_record(
@@ -42,6 +44,7 @@ def write_record(
     entries["laws"] = {name: _law_entry(law) for name, law in record.laws.items()}
     entries["experiment"] = plain(context.to_dict())
     entries["methods"] = methods(record)
+    entries[_SUMS] = _sums(entries, Path(folder))
     return write_json(Path(folder) / RECORD, entries)
 
 
@@ -53,17 +56,27 @@ def read_record(folder: str | os.PathLike[str]) -> tuple[Record, Context]:
     InputError
         If the folder has no report, or one that this version does not read.
     """
-    path = Path(folder).expanduser() / RECORD
-    require(path.is_file(), f"the folder must hold {RECORD}", f"no such file in {str(folder)!r}")
+    rule = f"{str(folder)[:200]!r} must be a folder with a report"
     try:
+        path = Path(folder).expanduser() / RECORD
+        require(path.is_file(), f"the folder must hold {RECORD}", f"no such file in {str(folder)[:200]!r}")
         entries = json.loads(path.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except ValueError as error:
-        raise InputError(message(f"{str(path)!r} must be JSON", str(error))) from error
+        raise InputError(message(f"{str(folder)!r} must hold a report in JSON", str(error)[:200])) from error
+    except (OSError, RuntimeError, TypeError) as error:  # nested too deeply is a RuntimeError
+        raise InputError(message(rule, f"{type(error).__name__}: {error}"[:200])) from error
     require(isinstance(entries, dict) and "schema_version" in entries, f"{str(path)!r} must be a report", "other JSON")
     version = entries["schema_version"]
     rule = f"{str(path)!r} must have schema version {SCHEMA_VERSION}"
     require(version == SCHEMA_VERSION, rule, version, "Make the report again with `sgdvi compare`.")
+    rule, advice = f"{str(path)!r} must be a whole report", "Make the report again."
     try:
+        sums = _sums(entries, path.parent)
+        for name, now in sums.items():
+            got = f"{name}, which is not as it was written"
+            require(entries.get(_SUMS, sums)[name] == now, rule, got, advice)
         trees = load(path.parent)
         record = Record.from_dict(
             entries,
@@ -73,9 +86,22 @@ def read_record(folder: str | os.PathLike[str]) -> tuple[Record, Context]:
             laws={name: _law(entry) for name, entry in entries["laws"].items()},
         )
         return record, Context.from_dict(entries["experiment"])
-    except (KeyError, TypeError, AttributeError) as error:
-        got = f"{type(error).__name__}: {error}"
-        raise InputError(message(f"{str(path)!r} must be a whole report", got, "Make the report again.")) from error
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of the readers
+        got = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(message(rule, got, advice)) from error
+
+
+def _sums(entries: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Return hashes of the record and of the draws, by which damage shows."""
+    text = json.dumps({name: value for name, value in entries.items() if name != _SUMS}, sort_keys=True)
+    draws = folder / "draws.nc"
+    with draws.open("rb") as file:
+        return {
+            RECORD: hashlib.sha256(text.encode()).hexdigest()[:32],
+            draws.name: hashlib.file_digest(file, "sha256").hexdigest()[:32],
+        }
 
 
 def _stored(record: Record, run: str, tree: DataTree | None) -> DataTree:

@@ -173,7 +173,9 @@ def test_the_command_renders_again(folder, tmp_path, capsys, undrawn):
 
 def test_records_that_cannot_be_read_are_refused(folder, record, tmp_path):
     for text, words in (
-        ("{", "must be JSON"),
+        ("{", "report in JSON"),
+        ("[" * 100_000, "must be a folder with a report"),
+        (json.dumps({**record, "reference": "VI"}), "report.json, which is not as it was written"),
         ("[]", "must be a report"),
         (json.dumps({**record, "schema_version": 99}), "schema version"),
         (json.dumps({key: value for key, value in record.items() if key != "laws"}), "whole report"),
