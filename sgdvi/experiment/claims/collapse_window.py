@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import over_chains
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, exceeds, verdict
 from sgdvi.experiment.claims._tanh import descend
@@ -66,9 +67,7 @@ def draw(axes: Sequence[Axes], curves: Mapping[str, Any], theme: Theme) -> None:
 )
 def row(run: Run) -> Measured:
     """Scan the learning rate."""
-    rng = run.rng()
-    x = rng.standard_normal(500)
-    y = np.tanh(SLOPE * x) + rng.standard_normal(500)
+    x, y = _paper.signal(run, SLOPE, shape=np.tanh)
     m, chains, steps = Moments.from_data(x, y), run.size(500, 300), run.size(60_000, 24_000)
     critical = float(m.beta2 / m.alpha3)
     rates = np.array([*(critical * share for share in COLD), *WARM, *HOT])

@@ -89,7 +89,7 @@ def _check(one: Claim, run: Run) -> Checked:
     with np.errstate(over="ignore", invalid="ignore"):  # chains that overflow are counted
         found = one.measure(run)
     seconds = round(time.perf_counter() - begun, 2)
-    text, setting = found.text.format(**found.values), one.setting.format(**found.values)
+    text, setting = (part.format(**found.values).replace("0e+00", "0") for part in (found.text, one.setting))
     return Checked(one, found.verdict, text, setting, plain(found.values), _short(found.curves), seconds)
 
 

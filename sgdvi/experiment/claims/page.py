@@ -5,30 +5,27 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from sgdvi.experiment.claims._claim import Verdict
 from sgdvi.experiment.claims.rows import Checked, Rows
 from sgdvi.report._render import render
 from sgdvi.report.page import write_page
 from sgdvi.style.figure import Picture, picture
 from sgdvi.style.palette import Theme
 
-_WIDTH, _HEIGHT = 3.4, 3.0
+_SIZE = (5.2, 3.2)
 
 
-def figure(row: Checked, theme: Theme) -> Figure:
-    """Draw the figure of a row from its curves; the caller sets the style."""
-    panels = row.claim.panels
-    made = Figure(figsize=(max(4.6, _WIDTH * panels), _HEIGHT))
-    if row.claim.draw is not None:
-        row.claim.draw(list(made.subplots(1, panels, squeeze=False)[0]), row.curves, theme)
-    return made
+def figures(row: Checked, theme: Theme) -> list[Figure]:
+    """Draw the panels of a row from its curves, each a figure of its own; the caller sets the style."""
+    made = [Figure(figsize=_SIZE) for _ in range(row.claim.panels)]
+    if row.claim.draw is not None and row.curves:
+        row.claim.draw([panel.subplots() for panel in made], row.curves, theme)
+        return made
+    return []
 
 
 def render_page(found: Rows) -> str:
     """Return the page as HTML: no scripts, nothing loaded from outside, the same bytes for the same rows."""
-    rows = [(row, _picture(row)) for row in found.claims]
-    counts = [(verdict, sum(row.verdict is verdict for row in found.claims)) for verdict in Verdict]
-    return str(render("claims", found=found, rows=rows, counts=counts))
+    return str(render("claims", found=found, rows=[(row, _pictures(row)) for row in found.claims]))
 
 
 def write_html(found: Rows, path: str | os.PathLike[str]) -> Path:
@@ -36,8 +33,15 @@ def write_html(found: Rows, path: str | os.PathLike[str]) -> Path:
     return write_page(render_page(found), path)
 
 
-def _picture(row: Checked) -> Picture | None:
+def _pictures(row: Checked) -> list[Picture]:
     if row.claim.draw is None or not row.curves:
-        return None
-    alt = f"{row.claim.title}. {row.text}"
-    return picture(lambda theme: figure(row, theme), alt, row.claim.caption)
+        return []
+    last = row.claim.panels - 1
+    return [
+        picture(
+            lambda theme, place=place: figures(row, theme)[place],  # type: ignore[misc]
+            f"{row.claim.title}, panel {place + 1} of {last + 1}. {row.text}",
+            row.claim.caption if place == last else "",
+        )
+        for place in range(last + 1)
+    ]

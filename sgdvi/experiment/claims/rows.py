@@ -13,6 +13,12 @@ from sgdvi.experiment.claims._claim import Claim, Verdict
 
 SCHEMA_VERSION = 1
 _WIDTH, _INDENT = 96, 9
+_PLURAL = {
+    Verdict.HOLDS: "hold",
+    Verdict.CORRECTED: "hold with a correction",
+    Verdict.FAILS: "do not hold",
+    Verdict.UNKNOWN: "cannot be told",
+}
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ class Rows:
     @property
     def answer(self) -> str:
         """How many claims hold, and what differs from what was expected, in one or two sentences."""
-        parts = [f"{count} {verdict.value}" for verdict in Verdict if (count := self._count(verdict))]
-        what = f"Of {len(self.claims)} claims and figures: {', '.join(parts)}." if parts else "No claim was checked."
+        parts = [f"{count} {_PLURAL[verdict]}" for verdict in Verdict if (count := self._count(verdict))]
+        what = f"Of {len(self.claims)} claims and figures {', '.join(parts)}."
         if not self.changed:
             return f"{what} All verdicts are the expected ones."
         return f"{what} Other than expected: {', '.join(row.claim.id for row in self.changed)}."

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import over_chains
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, exceeds, verdict
 from sgdvi.experiment.claims._tanh import descend
@@ -48,11 +49,7 @@ def row(run: Run) -> Measured:
     """Count iterates on the wrong side."""
     chains, steps = run.size(500, 400), run.size(40_000, 16_000)
     shares: dict[str, list[tuple[float, float]]] = {"tanh(v x)": [], "w tanh(u x)": [], "u w x": []}
-    data = {}
-    for slope in (WEAK, STRONG):
-        rng = run.rng()
-        x = rng.standard_normal(500)
-        data[slope] = x, np.tanh(slope * x) + rng.standard_normal(500)
+    data = {slope: _paper.signal(run, slope, shape=np.tanh) for slope in (WEAK, STRONG)}
     heats = {slope: float(m.beta2 / m.alpha3) for slope, m in ((s, Moments.from_data(*d)) for s, d in data.items())}
     found = descend(run, data[WEAK], heats[WEAK] * np.array(SHARES), chains=chains, steps=steps)
     for name, v in zip(shares, found[:3], strict=True):
