@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from sgdvi.cli import cli
 from sgdvi.zoo import template
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # paper_pages, which stands beside this file
+
+import paper_pages  # noqa: E402
 
 project = "sgdvi"
 author = "The sgdvi developers"
@@ -25,7 +29,7 @@ release = version = installed("sgdvi")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc"]
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
-exclude_patterns = ["_build", "generated", "conf.py"]
+exclude_patterns = ["_build", "generated", "conf.py", "paper_pages.py"]
 suppress_warnings = ["config.cache"]
 
 html_math_renderer = "mathml"
@@ -76,6 +80,7 @@ for figure, arguments in FIGURES.items():
     drawn = CliRunner().invoke(cli, line, prog_name="sgdvi", catch_exceptions=False)
     if drawn.exit_code:
         raise RuntimeError(drawn.output)
+paper_pages.write(generated)
 # The notebooks show their figures: a kernel chooses the backend for that where none is named.
 os.environ.pop("MPLBACKEND", None)
 (generated / "template.py").write_text(template(), encoding="utf-8")
