@@ -53,17 +53,16 @@ def row(run: Run) -> Measured:
     m, chains, steps = Moments.from_data(x, y), run.size(1000, 400), run.size(24_000, 12_000)
     critical = float(m.beta2 / m.alpha3)
     grid = np.concatenate([[ENDS[0]], np.linspace(0.04, 0.96, 24), [ENDS[1]]])
-    law = fluctuations(m, critical * grid)
-    ends = max(
-        float(np.max(part[[0, -1]]) / np.max(part)) for part in map(np.asarray, (law.variance, law.factor_variance))
-    )
+    both = fluctuations(m, critical * np.concatenate([grid, SHARES]))  # one program
+    law = {"v": both.variance[: len(grid)], "u": both.factor_variance[: len(grid)]}
+    ends = max(float(np.max(part[[0, -1]]) / np.max(part)) for part in map(np.asarray, law.values()))
     rates = BATCH * critical * jnp.array(SHARES)[:, None, None]
     start = np.repeat(balanced(float(m.minimizer), 1, 1, chains)[:, None], len(SHARES), axis=1)
     v = run_chains(diagonal(rates), start, (x, y), run.rng(1), steps, chains=chains, batch_size=BATCH, every=50)
     late = v[len(v) // 3 :].prod(1)[:, :, 0]  # (kept, rates, chains)
     squares = ((late - late.mean((0, 2), keepdims=True)[..., :]) ** 2).mean(0)
     seen, errors = np.array([over_chains(values) for values in squares]).T
-    exact = np.asarray(fluctuations(m, critical * np.array(SHARES)).variance)
+    exact = np.asarray(both.variance[len(grid) :])
     rise = exceeds(seen[2], seen[0], np.hypot(errors[2], errors[0]))
     fall = exceeds(seen[2], seen[4], np.hypot(errors[2], errors[4]))
     apart = np.abs(seen / exact - 1)[:3]
@@ -75,5 +74,5 @@ def row(run: Run) -> Measured:
         {"ends": ends, "cold": seen[0], "middle": seen[2], "hot": seen[4], "error_cold": errors[0],
          "error_middle": errors[2], "error_hot": errors[4], "law_cold": exact[0], "law_middle": exact[2],
          "law_hot": exact[4], "rows": len(x), "chains": chains, "steps": steps},
-        {"share": grid, "law": law.variance, "seen": {"share": list(SHARES), "variance": seen, "error": errors}},
+        {"share": grid, "law": law["v"], "seen": {"share": list(SHARES), "variance": seen, "error": errors}},
     )  # fmt: skip

@@ -80,7 +80,7 @@ def row(run: Run) -> Measured:
     x = norm.ppf((np.arange(ROWS) + 0.5) / ROWS)
     y = 0.5 * x + 0.5 * rng.standard_normal(ROWS)
     m = Moments.from_data(x, y)
-    heat, draws = 0.5 * float(m.beta2 / m.alpha3), run.size(60, 20)
+    heat, draws = 0.5 * float(m.beta2 / m.alpha3), run.size(60, 14)
     values: dict[str, Any] = {"rows": ROWS, "chains": CHAINS, "draws": draws}
     found, curves = [], {}
     depths = (1,) if run.quick else (1, 2)

@@ -28,7 +28,7 @@ def row(run: Run) -> Measured:
     m = _paper.moments(run)
     heat, edge, v = _paper.SHARE * float(m.beta2 / m.alpha3), float(m.beta1 / m.alpha1), _paper.points(m)
     apart = _paper.gap(SGDStationary(m, heat, depth=0), _paper.regression(m, heat, v), v)
-    below, above = (float(value) for value in SGDStationary(m, edge * np.array([0.99, 1.01]), depth=0).variance)
+    below, above = (float(SGDStationary(m, edge * share, depth=0).variance) for share in (0.99, 1.01))
     shift = float(SGDStationary(m, HOT, depth=0).log_prob(0.0)) - float(_paper.regression(m, HOT, np.zeros(1))[0])
     mass = sum(
         quad(lambda v: np.exp(_paper.regression(m, HOT, np.array([v]))[0] + shift), *ends, limit=200)[0]
