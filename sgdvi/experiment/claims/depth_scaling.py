@@ -114,7 +114,7 @@ def fall(deep: np.ndarray, shallow: np.ndarray) -> tuple[float, float, float]:
 )
 def rule(run: Run) -> Measured:
     """Train with both rules."""
-    depths, steps = (1, 8) if run.quick else (1, 2, 4, 8), run.size(3000, 1000)
+    depths, steps = (1, 8) if run.quick else (1, 2, 4, 8), 3000
     found = {depth: accuracies(run, depth, [RATE, RATE / depth], BATCH, steps) for depth in depths}
     (deep_fixed, deep_scaled), shallow = found[8], found[1][0]
     mean, _, high = fall(deep_scaled, shallow)

@@ -45,7 +45,7 @@ def balance(run: Run) -> Measured:
     rng, rows = run.rng(), 100
     x = rng.standard_normal((rows, 3))
     y = x @ np.array([1.0, 0.5, -0.5]) + rng.standard_normal(rows)
-    chains, steps, every = run.size(128, 64), run.size(60_000, 20_000), 100
+    chains, steps, every = run.size(256, 128), run.size(120_000, 60_000), 200
 
     def step(state: Any, x: Any, y: Any) -> Any:
         u, w = state  # (chains,) and (chains, 3)
