@@ -53,6 +53,7 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_package_and_no_tests(built: Path) -> None:
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     sources = [*ROOT.glob("sgdvi/**/*.py*"), *ROOT.glob("models/*.py"), *ROOT.glob("models/data/*")]
+    sources += ROOT.glob("sgdvi/**/data/*")
     wanted = {
         str(p.relative_to(ROOT)).replace("models/", "sgdvi/models/", 1)
         for p in sources
