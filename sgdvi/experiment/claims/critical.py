@@ -35,7 +35,7 @@ def row(run: Run) -> Measured:
         gain = np.diff(exponents)[0] / np.diff(1 / heats)[0]  # a in a/T + constant
         collapse = gain / (-1 - (exponents[0] - gain / heats[0]))
         slopes = max(slopes, abs(collapse / exact - 1))
-        ends = [stationary_law(m, exact * share, weight_decay=gamma) for share in (0.999, 1.0)]
+        ends = [stationary_law(m, exact * share, weight_decay=gamma) for share in (0.999, 1 + ROUNDING)]
         masses += [float(np.asarray(law.zero_mass)) for law in ends]
     return Measured(
         verdict(formula < ROUNDING, slopes < 1e-6, masses == [0.0, 1.0, 0.0, 1.0]),

@@ -14,7 +14,7 @@ DEPTHS, WIDTHS = range(6), range(1, 4)
     says="On v > 0 the law is v^(-3D/(D+1)) / g times the exponential of an integral, for every depth D and width d.",
     setting="{rows} rows, x ~ N(0, 1), y = 0.8 x + N(0, 1); T = 0.4 Tc of depth 1; D = 0 to 5, d = 1 to 3.",
     how="Eq. 14 written out, its integral by 400-point Gauss-Legendre quadrature, against the package's law: largest "
-    "difference of log p at 8 places over the {pairs} pairs of D and d.",
+    "difference of log p at 8 places over all pairs of D and d.",
     criterion=f"Formulas: equal to {ROUNDING:g}.",
     expected=Verdict.HOLDS,
 )
