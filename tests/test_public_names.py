@@ -1,6 +1,8 @@
 """The table of contents: every public name exists, and ``import sgdvi`` stays light and harmless."""
 
 import importlib
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,46 @@ MODULE_NAMES = (
     "import sgdvi; sgdvi.draws.open_store; sgdvi.draws.load; sgdvi.inputs.from_svi; sgdvi.samplers.references.nuts"
 )
 
+ROOT = Path(__file__).parent.parent
+TELLERS = (
+    "sgdvi/**/*.py",
+    "sgdvi/**/*.pyi",
+    "sgdvi/**/*.html",
+    "models/*.py",
+    "notebooks/*.py",
+    "docs/**/*.md",
+    "*.md",
+)
+# imports and Sphinx directives import what they name; so does `python -m`
+IMPORTS = re.compile(r"^\s*(?:from|import|\.\. \w+::) .*$|-m sgdvi\.\w+", re.MULTILINE)
+DOTTED = re.compile(r"(?<![\w./])sgdvi(?:\.[A-Za-z]\w*)+")
+RESOLVE = """
+import json, sys
+from functools import reduce
+import sgdvi
+wrong = []
+for name in json.loads(sys.argv[1]):
+    first, *others = name.split(".")[1:]
+    try:
+        # what is no public name at the top may still be there once something has imported it
+        reduce(getattr, others, getattr(sgdvi, first)) if first in sgdvi.__all__ else wrong.append(name)
+    except AttributeError:
+        wrong.append(name)
+assert not wrong, f"told to users, and not there: {wrong}"
+"""
+
+
+def told(text: str) -> set[str]:
+    """Return the dotted names that a text writes, but for those that it imports itself."""
+    text = IMPORTS.sub("", text)
+    names = set()
+    for match in DOTTED.finditer(text):
+        # a module's path in quotes is an argument of importlib
+        before, after = text[match.start() - 1 : match.start()], text[match.end() : match.end() + 2]
+        if not (before in {'"', "'"} and (after[:1] == before or after == ".{")):
+            names.add(match.group())
+    return names
+
 
 @pytest.mark.parametrize("name", sgdvi.__all__)
 def test_name_exists(name: str) -> None:
@@ -97,3 +139,18 @@ def test_import_in_a_fresh_process(code: str, tmp_path: Path) -> None:
     # away from the checkout, so that the installed package is the one that answers
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_name_that_users_are_told_is_there(tmp_path: Path) -> None:
+    pages = [path for pattern in TELLERS for path in ROOT.glob(pattern)]
+    names = sorted(set().union(*(told(page.read_text(encoding="utf-8")) for page in pages)))
+    assert {"sgdvi.samplers.references.nuts", "sgdvi.optimal_temperature"} <= set(names)
+    code = [sys.executable, "-c", RESOLVE, json.dumps(names)]
+    done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_that_are_told() -> None:
+    text = """import sgdvi.cli
+        "Take sgdvi.inputs.gone instead." 'sgdvi.SGD' `python -m sgdvi.cli` f"sgdvi.models.{name}" see sgdvi.nuts."""
+    assert told(text) == {"sgdvi.inputs.gone", "sgdvi.nuts"}
