@@ -1,22 +1,23 @@
 """What the exact laws on one side of zero share: a NumPyro distribution on top of a density in z."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.check import require
-from sgdvi.laws._engine import batch, lookup
+from sgdvi.laws._engine import batch, lookup, xp
 from sgdvi.laws._engine.arrays import (
     filled_up,
     flatten_batch,
     give_back,
+    in_float64,
     is_traced,
     keep,
     restore_batch,
@@ -145,11 +146,11 @@ class AbstractLaw(Distribution):
         Draws below the smallest normal number of the dtype (near Tc) are returned as that number.
         """
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
-        with jax.enable_x64(True):
+        with in_float64():
             levels = uniform(key, tuple(sample_shape) + self._law_shape)
             draws = self._float64(lambda built, q: self._quantile(built[1], q)[0], levels)
             if self.depth > 0:
-                draws = jnp.maximum(draws, float(jnp.finfo(dtype).tiny))
+                draws = xp.maximum(draws, float(np.finfo(dtype).tiny))
             return jax.lax.convert_element_type(self.sign * draws, dtype)
 
     @property
@@ -164,8 +165,8 @@ class AbstractLaw(Distribution):
             p, density, quadrature = built
             center = p.beta2 / p.beta1
             noise = p.alpha3 + center * (p.alpha1 * center - 2 * p.alpha2)
-            powers = self._left_power * jnp.log(jnp.abs(center)) if self.depth else 0.0
-            return quadrature.log_norm - batch.level_at(density, center) - powers - jnp.log(noise)
+            powers = self._left_power * xp.log(xp.abs(center)) if self.depth else 0.0
+            return quadrature.log_norm - batch.level_at(density, center) - powers - xp.log(noise)
 
         return self._on_laws(value)
 
@@ -208,11 +209,11 @@ class AbstractLaw(Distribution):
 
         def value(built: Any) -> Array:
             p = built[0]
-            exists = order < jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf) - 1
+            exists = order < xp.where(p.alpha1 > 0, self._tail(p), np.inf) - 1
             exists = exists & (order > -self._left_order(p))
-            power = jnp.exp(batch.log_power_mean(built[1], built[2].log_norm, jnp.where(exists, float(order), 0.0)))
-            infinite = jnp.where(_no_law(p), jnp.nan, jnp.inf)
-            return self.sign ** int(order if is_whole else 0) * jnp.where(exists, power, infinite)
+            power = xp.exp(batch.log_power_mean(built[1], built[2].log_norm, xp.where(exists, float(order), 0.0)))
+            infinite = xp.where(_no_law(p), np.nan, np.inf)
+            return self.sign ** int(order if is_whole else 0) * xp.where(exists, power, infinite)
 
         return self._on_laws(value)
 
@@ -228,7 +229,7 @@ class AbstractLaw(Distribution):
     @property
     def modes(self) -> Any:
         """All maxima of the density by their size, on a last axis of length 2 that is filled up with nan."""
-        with jax.enable_x64(True):
+        with in_float64():
             result = (self.sign * batch.modes(self._built()[1])[1]).reshape(*self._law_shape, 2)
         return give_back(result, None, self._leaves)
 
@@ -238,8 +239,8 @@ class AbstractLaw(Distribution):
 
         def value(built: Built) -> Array:
             p = built[0]
-            exponent = jnp.where(p.alpha1 > 0, self._tail(p), jnp.inf)
-            return jnp.where(_no_law(p), jnp.nan, exponent)
+            exponent = xp.where(p.alpha1 > 0, self._tail(p), np.inf)
+            return xp.where(_no_law(p), np.nan, exponent)
 
         return self._on_laws(value)
 
@@ -259,7 +260,7 @@ class AbstractLaw(Distribution):
 
     def _left_order(self, p: Parameters) -> Any:
         """Moments of this negative order and below are infinite."""
-        return jnp.inf * p.beta1
+        return np.inf * p.beta1
 
     @property
     def _leaves(self) -> tuple[Any, ...]:
@@ -274,7 +275,9 @@ class AbstractLaw(Distribution):
     def _parameters(self, depth: float, width: Any) -> Parameters:
         """Parameters of the B laws, float64, mirrored for v < 0."""
         leaves = (self.moments, self.temperature, self.weight_decay, float(width), float(depth))
-        return _collect(leaves, self.sign, self._law_shape)
+        if not is_traced(leaves):
+            leaves = jax.tree.map(np.asarray, leaves)
+        return _collect(leaves, sign=self.sign, shape=self._law_shape)
 
     def _built(self) -> Built:
         """What `_prepare` returns, made once where the parameters are concrete."""
@@ -289,7 +292,7 @@ class AbstractLaw(Distribution):
     def _kept(self, name: str, make: Any) -> Any:
         kept = self.__dict__.get(name)
         if kept is None:
-            with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            with jax.ensure_compile_time_eval(), in_float64():
                 kept = make()
             if not is_traced(kept):
                 self.__dict__[name] = kept
@@ -300,7 +303,7 @@ class AbstractLaw(Distribution):
         return count >= max(_MANY, lookup.WORTH * int(np.prod(self._law_shape)))
 
     def _log_prob_of_many(self, value: Any) -> Any:
-        with jax.enable_x64(True):
+        with in_float64():
             _, density, quadrature = self._built()
             table = self._kept("_lookup", lambda: batch.look_up(density, quadrature.log_norm))
             v = value if isinstance(value, jax.Array) else np.asarray(value, np.float64)
@@ -318,49 +321,58 @@ class AbstractLaw(Distribution):
         return self._on_values(tail, value)
 
     def _float64(self, function: Any, value: Any) -> Any:
-        if is_traced(value, *self._leaves) or jax.default_backend() != "cpu":
-            flat, shape = flatten_batch(to_float64(value), self._law_shape)
-            return restore_batch(function(self._built(), flat), shape)
-        # In NumPy nothing is compiled for the shape of the values, and pieces need little memory at a time: fresh
-        # memory would take longer than the arithmetic.
-        flat, shape = flatten_batch(np.asarray(value, np.float64), self._law_shape)
-        size, count = max(_PIECE // max(len(flat), 1), 1), flat.shape[1]
-        with jax.ensure_compile_time_eval():
-            built = self._built()
-            pieces = [flat[:, i : i + size] for i in range(0, max(count, 1), size)]
-            results = [np.asarray(function(built, filled_up(piece)))[:, : piece.shape[1]] for piece in pieces]
-        return restore_batch(np.concatenate(results, axis=1), shape)
+        if not is_traced(value, *self._leaves):
+            flat, shape = flatten_batch(np.asarray(value, np.float64), self._law_shape)
+            with jax.ensure_compile_time_eval():
+                built = self._built()
+                if xp.is_small((flat, built)):
+                    return restore_batch(function(built, flat), shape)
+                if jax.default_backend() == "cpu":
+                    return restore_batch(_in_pieces(partial(function, built), flat), shape)
+        flat, shape = flatten_batch(to_float64(value), self._law_shape)
+        return restore_batch(function(self._built(), flat), shape)
 
     def _on_values(self, function: Any, value: Any) -> Any:
-        with jax.enable_x64(True):
+        with in_float64():
             result = self._float64(function, value)
         return give_back(result, value, self._leaves)
 
     def _on_laws(self, function: Any) -> Any:
-        with jax.enable_x64(True):
+        with in_float64():
             result = function(self._built()).reshape(self._law_shape)
         return give_back(result, None, self._leaves)
 
 
+def _in_pieces(function: Callable[[np.ndarray], Any], flat: np.ndarray) -> np.ndarray:
+    """Apply a compiled function to values (B, M) by pieces of few sizes.
+
+    In NumPy nothing is compiled for the shape of the values, and pieces need little memory at a time: fresh memory
+    would take longer than the arithmetic.
+    """
+    size, count = max(_PIECE // max(len(flat), 1), 1), flat.shape[1]
+    pieces = [flat[:, i : i + size] for i in range(0, max(count, 1), size)]
+    return np.concatenate([np.asarray(function(filled_up(piece)))[:, : piece.shape[1]] for piece in pieces], axis=1)
+
+
 def _no_law(p: Parameters) -> Array:
     """Whether a parameter is nan, as the temperature is where there is no law."""
-    return jnp.isnan(sum(p))
+    return xp.isnan(sum(p))
 
 
-@partial(jax.jit, static_argnums=(1, 2))
+@partial(xp.compiled, static=("sign", "shape"))
 def _collect(leaves: Any, sign: int, shape: tuple[int, ...]) -> Parameters:
     moments, *others = leaves
 
     def flat(leaf: Any) -> Array:
-        return jnp.broadcast_to(to_float64(leaf), shape).reshape(-1)
+        return xp.broadcast_to(to_float64(leaf), shape).reshape(-1)
 
     data = jax.tree.map(flat, oriented(moments, sign))
     found = interpolation(data)
     # A variance that is rounding of data which are the same in every row is none.
     shared, same = found.holds & (found.k == 0), ~found.holds & found.quiet
-    a1 = jnp.where(same, 0.0, data.alpha1)
-    a2, a3 = (jnp.where(shared | same, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
+    a1 = xp.where(same, 0.0, data.alpha1)
+    a2, a3 = (xp.where(shared | same, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
     # Traced moments that no data have cannot raise an error: there is no law.
-    possible = jnp.broadcast_to(moments.possible, shape).reshape(-1)
+    possible = xp.broadcast_to(moments.possible, shape).reshape(-1)
     heat, *rest = map(flat, others)
-    return Parameters(a1, a2, a3, data.beta1, data.beta2, jnp.where(possible, heat, jnp.nan), *rest)
+    return Parameters(a1, a2, a3, data.beta1, data.beta2, xp.where(possible, heat, np.nan), *rest)

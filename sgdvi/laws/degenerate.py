@@ -3,12 +3,11 @@
 from functools import partial
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import to_float64
 from sgdvi.laws.moments import Moments, difference_of_products
 
@@ -80,17 +79,17 @@ def interpolation(moments: Moments) -> Interpolation:
     m = oriented(moments, 1.0)
     varies = m.alpha1 > (_SPREAD_ROUNDING * m.beta1) ** 2
     noisy = m.alpha3 > (_SPREAD_ROUNDING * m.beta2) ** 2
-    alpha1 = jnp.where(varies, m.alpha1, 1.0)
+    alpha1 = xp.where(varies, m.alpha1, 1.0)
     c = difference_of_products(m.alpha2, m.beta1, m.alpha1, m.beta2) / alpha1
     return Interpolation(
         holds=varies & (~noisy | (m.delta <= DELTA_ROUNDING * m.alpha1 * m.alpha3)),
         quiet=~varies & ~noisy,
-        k=jnp.where(noisy, m.alpha2 / alpha1, 0.0),
-        c=jnp.where(noisy, c, -m.beta2),
+        k=xp.where(noisy, m.alpha2 / alpha1, 0.0),
+        c=xp.where(noisy, c, -m.beta2),
     )
 
 
-@partial(jax.jit, static_argnames="depth")
+@partial(xp.compiled, static=("depth",))
 def support(
     moments: Moments, temperature: ArrayLike, depth: int, width: ArrayLike = 1, weight_decay: ArrayLike = 0.0
 ) -> Support:
@@ -119,41 +118,41 @@ def support(
     """
     m, data = oriented(moments, 1.0), interpolation(moments)
     heat, units, decay = to_float64(temperature), to_float64(width), to_float64(weight_decay)
-    shape = jnp.broadcast_shapes(m.batch_shape, heat.shape, units.shape, decay.shape)
+    shape = np.broadcast_shapes(m.batch_shape, heat.shape, units.shape, decay.shape)
     warm = heat > 0
     if depth == 0:
         curvature = m.beta1 + decay / units
-        sided, pull, pulls = data.holds, data.c + decay * data.k / units, jnp.abs(decay * data.k / units)
-        rest, collapses, stable = m.beta2 / curvature, jnp.zeros((), bool), jnp.ones((), bool)
+        sided, pull, pulls = data.holds, data.c + decay * data.k / units, xp.abs(decay * data.k / units)
+        rest, collapses, stable = m.beta2 / curvature, xp.zeros((), bool), xp.ones((), bool)
     else:
         power = (depth - 1) / (depth + 1)
-        k = jnp.where(data.k > 0, data.k, 1.0)
+        k = xp.where(data.k > 0, data.k, 1.0)
         pulls = decay * (units / k) ** power
         sided, pull = data.holds & (data.k > 0), data.c + pulls
         room = m.beta2 - (decay if depth == 1 else 0.0)
-        rest = jnp.maximum(room, 0.0) / m.beta1
+        rest = xp.maximum(room, 0.0) / m.beta1
         collapses = heat * m.alpha3 >= room if depth == 1 else (m.beta2 <= 0) | (decay > 0)
         # Growth rate of |v - k| about the fixed point: the noise there only helps it to attract.
         spread = heat * m.alpha1 * (depth + 1) * k * (k / units) ** power
         stable = m.beta1 - power * pulls / k + spread > 0
         data = data._replace(quiet=data.quiet & (room > 0) & ((decay == 0) | (depth == 1)))
-    level = sided & (jnp.abs(pull) <= _C_ROUNDING * (jnp.abs(data.k) * m.beta1 + jnp.abs(m.beta2) + pulls))
+    level = sided & (xp.abs(pull) <= _C_ROUNDING * (xp.abs(data.k) * m.beta1 + xp.abs(m.beta2) + pulls))
     fixed = warm & ((level & stable) | data.quiet)
     above, below = sided & ~level & (pull < 0), sided & ~level & (pull > 0)
     proper = warm & ~level & ~data.quiet & (above | ~collapses)
-    least = -jnp.inf if depth == 0 else 0.0
+    least = -np.inf if depth == 0 else 0.0
     parts = (
         proper,
-        jnp.where(above, data.k, least),
-        jnp.where(below, data.k, jnp.inf),
+        xp.where(above, data.k, least),
+        xp.where(below, data.k, np.inf),
         fixed,
-        jnp.where(fixed, jnp.where(data.quiet, rest, data.k), 0.0),
+        xp.where(fixed, xp.where(data.quiet, rest, data.k), 0.0),
         warm & collapses & ~data.quiet,
     )
-    return Support(*(jnp.broadcast_to(part, shape) for part in parts))
+    return Support(*(xp.broadcast_to(part, shape) for part in parts))
 
 
-@jax.jit
+@xp.compiled
 def crossing_probability(start: ArrayLike, moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike) -> Array:
     r"""Probability that balanced depth-1 SGD ends at or above k, not at zero, from ``start`` in (0, k).
 
@@ -167,25 +166,25 @@ def crossing_probability(start: ArrayLike, moments: Moments, temperature: ArrayL
     is the regularised incomplete beta function :math:`I_{v/k}(1/2 - q, 1 + q)`.
     """
     m, data = oriented(moments, 1.0), interpolation(moments)
-    decay, k = to_float64(weight_decay), jnp.where(data.k > 0, data.k, 1.0)
-    unit = 2 * to_float64(temperature) * jnp.where(data.holds, m.alpha1, 1.0) * k**2
+    decay, k = to_float64(weight_decay), xp.where(data.k > 0, data.k, 1.0)
+    unit = 2 * to_float64(temperature) * xp.where(data.holds, m.alpha1, 1.0) * k**2
     q = (m.beta2 - decay) / unit
     pull = data.c + decay
-    level = jnp.abs(pull) <= _C_ROUNDING * (k * m.beta1 + jnp.abs(m.beta2) + decay)
-    kappa = jnp.where(level, 0.0, jnp.maximum(-pull, 0.0)) / unit
-    power = jnp.maximum(0.5 - q, jnp.finfo(jnp.float64).tiny)
+    level = xp.abs(pull) <= _C_ROUNDING * (k * m.beta1 + xp.abs(m.beta2) + decay)
+    kappa = xp.where(level, 0.0, xp.maximum(-pull, 0.0)) / unit
+    power = xp.maximum(0.5 - q, np.finfo(np.float64).tiny)
     x = to_float64(start) / k
-    log_x = jnp.log(jnp.where((x > 0) & (x < 1), x, 0.5))
+    log_x = xp.log(xp.where((x > 0) & (x < 1), x, 0.5))
 
     def scale(log_end: Array) -> Array:
         # z = (x/end)^power takes the singularity at 0 away; what is left at the ends suits double exponential nodes.
         ratio = log_end[..., None] + _LOG_NODES / power[..., None]
-        rest = -jnp.expm1(ratio)
-        log_term = q[..., None] * jnp.log(rest) - kappa[..., None] * jnp.exp(ratio) / rest
-        return jnp.exp(power * log_end) * jnp.sum(_WEIGHTS * jnp.exp(log_term), -1)
+        rest = -xp.expm1(ratio)
+        log_term = q[..., None] * xp.log(rest) - kappa[..., None] * xp.exp(ratio) / rest
+        return xp.exp(power * log_end) * xp.sum(_WEIGHTS * xp.exp(log_term), -1)
 
-    inside = jnp.minimum(scale(log_x) / scale(jnp.zeros_like(log_x)), 1.0)
-    return jnp.where(x >= 1, 1.0, jnp.where(x > 0, inside, 0.0))
+    inside = xp.minimum(scale(log_x) / scale(xp.zeros_like(log_x)), 1.0)
+    return xp.where(x >= 1, 1.0, xp.where(x > 0, inside, 0.0))
 
 
 def oriented(moments: Moments, side: ArrayLike) -> Moments:
@@ -200,9 +199,9 @@ def oriented(moments: Moments, side: ArrayLike) -> Moments:
 
 def _without_rounding(m: Moments) -> Moments:
     """Make Delta and c exactly zero where they are within the rounding of moments that came in float32."""
-    alpha1, bound = jnp.where(m.alpha1 > 0, m.alpha1, 1.0), m.alpha1 * m.alpha3
+    alpha1, bound = xp.where(m.alpha1 > 0, m.alpha1, 1.0), m.alpha1 * m.alpha3
     silent = (bound > 0) & (m.delta <= _SINGLE_ROUNDING * bound)
-    alpha2 = jnp.where(silent, jnp.sign(m.alpha2) * jnp.sqrt(jnp.where(silent, bound, 1.0)), m.alpha2)
+    alpha2 = xp.where(silent, xp.sign(m.alpha2) * xp.sqrt(xp.where(silent, bound, 1.0)), m.alpha2)
     fitted = alpha2 / alpha1 * m.beta1
-    fits = silent & (jnp.abs(fitted - m.beta2) <= _SINGLE_ROUNDING * (jnp.abs(fitted) + jnp.abs(m.beta2)))
-    return Moments.tree_unflatten(None, (m.alpha1, alpha2, m.alpha3, m.beta1, jnp.where(fits, fitted, m.beta2)))
+    fits = silent & (xp.abs(fitted - m.beta2) <= _SINGLE_ROUNDING * (xp.abs(fitted) + xp.abs(m.beta2)))
+    return Moments.tree_unflatten(None, (m.alpha1, alpha2, m.alpha3, m.beta1, xp.where(fits, fitted, m.beta2)))

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, positive
-from sgdvi.laws._engine import batch
+from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.deep import infinitely_deep
 from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._law import AbstractLaw, Built
@@ -73,10 +72,10 @@ class InfiniteDepthLaw(AbstractLaw):
     def _prepare(self) -> Built:
         p = self._parameters(2, self.ratio)
         exists = (p.temperature > 0) & (p.beta2 > 0)
-        p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
+        p = p._replace(temperature=xp.where(exists, p.temperature, np.nan))
         return p, *batch.prepare(infinitely_deep, p)
 
     def _tail(self, p: Parameters) -> Any:
-        return jnp.full_like(p.temperature, 5.0)
+        return xp.full_like(p.temperature, 5.0)
 
     _left_power = 3.0

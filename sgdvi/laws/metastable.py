@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi.laws._engine import batch
+from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.deep import deep
 from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._law import AbstractLaw, Built
@@ -77,7 +76,7 @@ class MetastableLaw(AbstractLaw):
     @property
     def lifetime(self) -> Any:
         """Mean time to the collapse, in the flow's time (a step is one learning rate); good for high barriers."""
-        return self._on_laws(lambda built: jnp.exp(_barrier(built)[2]))
+        return self._on_laws(lambda built: xp.exp(_barrier(built)[2]))
 
     def _check_exists(self) -> None:
         require(np.all(np.asarray(self.weight_decay) > 0), "weight_decay must be above 0", self.weight_decay)
@@ -91,11 +90,11 @@ class MetastableLaw(AbstractLaw):
     def _prepare(self) -> Built:
         p = self._parameters(self.depth, self.width)
         exists = (p.temperature > 0) & (p.beta2 > 0) & (p.weight_decay > 0)
-        p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
+        p = p._replace(temperature=xp.where(exists, p.temperature, np.nan))
         return p, *batch.prepare(deep, p)
 
     def _tail(self, p: Parameters) -> Any:
-        return jnp.full_like(p.temperature, 5 - 3 / (self.depth + 1))
+        return xp.full_like(p.temperature, 5 - 3 / (self.depth + 1))
 
 
 def _barrier(built: Built) -> tuple[Array, Array, Array]:

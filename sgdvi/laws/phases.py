@@ -6,12 +6,12 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, non_negative, require, whole
-from sgdvi.laws._engine.arrays import give_back, is_traced, keep, to_float64
+from sgdvi.laws._engine import xp
+from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws.degenerate import oriented, support
 from sgdvi.laws.moments import Moments
 
@@ -90,20 +90,20 @@ def critical_temperature(
         non_negative("weight_decay", weight_decay)
     decay = keep(weight_decay, moments)
     # Concrete moments give a concrete temperature, also while something else is being traced.
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+    with jax.ensure_compile_time_eval(), in_float64():
         beta2, alpha3, gamma = to_float64(moments.beta2), to_float64(moments.alpha3), to_float64(decay)
-        drift = jnp.abs(beta2) if sign is None else sign * beta2
+        drift = xp.abs(beta2) if sign is None else sign * beta2
         if depth == 0:
-            value = jnp.full(jnp.broadcast_shapes(drift.shape, alpha3.shape, gamma.shape), jnp.inf)
+            value = xp.full(np.broadcast_shapes(drift.shape, alpha3.shape, gamma.shape), np.inf)
         elif depth == 1:
             room = drift - gamma
-            value = jnp.where(room > 0, room / jnp.where(room > 0, alpha3, 1.0), 0.0)
-            side = jnp.where(beta2 >= 0, 1.0, -1.0) if sign is None else sign
-            ends = support(oriented(moments, side), jnp.ones(()), 1, 1, gamma)
-            value = jnp.where(ends.proper & (ends.lower > 0), jnp.inf, value)
+            value = xp.where(room > 0, room / xp.where(room > 0, alpha3, 1.0), 0.0)
+            side = xp.where(beta2 >= 0, 1.0, -1.0) if sign is None else sign
+            ends = support(oriented(moments, side), xp.ones(()), 1, 1, gamma)
+            value = xp.where(ends.proper & (ends.lower > 0), np.inf, value)
         else:
-            value = jnp.where((drift > 0) & (gamma == 0), jnp.inf, 0.0) + 0.0 * alpha3
-        value = jnp.where(jnp.isnan(drift + alpha3 + gamma) | ~moments.possible, jnp.nan, value)
+            value = xp.where((drift > 0) & (gamma == 0), np.inf, 0.0) + 0.0 * alpha3
+        value = xp.where(xp.isnan(drift + alpha3 + gamma) | ~moments.possible, np.nan, value)
     return give_back(value, None, (moments, decay))
 
 

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import constraints
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi.laws._engine import batch
-from sgdvi.laws._engine.arrays import give_back, is_traced, keep, to_float64
+from sgdvi.laws._engine import batch, xp
+from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws._engine.density import Parameters, corrected_ray
 from sgdvi.laws._engine.noise import noise_gap
 from sgdvi.laws._law import AbstractLaw, Built
@@ -71,15 +69,15 @@ class SecondOrderLaw(AbstractLaw):
     @property
     def critical_temperature(self) -> Any:
         """Temperature B/(alpha3 + S B^2) at and above which this law collapses to zero; 0 where B <= 0."""
-        with jax.enable_x64(True):
+        with in_float64():
             p = self._parameters(1, 1)
-            room = jnp.maximum(p.beta2 - p.weight_decay, 0.0)
+            room = xp.maximum(p.beta2 - p.weight_decay, 0.0)
             result = (room / (p.alpha3 + self._sizes() * room**2)).reshape(self._law_shape)
         return give_back(result, None, self._leaves)
 
     def _check_exists(self) -> None:
         heat, critical = np.asarray(self.temperature), np.asarray(self.critical_temperature)
-        with jax.enable_x64(True):
+        with in_float64():
             p = self._parameters(1, 1)
             noisy = np.asarray(noise_gap(p.alpha1, p.alpha2, p.alpha3) > 0)
         require(np.all(noisy), "Delta must be above 0: the noise must not vanish", np.asarray(self.moments.delta))
@@ -95,7 +93,7 @@ class SecondOrderLaw(AbstractLaw):
         p, size = self._parameters(1, 1), self._sizes()
         room = p.beta2 - p.weight_decay
         exists = (p.temperature > 0) & (p.temperature * (p.alpha3 + size * room**2) < room)
-        p = p._replace(temperature=jnp.where(exists, p.temperature, jnp.nan))
+        p = p._replace(temperature=xp.where(exists, p.temperature, np.nan))
         return p, *batch.prepare(corrected_ray, p, size)
 
     def _tail(self, p: Parameters) -> Any:
@@ -110,4 +108,4 @@ class SecondOrderLaw(AbstractLaw):
         return self.moments, self.temperature, self.weight_decay, self.batch_size
 
     def _sizes(self) -> Array:
-        return jnp.broadcast_to(to_float64(self.batch_size), self._law_shape).reshape(-1)
+        return xp.broadcast_to(to_float64(self.batch_size), self._law_shape).reshape(-1)

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
-from sgdvi.laws._engine.arrays import is_traced, to_float64
+from sgdvi.laws._engine import xp
+from sgdvi.laws._engine.arrays import in_float64, is_traced, to_float64
 from sgdvi.laws.degenerate import Support, crossing_probability, oriented, support
 from sgdvi.laws.moments import Moments
 
@@ -160,7 +159,7 @@ def memory(initial: Any, moments: Moments, temperature: float, depth: int = 1, w
     require(moments.batch_shape == (), "memory takes scalar moments", f"batch shape {moments.batch_shape}")
     heat, decay = positive("temperature", temperature), non_negative("weight_decay", weight_decay)
     start = Start.read(initial, whole("depth", depth))
-    with jax.enable_x64(True):
+    with in_float64():
         side = 1 if depth == 0 or float(moments.beta2) >= 0 else -1
         width = start.factors.shape[1] if depth == 0 else max(int(start.survivors(side).sum()), 1)
         ends = support(oriented(moments, side), heat, depth, width, decay)
@@ -189,19 +188,19 @@ def collapse_mass(
     ends = support(data, temperature, start.depth, width, weight_decay)
 
     def either(positive: Any, negative: Any) -> Array:
-        return jnp.where(side > 0, positive, negative)
+        return xp.where(side > 0, positive, negative)
 
     alive = either(start.survivors(1).any(), start.survivors(-1).any())
-    split: Any = jnp.nan
+    split: Any = np.nan
     if start.depth == 1:
         grows, dies = zip(*(start.squares(sign) for sign in (1, -1)), strict=True)
         origin = to_float64(either(grows[0].sum() / 4, grows[1].sum() / 4))
-        above = side * start.value >= jnp.where(ends.fixed, ends.point, ends.lower)
+        above = side * start.value >= xp.where(ends.fixed, ends.point, ends.lower)
         crosses = crossing_probability(origin, data, temperature, weight_decay)
         # Off balance the way to k is two-dimensional, and only runs that start beyond k are sure of it.
-        split = jnp.where(above, 0.0, jnp.where(either(dies[0], dies[1]) == 0, 1 - crosses, jnp.nan))
-    mass = jnp.where(alive & (ends.proper | ends.fixed), jnp.where(ends.collapses, split, 0.0), 1.0)
-    return jnp.where(to_float64(temperature) > 0, mass, jnp.nan)
+        split = xp.where(above, 0.0, xp.where(either(dies[0], dies[1]) == 0, 1 - crosses, np.nan))
+    mass = xp.where(alive & (ends.proper | ends.fixed), xp.where(ends.collapses, split, 0.0), 1.0)
+    return xp.where(to_float64(temperature) > 0, mass, np.nan)
 
 
 def _shares(start: Start, side: int, alive: np.ndarray, fixed: bool, decay: float) -> np.ndarray:

@@ -4,12 +4,12 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, whole
-from sgdvi.laws._engine import batch
+from sgdvi.laws._engine import batch, xp
+from sgdvi.laws._engine.arrays import in_float64
 from sgdvi.laws._engine.deep import deep
 from sgdvi.laws._engine.density import Parameters, line, ray
 from sgdvi.laws._law import AbstractLaw, Built
@@ -117,7 +117,7 @@ class SGDStationary(AbstractLaw):
         return self._on_laws(lambda _: self._numbers().factor_variance)
 
     def _check_exists(self) -> None:
-        with jax.enable_x64(True):
+        with in_float64():
             found = jax.tree.map(np.asarray, _support(self._parameters(self.depth, self.width), self.depth))
         self._bounds = float(found.lower.min()), float(found.upper.max())
         if found.proper.all():
@@ -153,28 +153,28 @@ class SGDStationary(AbstractLaw):
     def _tail(self, p: Parameters) -> Any:
         if self.depth == 0:
             decay = p.beta1 + p.weight_decay / p.width
-            return 2 + decay / (p.temperature * p.width * jnp.where(p.alpha1 > 0, p.alpha1, 1.0))
-        bounded = jnp.isfinite(_support(p, self.depth).upper)
-        return jnp.where(bounded, jnp.inf, 5 - 3 / (self.depth + 1))
+            return 2 + decay / (p.temperature * p.width * xp.where(p.alpha1 > 0, p.alpha1, 1.0))
+        bounded = xp.isfinite(_support(p, self.depth).upper)
+        return xp.where(bounded, np.inf, 5 - 3 / (self.depth + 1))
 
     def _left_order(self, p: Parameters) -> Any:
         if self.depth != 1:
             return super()._left_order(p)
         spread = 2 * p.temperature * p.alpha3
         above = _support(p, self.depth).lower > 0
-        return jnp.where(above | (spread == 0), jnp.inf, (p.beta2 - p.weight_decay) / spread - 0.5)
+        return xp.where(above | (spread == 0), np.inf, (p.beta2 - p.weight_decay) / spread - 0.5)
 
 
-@partial(jax.jit, static_argnames="depth")
+@partial(xp.compiled, static=("depth",))
 def _support(p: Parameters, depth: int) -> Support:
     data = Moments.tree_unflatten(None, tuple(p[:5]))
     return support(data, p.temperature, depth, p.width, p.weight_decay)
 
 
-@partial(jax.jit, static_argnames="depth")
+@partial(xp.compiled, static=("depth",))
 def _masked(p: Parameters, depth: int) -> Parameters:
     """Temperature nan where there is no law."""
-    return p._replace(temperature=jnp.where(_support(p, depth).proper, p.temperature, jnp.nan))
+    return p._replace(temperature=xp.where(_support(p, depth).proper, p.temperature, np.nan))
 
 
 def _short(values: np.ndarray) -> str:

@@ -3,14 +3,14 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.check import require, whole
-from sgdvi.laws._engine.arrays import give_back, is_traced, keep, to_float64, uniform
+from sgdvi.laws._engine import xp
+from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64, uniform
 from sgdvi.laws.degenerate import oriented, support
 from sgdvi.laws.moments import Moments
 from sgdvi.laws.start import Start, collapse_mass
@@ -76,21 +76,21 @@ class StationaryLaw(Distribution):
         return cached
 
     def _branch(self) -> SGDStationary:
-        with jax.enable_x64(True):
-            heat, decay = (jnp.broadcast_to(to_float64(leaf), self._law_shape) for leaf in self._leaves[1:])
-            data = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, self._law_shape), oriented(self.moments, self.sign))
+        with in_float64():
+            heat, decay = (xp.broadcast_to(to_float64(leaf), self._law_shape) for leaf in self._leaves[1:])
+            data = jax.tree.map(lambda leaf: xp.broadcast_to(leaf, self._law_shape), oriented(self.moments, self.sign))
             # Data that are fitted exactly leave the density no weight, and rounding could make it nan.
             proper = support(data, heat, self.depth, self.width, decay).proper & ~(to_float64(self.point_mass) > 0)
 
             # Any fixed data will do where there is no law; it keeps nan out of the other branch's gradients.
             def fill(value: Any, other: Any) -> Any:
-                return jax.tree.map(lambda kept, instead: jnp.where(proper, kept, instead), value, other)
+                return jax.tree.map(lambda kept, instead: xp.where(proper, kept, instead), value, other)
 
             # Values on the other side of 0 are no mistake here: the law has density 0 there.
             return SGDStationary(
                 fill(data, Moments(2.0, 2.0, 3.0, 1.0, 1.0)),
                 # Without a temperature there is no law at all.
-                jnp.where(heat > 0, fill(heat, 0.1), jnp.nan),
+                xp.where(heat > 0, fill(heat, 0.1), np.nan),
                 depth=self.depth,
                 width=self.width,
                 weight_decay=fill(decay, 0.0),
@@ -101,48 +101,48 @@ class StationaryLaw(Distribution):
         """Side, mass at zero, point, its mass, and weight of the density; float64."""
         leaves = (self.sign, self.zero_mass, self.point, self.point_mass)
         sign, zero, point, at_point = (to_float64(leaf) for leaf in leaves)
-        return sign, zero, point, at_point, jnp.where(at_point > 0, 0.0, 1 - zero)
+        return sign, zero, point, at_point, xp.where(at_point > 0, 0.0, 1 - zero)
 
     def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
         """Log density with respect to delta_0 + delta_k + Lebesgue: the log mass of an atom exactly there."""
         del intermediates
-        with jax.enable_x64(True):
+        with in_float64():
             v = to_float64(value)
             sign, zero, point, at_point, rest = self._parts()
             on_point, on_zero = (v == point) & (at_point > 0), (v == 0) & (self.depth > 0)
-            inner = self.law.log_prob(jnp.where(on_point | on_zero, 1.0, sign * v))
+            inner = self.law.log_prob(xp.where(on_point | on_zero, 1.0, sign * v))
             # Not rest > 0: where nothing is known it is nan, and so is the density.
-            continuous = jnp.where((rest == 0) & ~jnp.isnan(v), -jnp.inf, jnp.log(rest) + inner)
-            result = jnp.where(on_point, jnp.log(at_point), jnp.where(on_zero, jnp.log(zero), continuous))
+            continuous = xp.where((rest == 0) & ~xp.isnan(v), -np.inf, xp.log(rest) + inner)
+            result = xp.where(on_point, xp.log(at_point), xp.where(on_zero, xp.log(zero), continuous))
         return give_back(result, value, self._leaves)
 
     def cdf(self, value: ArrayLike) -> Any:
         """Probability of a draw at or below ``value``, the atoms included."""
-        with jax.enable_x64(True):
+        with in_float64():
             v = to_float64(value)
             sign, zero, point, at_point, rest = self._parts()
             inner = self.law.cdf(sign * v)
-            inner = jnp.where(sign > 0, inner, 1 - inner)
+            inner = xp.where(sign > 0, inner, 1 - inner)
             result = zero * (v >= 0) + at_point * (v >= point) + rest * inner
         return give_back(result, value, self._leaves)
 
     def icdf(self, q: ArrayLike) -> Any:
         """Smallest v with cdf(v) >= q; the atom's place over an atom."""
-        with jax.enable_x64(True):
+        with in_float64():
             level = to_float64(q)
             sign, zero, point, at_point, rest = self._parts()
             # On v > 0 the atom at zero comes first, on v < 0 last.
-            share = jnp.where(sign > 0, level - zero, level) / jnp.where(rest > 0, rest, 1.0)
-            on_zero = (zero > 0) & jnp.where(
+            share = xp.where(sign > 0, level - zero, level) / xp.where(rest > 0, rest, 1.0)
+            on_zero = (zero > 0) & xp.where(
                 at_point > 0,
-                jnp.where(point > 0, level <= zero, level > at_point),
-                (rest == 0) | jnp.where(sign > 0, share <= 0, share >= 1),
+                xp.where(point > 0, level <= zero, level > at_point),
+                (rest == 0) | xp.where(sign > 0, share <= 0, share >= 1),
             )
             on_atom = on_zero | (at_point > 0)
-            share = jnp.where(on_atom, 0.5, jnp.where(sign > 0, share, 1 - share))
-            atom = jnp.where(on_zero, 0.0, point)
-            result = jnp.where(on_atom, atom, sign * self.law.icdf(share))
-            result = jnp.where((level >= 0) & (level <= 1), result, jnp.nan)
+            share = xp.where(on_atom, 0.5, xp.where(sign > 0, share, 1 - share))
+            atom = xp.where(on_zero, 0.0, point)
+            result = xp.where(on_atom, atom, sign * self.law.icdf(share))
+            result = xp.where((level >= 0) & (level <= 1), result, np.nan)
         return give_back(result, q, self._leaves)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
@@ -151,29 +151,27 @@ class StationaryLaw(Distribution):
         key_atom, key_law = jax.random.split(key)
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
         draws = self.law.sample(key_law, tuple(sample_shape))
-        with jax.enable_x64(True):
+        with in_float64():
             sign, zero, point, at_point, _ = self._parts()
-            away = jnp.where(at_point > 0, point, sign * to_float64(draws))
-            result = jnp.where(uniform(key_atom, shape) < zero, 0.0, away)
+            away = xp.where(at_point > 0, point, sign * to_float64(draws))
+            result = xp.where(uniform(key_atom, shape) < zero, 0.0, away)
             return jax.lax.convert_element_type(result, dtype)
 
     @property
     def atoms(self) -> tuple[Any, Any]:
         """Places and masses of the atoms, zero and ``point``, on a last axis of length 2; a mass may be 0."""
-        with jax.enable_x64(True):
+        with in_float64():
             _, zero, point, at_point, _ = self._parts()
             shape = (*self._law_shape, 1)
-            pairs = ((jnp.zeros(()), point), (zero, at_point))
-            stacked = [
-                jnp.concatenate([jnp.broadcast_to(leaf[..., None], shape) for leaf in pair], -1) for pair in pairs
-            ]
+            pairs = ((xp.zeros(()), point), (zero, at_point))
+            stacked = [xp.concatenate([xp.broadcast_to(leaf[..., None], shape) for leaf in pair], -1) for pair in pairs]
         places, masses = (give_back(leaf, None, self._leaves) for leaf in stacked)
         return places, masses
 
     @property
     def mean(self) -> Any:
         """Mean of v."""
-        with jax.enable_x64(True):
+        with in_float64():
             sign, _, point, at_point, rest = self._parts()
             result = at_point * point + rest * sign * self.law.mean
         return give_back(result, None, self._leaves)
@@ -181,26 +179,26 @@ class StationaryLaw(Distribution):
     @property
     def variance(self) -> Any:
         """Variance of v: that of the law, and that between zero and what is away from it."""
-        with jax.enable_x64(True):
+        with in_float64():
             _, zero, point, at_point, rest = self._parts()
             law = self.law
-            within = rest * jnp.where(rest > 0, law.variance, 0.0)
+            within = rest * xp.where(rest > 0, law.variance, 0.0)
             result = within + zero * (rest * law.mean**2 + at_point * point**2)
         return give_back(result, None, self._leaves)
 
     @property
     def mode(self) -> Any:
         """The heavier atom where there is one, else the mode of the law."""
-        with jax.enable_x64(True):
+        with in_float64():
             sign, zero, point, at_point, _ = self._parts()
-            atom = jnp.where(at_point > zero, point, 0.0)
-            result = jnp.where(zero + at_point > 0, atom, sign * self.law.mode)
+            atom = xp.where(at_point > zero, point, 0.0)
+            result = xp.where(zero + at_point > 0, atom, sign * self.law.mode)
         return give_back(result, None, self._leaves)
 
     @property
     def tail_exponent(self) -> Any:
         """Exponent s of the density's tail, size^-s; infinite where it is bounded or falls faster than a power."""
-        with jax.enable_x64(True):
+        with in_float64():
             result = self.law.tail_exponent
         return give_back(result, None, self._leaves)
 
@@ -275,27 +273,28 @@ def stationary_law(
     require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
     heat, decay = keep(temperature, moments), keep(weight_decay, moments)
     if is_traced(moments):
-        heat = jnp.where(moments.possible, heat, jnp.nan)  # they cannot raise an error: there is no law
+        heat = xp.where(moments.possible, heat, np.nan)  # they cannot raise an error: there is no law
     if not is_traced(heat):
         require(np.all((np.asarray(heat) > 0) & np.isfinite(heat)), "temperature must be above 0", heat)
     if not is_traced(decay):
         require(np.all((np.asarray(decay) >= 0) & np.isfinite(decay)), "weight_decay must be at least 0", decay)
     parameters = (moments, heat, decay)
     # Concrete parameters are judged as such, also while something else is being traced.
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        side = jnp.ones(()) if depth == 0 else jnp.where(to_float64(moments.beta2) >= 0, 1.0, -1.0)
+    with jax.ensure_compile_time_eval(), in_float64():
+        side = xp.ones(()) if depth == 0 else xp.where(to_float64(moments.beta2) >= 0, 1.0, -1.0)
         if sign is not None and depth > 0:
-            side = jnp.asarray(float(sign))
+            side = xp.asarray(float(sign))
         units = (units or 1) if start is None else start.effective_width(side)
-        ends = support(oriented(moments, side), heat, depth, units, decay)
+        warmth, shrinkage = to_float64(heat), to_float64(decay)
+        ends = support(oriented(moments, side), warmth, depth, units, shrinkage)
         if start is None:
             # Where there is no temperature there is no law either: nan, not a collapse.
-            away = ends.proper | ends.fixed | ~(to_float64(heat) > 0)
-            total = jnp.where(away, to_float64(mass), 1.0)
+            away = ends.proper | ends.fixed | ~(warmth > 0)
+            total = xp.where(away, to_float64(mass), 1.0)
         else:
-            total = collapse_mass(start, side, moments, heat, units, decay)
+            total = collapse_mass(start, side, moments, warmth, units, shrinkage)
             _check_known(total)
-        leaves = (total, side, side * ends.point, jnp.where(ends.fixed, 1 - total, 0.0))
+        leaves = (total, side, side * ends.point, xp.where(ends.fixed, 1 - total, 0.0))
     total, side, point, at_point = (give_back(leaf, None, parameters) for leaf in leaves)
     law = StationaryLaw(
         moments,

@@ -6,9 +6,6 @@ from law_cases import CASES, law_of
 
 from sgdvi import Moments, SGDStationary
 
-# Every kind of density is compiled anew, all its functions; test_stationary.py has the references of the plain case.
-pytestmark = pytest.mark.slow
-
 POINTS = max(len(case["v"]) for _, case in CASES)
 
 

@@ -1,5 +1,7 @@
 """Between the caller's arrays and the float64 computations: broadcasting, dtypes, concreteness."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -10,13 +12,22 @@ from jax import Array
 
 from sgdvi._internal.check import InputError, message
 from sgdvi._internal.tree import is_traced as is_traced
+from sgdvi.laws._engine import xp
+
+
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """Compute in float64, and let infinities and nan come and go as JAX does: what is not wanted is masked."""
+    with jax.enable_x64(True), np.errstate(all="ignore"):
+        yield
 
 
 def to_float64(value: Any) -> Array:
-    """Convert to float64; the caller holds ``jax.enable_x64(True)``."""
-    if isinstance(value, jax.Array):
-        return jax.lax.convert_element_type(value, jnp.float64)
-    return jnp.asarray(np.asarray(value, dtype=np.float64))
+    """Convert to float64, in the namespace that `xp` computes with; the caller holds ``jax.enable_x64(True)``."""
+    if is_traced(value):
+        return jax.lax.convert_element_type(value, np.float64)
+    array: Any = np.asarray(value, dtype=np.float64)
+    return array if xp.is_small(array) else jnp.asarray(array)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -26,7 +37,7 @@ def uniform(key: Array, shape: tuple[int, ...]) -> Array:
     JAX's own float64 generator has 64-bit integers inside, which cannot be lowered where the caller's JAX, outside our
     context, has 32 bits only.
     """
-    words = jax.random.bits(key, (2, *shape), jnp.uint32).astype(jnp.float64)
+    words = jax.random.bits(key, (2, *shape), jnp.uint32).astype(np.float64)
     return jnp.minimum((words[0] + (words[1] + 0.5) * 2.0**-32) * 2.0**-32, 1 - 2.0**-53)
 
 
@@ -55,6 +66,8 @@ def give_back(result: Array, value: Any, parameters: Any) -> Any:
         if not isinstance(result, jax.core.Tracer):
             return np.asarray(result)[()]
         dtype = np.dtype(np.float32)
+    if isinstance(result, np.ndarray | np.generic):
+        return jnp.asarray(np.asarray(result, dtype))
     return jax.lax.convert_element_type(result, dtype)
 
 

@@ -1,4 +1,4 @@
-"""The computations behind a batch of laws, compiled, in float64.
+"""The computations behind a batch of laws, in float64: compiled, or in NumPy where `xp` says so.
 
 Leaves of `Parameters`, densities and tables have the shape (B,) in front, values the shape (B, M). The caller holds
 ``jax.enable_x64(True)``.
@@ -15,7 +15,7 @@ from jax import Array
 from jax.custom_derivatives import SymbolicZero
 
 from sgdvi.laws._engine import lookup as lookups
-from sgdvi.laws._engine import summary
+from sgdvi.laws._engine import summary, xp
 from sgdvi.laws._engine import table as tables
 from sgdvi.laws._engine.arrays import flatten_batch, restore_batch
 from sgdvi.laws._engine.deep import Deep
@@ -25,6 +25,8 @@ from sgdvi.laws._engine.summary import Numbers
 from sgdvi.laws._engine.table import Quadrature, Table
 
 AnyDensity = Line | Ray | Deep
+# More laws than this are compiled, whatever is asked of them: in NumPy each one takes some milliseconds.
+_FEW = 8
 # Larger batches are computed in pieces, so that nodes and series of all laws need not be in memory at once.
 _PIECE = 512
 _VALUES = 65536
@@ -32,7 +34,7 @@ _VALUES = 65536
 _RARE = 1e-11
 
 
-@partial(jax.jit, static_argnames="make")
+@partial(xp.compiled, static=("make",), most=_FEW)
 def prepare(make: Callable[..., AnyDensity], *arguments: Any) -> tuple[AnyDensity, Quadrature]:
     """Densities of B laws, integrated over z."""
     # The levels of more laws would fill the memory.
@@ -45,20 +47,20 @@ def prepare(make: Callable[..., AnyDensity], *arguments: Any) -> tuple[AnyDensit
     return _each(one, *arguments)
 
 
-@jax.jit
+@xp.compiled
 def tabulate(density: AnyDensity, quadrature: Quadrature) -> Table:
     """Tables of B laws."""
     return _each(tables.tabulate, density, quadrature)
 
 
-@jax.jit
+@xp.compiled
 def log_prob(density: AnyDensity, log_norm: Array, v: Array) -> Array:
     """Log density with respect to v, -inf outside the support."""
 
     def one(density: AnyDensity, log_norm: Array, v: Array) -> Array:
         inside = _inside(density, v)
-        value = density.log_density_at(jnp.where(inside, v, 1.0)) - log_norm
-        return jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
+        value = density.log_density_at(xp.where(inside, v, 1.0)) - log_norm
+        return xp.where(inside, value, xp.where(xp.isnan(v), np.nan, -np.inf))
 
     return _each(one, density, log_norm, v)
 
@@ -74,7 +76,7 @@ def log_prob_of_many(
     density: AnyDensity, log_norm: Array, table: Lookup, v: Array, shape: tuple[int, ...], sign: int
 ) -> Array:
     """`log_prob` of laws of a batch shape at very many values that broadcast against it, read off their tables."""
-    flat, whole = flatten_batch(sign * v.astype(jnp.float64), shape)
+    flat, whole = flatten_batch(sign * v.astype(np.float64), shape)
     return restore_batch(_looked_up(density, log_norm, flat, table), whole)
 
 
@@ -83,7 +85,7 @@ def _looked_up(density: AnyDensity, log_norm: Array, v: Array, table: Lookup) ->
     value, inside = _each(lookups.evaluate, table, v)
     # What the table does not hold is rare: far from the bulk, or all but at a value that has no noise.
     missing = jnp.isnan(jnp.sum(jnp.where(jnp.isnan(log_norm)[:, None], 0.0, value)))
-    value = jnp.where(inside, value, jnp.where(jnp.isnan(v), jnp.nan, -jnp.inf))
+    value = jnp.where(inside, value, jnp.where(jnp.isnan(v), np.nan, -np.inf))
     # A loop of one step or none: under vmap a branch would be taken by all as soon as it may be by one.
     return jax.lax.while_loop(
         lambda state: state[0],
@@ -102,54 +104,54 @@ def _looked_up_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple
     return jax.jvp(log_prob, arguments, jax.tree.map(_filled_in, changes, is_leaf=_is_zero))
 
 
-@jax.jit
+@xp.compiled
 def score(density: AnyDensity, v: Array) -> Array:
     """Derivative of `log_prob`; nan outside the support."""
 
     def one(density: AnyDensity, v: Array) -> Array:
         inside = _inside(density, v)
-        inside = inside & jnp.isfinite(density.log_density_at(jnp.where(inside, v, 1.0)))
-        return jnp.where(inside, density.score(jnp.where(inside, v, 1.0)), jnp.nan)
+        inside = inside & xp.isfinite(density.log_density_at(xp.where(inside, v, 1.0)))
+        return xp.where(inside, density.score(xp.where(inside, v, 1.0)), np.nan)
 
     return _each(one, density, v)
 
 
-@jax.jit
+@xp.compiled
 def cdf(density: AnyDensity, table: Table, v: Array) -> tuple[Array, Array]:
     """Mass at or below v, and above it."""
 
     def one(density: AnyDensity, table: Table, v: Array) -> tuple[Array, Array]:
         inside = _inside(density, v)
-        below, above = tables.masses_about(table, density.to_z(jnp.where(inside, v, 1.0)))
-        at_end = jnp.where(jnp.isnan(v), jnp.nan, jnp.where(v > 0, 1.0, 0.0))
-        return jnp.where(inside, below, at_end), jnp.where(inside, above, 1 - at_end)
+        below, above = tables.masses_about(table, density.to_z(xp.where(inside, v, 1.0)))
+        at_end = xp.where(xp.isnan(v), np.nan, xp.where(v > 0, 1.0, 0.0))
+        return xp.where(inside, below, at_end), xp.where(inside, above, 1 - at_end)
 
     return _each(one, density, table, v)
 
 
-@partial(jax.jit, static_argnames="side")
+@partial(xp.compiled, static=("side",))
 def log_tail(density: AnyDensity, log_norm: Array, table: Table, v: Array, side: int) -> Array:
     """Log of the mass at or below v (side -1) or above it (side 1)."""
 
     def one(density: AnyDensity, log_norm: Array, table: Table, v: Array) -> Array:
         inside = _inside(density, v)
-        z = density.to_z(jnp.where(inside, v, 1.0))
+        z = density.to_z(xp.where(inside, v, 1.0))
         mass = tables.masses_about(table, z)[(side + 1) // 2]
-        far = jax.lax.cond(
-            jnp.all(mass > _RARE),
-            lambda: jnp.full_like(z, jnp.nan),
+        far = xp.cond(
+            xp.all(mass > _RARE),
+            lambda: xp.full_like(z, np.nan),
             lambda: summary.log_tail(density, log_norm, z, side),
         )
-        near = (mass > _RARE) | jnp.isnan(far)
-        value = jnp.where(near, jnp.log(jnp.where(mass > 0, mass, 1.0)), far)
-        value = jnp.where(near & ~(mass > 0), -jnp.inf, value)
-        at_end = jnp.where(jnp.isnan(v), jnp.nan, jnp.where((v > 0) == (side < 0), 0.0, -jnp.inf))
-        return jnp.where(inside, value, at_end)
+        near = (mass > _RARE) | xp.isnan(far)
+        value = xp.where(near, xp.log(xp.where(mass > 0, mass, 1.0)), far)
+        value = xp.where(near & ~(mass > 0), -np.inf, value)
+        at_end = xp.where(xp.isnan(v), np.nan, xp.where((v > 0) == (side < 0), 0.0, -np.inf))
+        return xp.where(inside, value, at_end)
 
     return _each(one, density, log_norm, table, v)
 
 
-@jax.jit
+@xp.compiled
 def quantile(density: AnyDensity, table: Table, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Point v with these masses on its two sides, and the log of dv/dz there, which is log v at depth >= 1."""
 
@@ -160,38 +162,38 @@ def quantile(density: AnyDensity, table: Table, lower: Array, upper: Array) -> t
     return _each(one, density, table, lower, upper)
 
 
-@jax.jit
+@xp.compiled
 def numbers(parameters: Parameters, density: AnyDensity, quadrature: Quadrature) -> Numbers:
     """Mean, variance, entropy and the factor's mean and variance of B laws."""
     one = summary.line_numbers if isinstance(density, Line) else summary.numbers
     return _each(one, parameters, density, quadrature)
 
 
-@partial(jax.jit, static_argnames="order")
+@partial(xp.compiled, static=("order",), most=_FEW)
 def line_moment(parameters: Parameters, order: int) -> Array:
     """Raw moment at depth 0."""
     return _each(partial(summary.line_moment, order=order), parameters)
 
 
-@jax.jit
+@xp.compiled
 def log_power_mean(density: AnyDensity, log_norm: Array, order: Array) -> Array:
     """Log of E[v^order] at depth >= 1."""
     return _each(summary.log_power_mean, density, log_norm, order)
 
 
-@jax.jit
+@xp.compiled
 def modes(density: AnyDensity) -> tuple[Array, Array]:
     """The highest mode, shape (B,), and all of them, shape (B, 2)."""
     return _each(lambda density: (density.mode(), density.modes()), density)
 
 
-@jax.jit
+@xp.compiled
 def level_at(density: AnyDensity, v: Array) -> Array:
     """Log density with respect to v at one point for each law, not normalised."""
     return _each(lambda density, v: density.log_density_at(v), density, v)
 
 
-@jax.jit
+@xp.compiled
 def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array, Array]:
     """Place of the barrier of a metastable bulk, its height, and the log of the bulk's lifetime."""
     return _each(summary.barrier, p, density, log_norm)
@@ -200,6 +202,9 @@ def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array
 def _each(function: Callable[..., Any], *trees: Any) -> Any:
     """Apply a function of one law to B laws."""
     count = jax.tree.leaves(trees)[0].shape[0]
+    if xp.is_small(trees):
+        results = [function(*jax.tree.map(lambda leaf: leaf[i], trees)) for i in range(count)]  # noqa: B023
+        return jax.tree.map(lambda *rows: np.stack(rows), *results)
     if count == 1:  # without vmap, which would compute both sides of every branch
         return jax.tree.map(lambda leaf: leaf[None], function(*jax.tree.map(lambda leaf: leaf[0], trees)))
     if count <= _PIECE:
@@ -235,4 +240,4 @@ def _in_pieces(function: Callable[[Array], Array], v: Array) -> Array:
 
 
 def _inside(density: AnyDensity, v: Array) -> Array:
-    return jnp.isfinite(v) if isinstance(density, Line) else (v > 0) & jnp.isfinite(v)
+    return xp.isfinite(v) if isinstance(density, Line) else (v > 0) & xp.isfinite(v)

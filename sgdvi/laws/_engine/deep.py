@@ -7,11 +7,10 @@ relative to itself: a small temperature, which multiplies P by 1/T, costs no dig
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.density import TAIL, Parameters, singularity
 from sgdvi.laws._engine.logarithm import log_near_one
 from sgdvi.laws._engine.noise import Noise
@@ -50,6 +49,11 @@ class Drift(NamedTuple):
         power = v**-self.order
         return (self.beta1 * s + at_r + self.decay * power) * power
 
+    def pull_rate(self, s: Array, v: Array, at_r: Array) -> Array:
+        """Derivative of `pull` in log v."""
+        power = v**-self.order
+        return (self.beta1 * v - self.order * self.decay * power) * power - self.order * self.pull(s, v, at_r)
+
 
 class Split(NamedTuple):
     """N = value + slope (v - k) + g R near the minimum k of g: the first two are integrated in closed form."""
@@ -83,7 +87,7 @@ class Deep(NamedTuple):
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
-        return self._value(self.noise.r * jnp.expm1(z), z)
+        return self._value(self.noise.r * xp.expm1(z), z)
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
@@ -93,12 +97,20 @@ class Deep(NamedTuple):
         """The same, given s = v - r, too."""
         # Computed once: the compiler would copy the logarithm into every loop that uses it.
         unit = 1 / self.noise.r
-        z = jax.lax.optimization_barrier(log_near_one(s * unit, v * unit))
+        z = xp.once(log_near_one(s * unit, v * unit))
         return self._value(s, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
         return _slope(self.noise, self.drift, self.at_r, z)
+
+    def bend(self, z: Array) -> Array:
+        """Derivative of `slope`."""
+        noise, s, v = self.noise, self.noise.r * xp.expm1(z), self.to_v(z)
+        rise = 2 * v * (noise.half_slope + noise.alpha1 * s)
+        push = rise + self.drift.strength * self.drift.pull(s, v, self.at_r)
+        steeper = rise + 2 * noise.alpha1 * v * v + self.drift.strength * self.drift.pull_rate(s, v, self.at_r)
+        return (push * rise / noise.value(s) - steeper) / noise.value(s)
 
     def score(self, v: Array) -> Array:
         """Derivative of the log density with respect to v."""
@@ -107,20 +119,20 @@ class Deep(NamedTuple):
     def modes(self) -> Array:
         """Zeros of the score where it falls: one as a rule, two at the most."""
         reach = 1 + _FAR * self.lengths
-        grid = _search_grid(self.noise, jnp.maximum(-reach[0], self.floor), reach[1], 4 * _GRID)
+        grid = _search_grid(self.noise, xp.maximum(-reach[0], self.floor), reach[1], 4 * _GRID)
         excess = self.slope(grid) - 1
-        falls = (excess[:-1] > 0) & (excess[1:] <= 0) & self.noise.reaches(self.noise.r * jnp.expm1(grid[1:]))
-        first = jax.lax.argmax(falls, 0, jnp.int32)
-        last = len(falls) - 1 - jax.lax.argmax(falls[::-1], 0, jnp.int32)
+        falls = (excess[:-1] > 0) & (excess[1:] <= 0) & self.noise.reaches(self.noise.r * xp.expm1(grid[1:]))
+        first = xp.first_true(falls)
+        last = len(falls) - 1 - xp.first_true(falls[::-1])
         found = [_root(lambda z: self.slope(z) - 1, grid[i], grid[i + 1]) for i in (first, last)]
-        low, high = (jnp.where(jnp.any(falls), self.to_v(z), jnp.nan) for z in found)
-        return jnp.stack([low, jnp.where(first == last, jnp.nan, high)])
+        low, high = (xp.where(xp.any(falls), self.to_v(z), np.nan) for z in found)
+        return xp.stack([low, xp.where(first == last, np.nan, high)])
 
     def mode(self) -> Array:
         """The higher of the modes."""
         low, high = self.modes()
-        level = self.log_density_at(jnp.stack([low, jnp.where(jnp.isnan(high), low, high)]))
-        return jnp.where(level[1] > level[0], high, low)
+        level = self.log_density_at(xp.stack([low, xp.where(xp.isnan(high), low, high)]))
+        return xp.where(level[1] > level[0], high, low)
 
     def to_z(self, v: Array) -> Array:
         """Coordinate of v."""
@@ -129,31 +141,30 @@ class Deep(NamedTuple):
 
     def to_v(self, z: Array) -> Array:
         """Inverse of `to_z`."""
-        return self.noise.r * jnp.exp(z)
+        return self.noise.r * xp.exp(z)
 
     def log_jacobian(self, z: Array) -> Array:
         """Log of dv/dz."""
-        return jnp.log(self.noise.r) + z
+        return xp.log(self.noise.r) + z
 
     def shape(self) -> Shape:
         """The potential's own panels bound what is looked at."""
-        curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.at_r),), (jnp.ones_like(self.at_r),))[1]
         centre, distance = singularity(self.noise)
         reach = 1 + _FAR * self.lengths
         return Shape(
-            lower=jnp.maximum(-reach[0], self.floor),
+            lower=xp.maximum(-reach[0], self.floor),
             upper=reach[1],
             centre=centre,
             distance=distance,
-            curvature=jnp.maximum(curvature, 1e-12),
+            curvature=xp.maximum(-self.bend(xp.zeros_like(self.at_r)), 1e-12),
             growth=2.0,
         )
 
     def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
         """Integral of the density from -infinity to z, at or below ``shape().lower``."""
         del z
-        gone = (level < -_DEEP_NATS) | jnp.isfinite(self.floor)
-        return jnp.where(gone, 0.0, jnp.exp(level) / jnp.where(gone, 1.0, slope))
+        gone = (level < -_DEEP_NATS) | xp.isfinite(self.floor)
+        return xp.where(gone, 0.0, xp.exp(level) / xp.where(gone, 1.0, slope))
 
     def left_rate(self, slope: Array) -> Array:
         """Rate at which that integral falls further out."""
@@ -162,35 +173,35 @@ class Deep(NamedTuple):
     def _value(self, s: Array, z: Array) -> Array:
         noise = self.noise
         inside = noise.reaches(s) & (z >= self.floor) & ((noise.alpha3 > 0) | (s + noise.r > 1e-6 * noise.r))
-        s, z = jnp.where(inside, s, 0.0), jnp.where(inside, z, 0.0)
+        s, z = xp.where(inside, s, 0.0), xp.where(inside, z, 0.0)
         log_ratio = noise.log_ratio(s)
         closed = _closed(noise, self.split, s, log_ratio)
         value = self.drift.power * z - log_ratio - self.drift.strength * (closed + self._remainder(z, closed))
-        return jnp.where(inside, value, -jnp.inf)
+        return xp.where(inside, value, -np.inf)
 
     def _remainder(self, z: Array, closed: Array) -> Array:
         panel, place = _locate(z, self.lengths)
         inner = clenshaw_at(self.series, panel, place)
         reach = 1 + _FAR * self.lengths
-        outside = jnp.any((z < -reach[0]) | (z > reach[1]))
-        return inner + jax.lax.cond(outside, self._beyond, lambda z, _: jnp.zeros_like(z), z, closed)
+        outside = xp.any((z < -reach[0]) | (z > reach[1]))
+        return inner + xp.cond(outside, self._beyond, lambda z, _: xp.zeros_like(z), z, closed)
 
     def _beyond(self, z: Array, closed: Array) -> Array:
         """What the panels lack: beyond them the leading terms of N/g are exact, less what is split off."""
         noise, drift, reach = self.noise, self.drift, 1 + _FAR * self.lengths
-        left, right = jnp.minimum(z + reach[0], 0.0), jnp.maximum(z - reach[1], 0.0)
+        left, right = xp.minimum(z + reach[0], 0.0), xp.maximum(z - reach[1], 0.0)
         m, flat, steep = drift.order, noise.alpha3 > 0, noise.alpha1 > 0
-        low, high = noise.r * jnp.exp(-reach[0]), noise.r * jnp.exp(reach[1])
+        low, high = noise.r * xp.exp(-reach[0]), noise.r * xp.exp(reach[1])
         # g is alpha3 near 0 and alpha1 v^2 far out, and the other way round where that one is 0.
-        near, bend = jnp.where(flat, noise.alpha3, noise.alpha1 * low**2), jnp.where(flat, 0.0, 2.0)
+        near, bend = xp.where(flat, noise.alpha3, noise.alpha1 * low**2), xp.where(flat, 0.0, 2.0)
         below = drift.decay * low ** (-2 * m) * _growth(-2 * m - bend, left) - drift.beta2 * low**-m * _growth(
             -m - bend, left
         )
-        far = jnp.where(steep, noise.alpha1 * high**2, noise.alpha3)
-        above = drift.beta1 * high ** (1 - m) * _growth(jnp.where(steep, -1 - m, 1 - m), right)
+        far = xp.where(steep, noise.alpha1 * high**2, noise.alpha3)
+        above = drift.beta1 * high ** (1 - m) * _growth(xp.where(steep, -1 - m, 1 - m), right)
         # Not its leading terms: at a small temperature their error would show.
         at_left, at_right = self.at_ends
-        split = jnp.where(left < 0, closed - at_left, jnp.where(right > 0, closed - at_right, 0.0))
+        split = xp.where(left < 0, closed - at_left, xp.where(right > 0, closed - at_right, 0.0))
         return below / near + above / far - split
 
 
@@ -204,7 +215,7 @@ def drift_of(p: Parameters) -> Drift:
 
 def infinite_drift_of(p: Parameters) -> Drift:
     """Constants of infinite depth; ``width`` is the ratio of width to depth."""
-    one = jnp.ones_like(p.width)
+    one = xp.ones_like(p.width)
     return Drift(p.beta1, p.beta2, 0.0 * one, one, -2.0 * one, p.width / p.temperature)
 
 
@@ -219,25 +230,25 @@ def infinitely_deep(p: Parameters) -> Deep:
 
 
 def _build(p: Parameters, drift: Drift) -> Deep:
-    fixed = jax.lax.stop_gradient((p, drift))
+    fixed = xp.stop_gradient((p, drift))
     log_r, floor, reach = _landmarks(*fixed)
-    r = jnp.exp(log_r)
+    r = xp.exp(log_r)
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
-    at_r = difference_of_products(p.beta1, r, p.beta2, jnp.ones_like(r))
+    at_r = difference_of_products(p.beta1, r, p.beta2, xp.ones_like(r))
     split = _split(noise, drift)
     # Without a root of g every term is an exponential of z, and longer panels do.
-    longest = jnp.where(p.alpha1 > 0, _LONGEST, 4 * _LONGEST)
-    lengths = jnp.clip((reach - 1) / _FAR, 0.1, longest)
-    series = _integrate(noise, drift, at_r, split, jax.lax.stop_gradient(lengths))
+    longest = xp.where(p.alpha1 > 0, _LONGEST, 4 * _LONGEST)
+    lengths = xp.clip((reach - 1) / _FAR, 0.1, longest)
+    series = _integrate(noise, drift, at_r, split, xp.stop_gradient(lengths))
     reach = 1 + _FAR * lengths
-    ends = r * jnp.expm1(jnp.stack([-reach[0], reach[1]]))
+    ends = r * xp.expm1(xp.stack([-reach[0], reach[1]]))
     at_ends = _closed(noise, split, ends, noise.log_ratio(ends))
     return Deep(noise, drift, at_r, split, lengths, series, floor, at_ends)
 
 
 def _slope(noise: Noise, drift: Drift, at_r: Array, z: Array) -> Array:
     """Derivative of the log density in z."""
-    return _slope_at(noise, drift, at_r, noise.r * jnp.expm1(z), noise.r * jnp.exp(z))
+    return _slope_at(noise, drift, at_r, noise.r * xp.expm1(z), noise.r * xp.exp(z))
 
 
 def _slope_at(noise: Noise, drift: Drift, at_r: Array, s: Array, v: Array) -> Array:
@@ -248,94 +259,94 @@ def _slope_at(noise: Noise, drift: Drift, at_r: Array, s: Array, v: Array) -> Ar
 
 def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     """Maximum of the density in log v; where it is cut off; how far the potential's panels reach left and right."""
-    m, tiny = drift.order, jnp.finfo(jnp.float64).tiny
-    a1, a3 = jnp.maximum(p.alpha1, tiny), jnp.maximum(p.alpha3, tiny)
-    bend = jnp.maximum(2 * jnp.abs(p.alpha2), tiny)
-    small = jnp.minimum(jnp.sqrt(a3 / a1), a3 / bend)
-    large = jnp.maximum(jnp.sqrt(a3 / a1), bend / a1)
+    m, tiny = drift.order, np.finfo(np.float64).tiny
+    a1, a3 = xp.maximum(p.alpha1, tiny), xp.maximum(p.alpha3, tiny)
+    bend = xp.maximum(2 * xp.abs(p.alpha2), tiny)
+    small = xp.minimum(xp.sqrt(a3 / a1), a3 / bend)
+    large = xp.maximum(xp.sqrt(a3 / a1), bend / a1)
     center = p.beta2 / p.beta1
-    small = jnp.where(p.alpha3 > 0, small, center)  # else there is no region near 0 where g is constant
+    small = xp.where(p.alpha3 > 0, small, center)  # else there is no region near 0 where g is constant
     gone = (drift.strength * p.beta2 / (m * (a3 + bend * center + a1 * center**2) * _DEEP_NATS)) ** (1 / m)
-    lower = jnp.log(jnp.minimum(gone, TAIL * jnp.minimum(small, center)))
-    upper = jnp.log(jnp.maximum(large, center) / TAIL)
-    lower, upper = jnp.maximum(lower, jnp.log(center) - 300), jnp.minimum(upper, jnp.log(center) + 300)
+    lower = xp.log(xp.minimum(gone, TAIL * xp.minimum(small, center)))
+    upper = xp.log(xp.maximum(large, center) / TAIL)
+    lower, upper = xp.maximum(lower, xp.log(center) - 300), xp.minimum(upper, xp.log(center) + 300)
 
     # The slope is in closed form: its zeros are the maxima, its integral on a grid says which is the highest.
     noise = Noise.about(center, p.alpha1, p.alpha2, p.alpha3)
-    at_center = jnp.zeros_like(center)
-    grid = _search_grid(noise, lower - jnp.log(center), upper - jnp.log(center), 2 * _GRID)
+    at_center = xp.zeros_like(center)
+    grid = _search_grid(noise, lower - xp.log(center), upper - xp.log(center), 2 * _GRID)
     slopes = _slope(noise, drift, at_center, grid)
-    steps = jnp.diff(grid)
-    level = jnp.concatenate([np.zeros(1), jnp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
+    steps = xp.diff(grid)
+    level = xp.concatenate([np.zeros(1), xp.cumsum((slopes[1:] + slopes[:-1]) / 2 * steps)])
     top = (slopes[:-1] > 0) & (slopes[1:] <= 0)
-    best = first_of_largest(jnp.where(top, jnp.maximum(level[:-1], level[1:]), -jnp.inf))
+    best = first_of_largest(xp.where(top, xp.maximum(level[:-1], level[1:]), -np.inf))
     peak = _root(lambda z: _slope(noise, drift, at_center, z), grid[best], grid[best + 1])
-    peak = jnp.where(jnp.any(top), peak, jnp.nan)
+    peak = xp.where(xp.any(top), peak, np.nan)
     # With decay the density rises again towards 0, behind a barrier.
     rising = (slopes[:-1] <= 0) & (slopes[1:] > 0) & (grid[1:] <= peak)
-    last = len(steps) - 1 - jax.lax.argmax(rising[::-1], 0, jnp.int32)
+    last = len(steps) - 1 - xp.first_true(rising[::-1])
     barrier = _root(lambda z: -_slope(noise, drift, at_center, z), grid[last], grid[last + 1])
-    floor = jnp.where(drift.decay > 0, jnp.where(jnp.any(rising), barrier, grid[0]) - peak, -jnp.inf)
-    log_r = peak + jnp.log(center)
-    return log_r, floor, jnp.stack([log_r - lower, upper - log_r])
+    floor = xp.where(drift.decay > 0, xp.where(xp.any(rising), barrier, grid[0]) - peak, -np.inf)
+    log_r = peak + xp.log(center)
+    return log_r, floor, xp.stack([log_r - lower, upper - log_r])
 
 
 def _search_grid(noise: Noise, low: Array, high: Array, count: int) -> Array:
     """Grid in log(v/r) on which a change of sign is seen: even, and finer about r and about the root of g."""
     hole, distance = singularity(noise)
     near = np.linspace(-1.0, 1.0, _GRID)
-    root = jnp.clip(hole + distance * jnp.sinh(near * jnp.arcsinh(60.0 / distance)), low, high)
+    root = xp.clip(hole + distance * xp.sinh(near * xp.arcsinh(60.0 / distance)), low, high)
     even = low + (high - low) * np.linspace(0.0, 1.0, count)
-    return jnp.sort(jnp.concatenate([even, root, np.sinh(16 * near) * 1e-6]))
+    return xp.sort(xp.concatenate([even, root, np.sinh(16 * near) * 1e-6]))
 
 
 def _root(falling: Any, low: Array, high: Array) -> Array:
     """Zero of a function that falls through it between low and high, by bisection."""
 
-    def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
         above = falling(middle) > 0
-        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+        return xp.where(above, middle, low), xp.where(above, high, middle)
 
-    low, high = jax.lax.fori_loop(0, 40, halve, (low, high))
+    low, high = xp.repeat(40, halve, (low, high))
     return (low + high) / 2
 
 
 def _split(noise: Noise, drift: Drift) -> Split:
     """Interpolate N at the two roots of g, where they are near the real axis."""
     used = noise.peaked & (noise.root < noise.alpha2)
-    k = jnp.where(used, noise.alpha2 / _lead(noise), 1.0)
-    width = jnp.where(used, noise.root / _lead(noise), 0.0)
+    k = xp.where(used, noise.alpha2 / _lead(noise), 1.0)
+    width = xp.where(used, noise.root / _lead(noise), 0.0)
     c = difference_of_products(drift.beta1, noise.alpha2, drift.beta2, noise.alpha1) / _lead(noise)
-    m, angle = drift.order, jnp.arctan(width / k)
-    size = k / jnp.cos(angle)
+    m, angle = drift.order, xp.arctan(width / k)
+    size = k / xp.cos(angle)
     # Real part at k + i width, and imaginary part over width; c = beta1 k - beta2 carries what would cancel.
-    turn = jnp.sin(angle) ** 2
-    value = jnp.cos(m * angle) * (c + drift.beta2 * turn) / jnp.cos(angle)
-    value = size ** (-1 - m) * (value + drift.beta2 * jnp.sin(angle) * jnp.sin(m * angle))
-    value = value + drift.decay * size ** (-1 - 2 * m) * jnp.cos((1 + 2 * m) * angle)
-    ratio = angle / jnp.where(width > 0, width, 1.0)
-    ratio = jnp.where(width > 0, ratio, 1 / k)
+    turn = xp.sin(angle) ** 2
+    value = xp.cos(m * angle) * (c + drift.beta2 * turn) / xp.cos(angle)
+    value = size ** (-1 - m) * (value + drift.beta2 * xp.sin(angle) * xp.sin(m * angle))
+    value = value + drift.decay * size ** (-1 - 2 * m) * xp.cos((1 + 2 * m) * angle)
+    ratio = angle / xp.where(width > 0, width, 1.0)
+    ratio = xp.where(width > 0, ratio, 1 / k)
 
     def imaginary(order: Array) -> Array:
-        return -(size**-order) * order * ratio * jnp.sinc(order * angle / jnp.pi)
+        return -(size**-order) * order * ratio * xp.sinc(order * angle / np.pi)
 
     slope = drift.beta1 * imaginary(m) - drift.beta2 * imaginary(1 + m) + drift.decay * imaginary(1 + 2 * m)
-    first = jnp.stack([drift.beta1 * k**-m, -drift.beta2 * k ** (-1 - m), drift.decay * k ** (-1 - 2 * m)])
-    orders = jnp.stack([m, 1 + m, 1 + 2 * m])
+    first = xp.stack([drift.beta1 * k**-m, -drift.beta2 * k ** (-1 - m), drift.decay * k ** (-1 - 2 * m)])
+    orders = xp.stack([m, 1 + m, 1 + 2 * m])
 
     def following(terms: Array, j: Array) -> tuple[Array, Array]:
-        return terms * (-orders - j) / (j + 1), jnp.sum(terms)
+        return terms * (-orders - j) / (j + 1), xp.sum(terms)
 
-    _, columns = jax.lax.scan(following, first, jnp.asarray(np.arange(float(_TAYLOR))))
+    _, columns = xp.scan(following, first, np.arange(float(_TAYLOR)))
     return Split(used, k, width, value, slope, columns)
 
 
 def _closed(noise: Noise, split: Split, s: Array, log_ratio: Array) -> Array:
     """Integral of what is split off, from r to r + s."""
     closed = split.value * noise.inverse(s) + split.slope / (2 * _lead(noise)) * log_ratio
-    return jnp.where(split.used, closed, 0.0)
+    return xp.where(split.used, closed, 0.0)
 
 
 def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
@@ -343,7 +354,7 @@ def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
     away = (noise.half_slope + noise.alpha1 * s) / _lead(noise)
     t, gap = away / split.k, (split.width / split.k) ** 2
     near = t**2 + gap < 0.01
-    t = jnp.where(near, t, 0.0)
+    t = xp.where(near, t, 0.0)
 
     # t^j = linear part + (t^2 + gap) quotient: the recurrence of the division, times the coefficients.
     def divide(state: _Division, coefficient: Array) -> tuple[_Division, None]:
@@ -351,58 +362,58 @@ def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
         total = total + coefficient * quotient
         return (-gap * linear, constant, t * quotient + linear, total), None
 
-    start = (jnp.ones_like(gap), jnp.zeros_like(gap), jnp.zeros_like(t), jnp.zeros_like(t))
-    (*_, total), _ = jax.lax.scan(divide, start, split.series)
-    far = (plain - split.value - split.slope * away) / jnp.where(near, 1.0, noise.value(s))
-    return jnp.where(near, total / (_lead(noise) * split.k**2), far)
+    start = (xp.ones_like(gap), xp.zeros_like(gap), xp.zeros_like(t), xp.zeros_like(t))
+    (*_, total), _ = xp.scan(divide, start, split.series)
+    far = (plain - split.value - split.slope * away) / xp.where(near, 1.0, noise.value(s))
+    return xp.where(near, total / (_lead(noise) * split.k**2), far)
 
 
 def _integrate(noise: Noise, drift: Drift, at_r: Array, split: Split, lengths: Array) -> Array:
     low, high = _panel_edges(lengths)
     half = (high - low) / 2
     z = (low + high)[:, None] / 2 + half[:, None] * ABSCISSAE
-    s, v = noise.r * jnp.expm1(z), noise.r * jnp.exp(z)
+    s, v = noise.r * xp.expm1(z), noise.r * xp.exp(z)
     plain = drift.pull(s, v, at_r) / v
-    whole = plain / jnp.where(split.used, 1.0, noise.value(s))
-    values = jnp.where(split.used, _quotient(noise, split, plain, s), whole) * v * half[:, None]
+    whole = plain / xp.where(split.used, 1.0, noise.value(s))
+    values = xp.where(split.used, _quotient(noise, split, plain, s), whole) * v * half[:, None]
     series = apply(TO_INTEGRAL, values)
-    sides = jnp.sum(series, axis=-1).reshape(2, _SIDE)  # every Chebyshev polynomial is 1 at s = 1
-    start = jnp.cumsum(sides, axis=1) - sides
-    return jnp.concatenate([series[:, :1] + start.reshape(-1, 1), series[:, 1:]], axis=1)
+    sides = xp.sum(series, axis=-1).reshape(2, _SIDE)  # every Chebyshev polynomial is 1 at s = 1
+    start = xp.cumsum(sides, axis=1) - sides
+    return xp.concatenate([series[:, :1] + start.reshape(-1, 1), series[:, 1:]], axis=1)
 
 
 def _panel_edges(lengths: Array) -> tuple[Array, Array]:
     """Near and far ends in z of the panels: right of r first, then left."""
     near = np.concatenate([[0.0], 2.0 ** np.arange(-_OCTAVES, 1)])
-    ends = [jnp.concatenate([near, 1 + length * np.arange(1, _FAR + 1)]) for length in (lengths[1], lengths[0])]
-    low = jnp.concatenate([ends[0][:-1], -ends[1][:-1]])
-    high = jnp.concatenate([ends[0][1:], -ends[1][1:]])
+    ends = [xp.concatenate([near, 1 + length * np.arange(1, _FAR + 1)]) for length in (lengths[1], lengths[0])]
+    low = xp.concatenate([ends[0][:-1], -ends[1][:-1]])
+    high = xp.concatenate([ends[0][1:], -ends[1][1:]])
     return low, high
 
 
 def _locate(z: Array, lengths: Array) -> tuple[Array, Array]:
     """Panel of z and place in it, -1 at its near end and 1 at its far end; the last ones for z beyond."""
     left = z < 0
-    size = jnp.abs(z)
+    size = xp.abs(z)
     # The octave is the exponent of the number; single precision may miss an edge by its rounding, which is harmless.
-    bits = jax.lax.bitcast_convert_type(jnp.minimum(size, _BELOW_ONE).astype(jnp.float32), jnp.int32)
-    octave = jnp.maximum((bits >> 23) - 127 + _OCTAVES + 1, 0)
-    whole = jax.lax.bitcast_convert_type(bits & 0x7F800000, jnp.float32).astype(z.dtype)
-    length = jnp.where(left, lengths[0], lengths[1])
-    far = jnp.clip(jnp.floor((size - 1) / length), 0, _FAR - 1)
+    bits = xp.bitcast(xp.minimum(size, _BELOW_ONE).astype(np.float32), np.int32)
+    octave = xp.maximum((bits >> 23) - 127 + _OCTAVES + 1, 0)
+    whole = xp.bitcast(bits & 0x7F800000, np.float32).astype(z.dtype)
+    length = xp.where(left, lengths[0], lengths[1])
+    far = xp.clip(xp.floor((size - 1) / length), 0, _FAR - 1)
     inner = size < 1
-    panel = jnp.where(inner, octave, _OCTAVES + 1 + far.astype(jnp.int32))
-    near = jnp.where(inner, jnp.where(octave > 0, whole, 0.0), 1 + far * length)
-    width = jnp.where(inner, jnp.maximum(whole, 2.0**-_OCTAVES), length)
-    place = jnp.minimum(2 * (size - near) / width - 1, 1.0)
-    return panel + jnp.where(left, _SIDE, 0), place
+    panel = xp.where(inner, octave, _OCTAVES + 1 + far.astype(np.int32))
+    near = xp.where(inner, xp.where(octave > 0, whole, 0.0), 1 + far * length)
+    width = xp.where(inner, xp.maximum(whole, 2.0**-_OCTAVES), length)
+    place = xp.minimum(2 * (size - near) / width - 1, 1.0)
+    return panel + xp.where(left, _SIDE, 0), place
 
 
 def _growth(rate: Array, t: Array) -> Array:
     """Integral of exp(rate t) from 0 to t."""
     flat = rate == 0
-    return jnp.where(flat, t, jnp.expm1(rate * t) / jnp.where(flat, 1.0, rate))
+    return xp.where(flat, t, xp.expm1(rate * t) / xp.where(flat, 1.0, rate))
 
 
 def _lead(noise: Noise) -> Array:
-    return jnp.where(noise.alpha1 > 0, noise.alpha1, 1.0)
+    return xp.where(noise.alpha1 > 0, noise.alpha1, 1.0)

@@ -6,10 +6,10 @@ digits. Equations: Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), with wei
 
 from typing import NamedTuple, Protocol
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.logarithm import log_near_one
 from sgdvi.laws._engine.noise import Noise, first_moment
 from sgdvi.laws._engine.panels import Shape
@@ -97,7 +97,7 @@ class Line(NamedTuple):
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
-        return self._value(self.scale * jnp.sinh(z)) + _log_cosh(z)
+        return self._value(self.scale * xp.sinh(z)) + _log_cosh(z)
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
@@ -106,11 +106,11 @@ class Line(NamedTuple):
     def log_density_from(self, s: Array, v: Array) -> Array:
         """The same, given s = v - r, too."""
         del v
-        return self._value(s) - jnp.log(self.scale)
+        return self._value(s) - xp.log(self.scale)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
-        return jnp.tanh(z) + self._score(self.scale * jnp.sinh(z)) * self.scale * jnp.cosh(z)
+        return xp.tanh(z) + self._score(self.scale * xp.sinh(z)) * self.scale * xp.cosh(z)
 
     def score(self, v: Array) -> Array:
         """Derivative of the log density with respect to v."""
@@ -118,7 +118,7 @@ class Line(NamedTuple):
 
     def modes(self) -> Array:
         """The one mode, r."""
-        return jnp.stack([self.noise.r, jnp.nan * self.noise.r])
+        return xp.stack([self.noise.r, np.nan * self.noise.r])
 
     def mode(self) -> Array:
         """The one mode, r."""
@@ -126,30 +126,30 @@ class Line(NamedTuple):
 
     def to_z(self, v: Array) -> Array:
         """Coordinate of v."""
-        return jnp.arcsinh((v - self.noise.r) / self.scale)
+        return xp.arcsinh((v - self.noise.r) / self.scale)
 
     def to_v(self, z: Array) -> Array:
         """Inverse of `to_z`."""
-        return self.noise.r + self.scale * jnp.sinh(z)
+        return self.noise.r + self.scale * xp.sinh(z)
 
     def log_jacobian(self, z: Array) -> Array:
         """Log of dv/dz."""
-        return jnp.log(self.scale) + _log_cosh(z)
+        return xp.log(self.scale) + _log_cosh(z)
 
     def shape(self) -> Shape:
         """Both tails fall at least like exp(-|z|), so +-60 covers every temperature."""
         noise = self.noise
-        reach = jnp.full_like(self.scale, 60.0)
+        reach = xp.full_like(self.scale, 60.0)
         spread = noise.alpha1 * self.scale
-        safe = jnp.where(spread > 0, spread, 1.0)
-        real = jnp.where(spread > 0, jnp.clip(-noise.half_slope / safe, -1e6, 1e6), 0.0)
-        imaginary = jnp.where(spread > 0, jnp.clip(noise.root / safe, 0.0, 1e6), 1e6)
+        safe = xp.where(spread > 0, spread, 1.0)
+        real = xp.where(spread > 0, xp.clip(-noise.half_slope / safe, -1e6, 1e6), 0.0)
+        imaginary = xp.where(spread > 0, xp.clip(noise.root / safe, 0.0, 1e6), 1e6)
         # The singularity of log g, through the inverse of sinh.
-        low, high = jnp.hypot(real, 1 - imaginary), jnp.hypot(real, 1 + imaginary)
-        centre = jnp.sign(real) * jnp.arccosh(jnp.maximum((low + high) / 2, 1.0))
-        distance = jnp.arcsin(jnp.clip((high - low) / 2, 0.0, 1.0))
+        low, high = xp.hypot(real, 1 - imaginary), xp.hypot(real, 1 + imaginary)
+        centre = xp.sign(real) * xp.arccosh(xp.maximum((low + high) / 2, 1.0))
+        distance = xp.arcsin(xp.clip((high - low) / 2, 0.0, 1.0))
         curvature = 2 * (2 * noise.alpha1 + self.pull) / (noise.alpha1 + self.pull) - 1
-        return Shape(-reach, reach, centre, jnp.maximum(distance, shadow(centre)), curvature, 0.0)
+        return Shape(-reach, reach, centre, xp.maximum(distance, shadow(centre)), curvature, 0.0)
 
     def left_mass(self, z: Array, level: Array, slope: Array) -> Array:
         """Integral of the density from -infinity to z, at or below ``shape().lower``."""
@@ -161,20 +161,20 @@ class Line(NamedTuple):
         return slope
 
     def _score(self, s: Array) -> Array:
-        noise, far = self.noise, jnp.abs(s) > 1e140
-        near = jnp.where(far, 0.0, s)
+        noise, far = self.noise, xp.abs(s) > 1e140
+        near = xp.where(far, 0.0, s)
         push = 2 * (noise.half_slope + noise.alpha1 * near) + self.pull * near + self.offset
         steep = noise.alpha1 > 0
-        tail = jnp.where(steep, 2 + self.pull / jnp.where(steep, noise.alpha1, 1.0), jnp.inf)
-        return -jnp.where(far, tail / jnp.where(far, s, 1.0), push / noise.value(near))
+        tail = xp.where(steep, 2 + self.pull / xp.where(steep, noise.alpha1, 1.0), np.inf)
+        return -xp.where(far, tail / xp.where(far, s, 1.0), push / noise.value(near))
 
     def _value(self, s: Array) -> Array:
         noise = self.noise
         inside = noise.reaches(s)
-        s = jnp.where(inside, s, 0.0)
+        s = xp.where(inside, s, 0.0)
         log_ratio, inverse = noise.log_ratio(s), noise.inverse(s)
         value = -log_ratio - self.pull * noise.first(s, log_ratio, inverse) - self.offset * inverse
-        return jnp.where(inside, value, -jnp.inf)
+        return xp.where(inside, value, -np.inf)
 
 
 class Ray(NamedTuple):
@@ -198,7 +198,7 @@ class Ray(NamedTuple):
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
-        return self._value(self.noise.r * jnp.expm1(z), z)
+        return self._value(self.noise.r * xp.expm1(z), z)
 
     def log_density_at(self, v: Array) -> Array:
         """Log density with respect to v, up to the same constant."""
@@ -208,12 +208,20 @@ class Ray(NamedTuple):
         """The same, given s = v - r, too."""
         # Computed once: the compiler would copy the logarithm into every loop that uses it.
         unit = 1 / self.noise.r
-        z = jax.lax.optimization_barrier(log_near_one(s * unit, v * unit))
+        z = xp.once(log_near_one(s * unit, v * unit))
         return self._value(s, z) - self.log_jacobian(z)
 
     def slope(self, z: Array) -> Array:
         """Its derivative."""
-        return self._slope(self.noise.r * jnp.expm1(z), self.to_v(z))
+        return self._slope(self.noise.r * xp.expm1(z), self.to_v(z))
+
+    def bend(self, z: Array) -> Array:
+        """Derivative of `slope`."""
+        noise, s, v = self.noise, self.noise.r * xp.expm1(z), self.to_v(z)
+        rise = 2 * v * (noise.half_slope + noise.alpha1 * s)
+        push = rise + self.at_r + s * (self.n1 + self._curve * s)
+        steeper = rise + v * (2 * noise.alpha1 * v + self.n1 + 2 * self._curve * s)
+        return (push * rise / noise.value(s) - steeper) / noise.value(s)
 
     def score(self, v: Array) -> Array:
         """Derivative of the log density with respect to v."""
@@ -226,11 +234,9 @@ class Ray(NamedTuple):
         q0 = -1.5 * noise.alpha3 - self.n0
         square = q1**2 + 4 * q2 * q0
         there = (square >= 0) & ((q0 > 0) | (q1 < 0))
-        larger = jnp.where(there, _larger_root(q2, q1, q0, jnp.sqrt(jnp.maximum(square, 0.0))), jnp.nan)
+        larger = xp.where(there, _larger_root(q2, q1, q0, xp.sqrt(xp.maximum(square, 0.0))), np.nan)
         diverges = (self.left_exponent < 1) & noise.reaches(-noise.r)
-        return jnp.where(
-            diverges, jnp.stack([jnp.zeros_like(q0), larger]), jnp.stack([larger, jnp.full_like(q0, jnp.nan)])
-        )
+        return xp.where(diverges, xp.stack([xp.zeros_like(q0), larger]), xp.stack([larger, xp.full_like(q0, np.nan)]))
 
     def mode(self) -> Array:
         """Zero where the density diverges there."""
@@ -243,11 +249,11 @@ class Ray(NamedTuple):
 
     def to_v(self, z: Array) -> Array:
         """Inverse of `to_z`."""
-        return self.noise.r * jnp.exp(z)
+        return self.noise.r * xp.exp(z)
 
     def log_jacobian(self, z: Array) -> Array:
         """Log of dv/dz."""
-        return jnp.log(self.noise.r) + z
+        return xp.log(self.noise.r) + z
 
     @property
     def _curve(self) -> Array | float:
@@ -266,24 +272,23 @@ class Ray(NamedTuple):
     def shape(self) -> Shape:
         """Left of `lower` the density is v^e (1 + first order), right of `upper` a power law (1 + first order)."""
         noise, r = self.noise, self.noise.r
-        a1, a2, a3 = noise.alpha1, jnp.abs(noise.alpha2), noise.alpha3
-        n2, linear = self._curve, jnp.abs(self._linear)
-        tiny = jnp.finfo(jnp.float64).tiny
+        a1, a2, a3 = noise.alpha1, xp.abs(noise.alpha2), noise.alpha3
+        n2, linear = self._curve, xp.abs(self._linear)
+        tiny = np.finfo(np.float64).tiny
         # At alpha3 = 0 there is no left tail to be found: the density falls like a double exponential.
-        strength = jnp.sqrt(1 + jnp.where(a3 > 0, jnp.abs(self.n0) / jnp.where(a3 > 0, a3, 1.0), 0.0))
+        strength = xp.sqrt(1 + xp.where(a3 > 0, xp.abs(self.n0) / xp.where(a3 > 0, a3, 1.0), 0.0))
         bend = linear + 2 * a2 * strength**2
-        small = jnp.minimum(a3 / jnp.maximum(bend, tiny), jnp.sqrt(a3 / jnp.maximum(a1, tiny)) / strength)
-        top = linear + 2 * a2 * (1 + n2 / jnp.maximum(a1, tiny))
-        high = jnp.sqrt((a3 + jnp.abs(self.n0) + a3 * n2 / jnp.maximum(a1, tiny)) / jnp.maximum(a1, tiny))
-        large = jnp.maximum(top / jnp.maximum(a1, tiny), high)
-        curvature = -jax.jvp(self.slope, (jnp.zeros_like(r),), (jnp.ones_like(r),))[1]
+        small = xp.minimum(a3 / xp.maximum(bend, tiny), xp.sqrt(a3 / xp.maximum(a1, tiny)) / strength)
+        top = linear + 2 * a2 * (1 + n2 / xp.maximum(a1, tiny))
+        high = xp.sqrt((a3 + xp.abs(self.n0) + a3 * n2 / xp.maximum(a1, tiny)) / xp.maximum(a1, tiny))
+        large = xp.maximum(top / xp.maximum(a1, tiny), high)
         centre, distance = singularity(noise)
         return Shape(
-            lower=jnp.clip(jnp.log(TAIL * small / r), -_FAR, -1.0),
-            upper=jnp.clip(jnp.log(large / TAIL / r), 1.0, _FAR),
+            lower=xp.clip(xp.log(TAIL * small / r), -_FAR, -1.0),
+            upper=xp.clip(xp.log(large / TAIL / r), 1.0, _FAR),
             centre=centre,
             distance=distance,
-            curvature=curvature,
+            curvature=-self.bend(xp.zeros_like(r)),
             growth=2.0,
         )
 
@@ -294,8 +299,8 @@ class Ray(NamedTuple):
         first = slope - e
         # Where nothing is left the expansion need not hold (the left end may be a double root of g).
         gone = level < -40.0
-        e, first = jnp.where(gone, 1.0, e), jnp.where(gone, 0.0, first)
-        return jnp.where(gone, 0.0, jnp.exp(level) / (1 + first) * (1 / e + first / (1 + e)))
+        e, first = xp.where(gone, 1.0, e), xp.where(gone, 0.0, first)
+        return xp.where(gone, 0.0, xp.exp(level) / (1 + first) * (1 / e + first / (1 + e)))
 
     def left_rate(self, slope: Array) -> Array:
         """Rate at which that integral falls further out."""
@@ -311,18 +316,18 @@ class Ray(NamedTuple):
         noise = self.noise
         # Where g vanishes at 0 the density does, too, faster than any number tells.
         inside = noise.reaches(s) & ((noise.alpha3 > 0) | (s + noise.r > 1e-6 * noise.r))
-        s, z = jnp.where(inside, s, 0.0), jnp.where(inside, z, 0.0)
+        s, z = xp.where(inside, s, 0.0), xp.where(inside, z, 0.0)
         v = s + noise.r
         log_ratio, inverse = noise.log_ratio(s), noise.inverse(s)
         # Integrals of 1/(v g) are first moments in w = 1/v, where the quadratic is w^2 g.
-        w = -s / (jnp.where(v > 0, v, 1.0) * noise.r)
-        w = jnp.where(v > 0, w, jnp.inf)
+        w = -s / (xp.where(v > 0, v, 1.0) * noise.r)
+        w = xp.where(v > 0, w, np.inf)
         at_w = noise.at_r / noise.r**2
         inner = first_moment(noise.alpha3, self.inverted, at_w, w, log_ratio - 2 * z, -inverse)
         value = -0.5 * z - log_ratio + self.n0 * inner - self.at_r / noise.r * inverse
         if self.n2 is not None:
             value = value - self.n2 * noise.first(s, log_ratio, inverse)
-        return jnp.where(inside, value, -jnp.inf)
+        return xp.where(inside, value, -np.inf)
 
 
 def line(parameters: Parameters) -> Line:
@@ -330,10 +335,10 @@ def line(parameters: Parameters) -> Line:
     p = parameters
     temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
     r = (p.beta2 + 2 * temperature * p.alpha2) / (b + 2 * temperature * p.alpha1)
-    r = jax.lax.stop_gradient(r)
+    r = xp.stop_gradient(r)
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
-    scale = jax.lax.stop_gradient(jnp.sqrt(2 * noise.at_r / (p.alpha1 + b / temperature)))
-    offset = difference_of_products(b, r, p.beta2, jnp.ones_like(r)) / temperature
+    scale = xp.stop_gradient(xp.sqrt(2 * noise.at_r / (p.alpha1 + b / temperature)))
+    offset = difference_of_products(b, r, p.beta2, xp.ones_like(r)) / temperature
     return Line(noise, scale, b / temperature, offset)
 
 
@@ -354,9 +359,9 @@ def _ray(p: Parameters, batch_size: Array | None) -> Ray:
     q2 = 2.5 * p.alpha1 + 1.5 * size * p.beta1**2
     q1 = p.beta1 / heat - 3 * p.alpha2 - 2 * size * p.beta1 * drift
     q0 = drift / heat - p.alpha3 / 2 - size * drift**2 / 2
-    r = jax.lax.stop_gradient(_larger_root(q2, q1, q0, jnp.sqrt(q1**2 + 4 * q2 * q0)))
+    r = xp.stop_gradient(_larger_root(q2, q1, q0, xp.sqrt(q1**2 + 4 * q2 * q0)))
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
-    offset = difference_of_products(p.beta1, r, drift, jnp.ones_like(r))
+    offset = difference_of_products(p.beta1, r, drift, xp.ones_like(r))
     n0, at_r, n1 = -drift / heat, offset / heat, p.beta1 / heat
     if batch_size is None:
         return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, None)
@@ -369,33 +374,33 @@ def _ray(p: Parameters, batch_size: Array | None) -> Ray:
 
 def _larger_root(q2: Array, q1: Array, q0: Array, root: Array) -> Array:
     """Larger zero of q2 v^2 + q1 v - q0, q2 >= 0, given the root of its discriminant; nothing cancels."""
-    stable = 2 * q0 / jnp.where(q1 > 0, q1 + root, 1.0)
-    return jnp.where(q1 > 0, stable, (root - q1) / (2 * jnp.where(q2 > 0, q2, 1.0)))
+    stable = 2 * q0 / xp.where(q1 > 0, q1 + root, 1.0)
+    return xp.where(q1 > 0, stable, (root - q1) / (2 * xp.where(q2 > 0, q2, 1.0)))
 
 
 def singularity(noise: Noise) -> tuple[Array, Array]:
     """Place in log(v/r) of the complex root of g, and its distance from the real axis (not below what matters)."""
     spread = noise.alpha1 * noise.r
-    safe = jnp.where(spread > 0, spread, 1.0)
+    safe = xp.where(spread > 0, spread, 1.0)
     square = (noise.half_slope / safe) ** 2 + (noise.root / safe) ** 2 - 2 * noise.half_slope / safe
-    far = ~(spread > 0) | ~jnp.isfinite(square)
-    centre = jnp.where(far, 1e3, jnp.log1p(jnp.where(far, 0.0, jnp.maximum(square, -1 + 1e-15))) / 2)
-    distance = jnp.arctan2(noise.root, noise.alpha2)
+    far = ~(spread > 0) | ~xp.isfinite(square)
+    centre = xp.where(far, 1e3, xp.log1p(xp.where(far, 0.0, xp.maximum(square, -1 + 1e-15))) / 2)
+    distance = xp.arctan2(noise.root, noise.alpha2)
     degenerate = (noise.root == 0) & (noise.alpha2 == 0)
-    distance = jnp.where(degenerate, jnp.pi / 2, distance)
-    return centre, jnp.maximum(distance, shadow(centre))
+    distance = xp.where(degenerate, np.pi / 2, distance)
+    return centre, xp.maximum(distance, shadow(centre))
 
 
 def shadow(centre: Array) -> Array:
     """Distance in z from a double root of g within which the density is out of sight, for a mode at z = 0."""
-    return _SHADOW * jnp.minimum(jnp.abs(centre), _REACH)
+    return _SHADOW * xp.minimum(xp.abs(centre), _REACH)
 
 
 def exponential_mass(level: Array, rate: Array) -> Array:
     """Integral of exp(level + rate t) over t < 0; nothing where the level has fallen out of sight."""
     gone = level < -_FAR
-    return jnp.where(gone, 0.0, jnp.exp(level) / jnp.where(gone, 1.0, rate))
+    return xp.where(gone, 0.0, xp.exp(level) / xp.where(gone, 1.0, rate))
 
 
 def _log_cosh(t: Array) -> Array:
-    return jnp.abs(t) + jnp.log1p(jnp.exp(-2 * jnp.abs(t))) - jnp.log(2.0)
+    return xp.abs(t) + xp.log1p(xp.exp(-2 * xp.abs(t))) - xp.log(2.0)

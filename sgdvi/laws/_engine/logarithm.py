@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi.laws._engine import xp
+
 # log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f/(2 + f), on sqrt(1/2) <= 1 + f <= sqrt(2): coefficients of R from
 # FreeBSD's e_log.c (Sun Microsystems 1993), error below one unit in the last place.
 _SERIES = (
@@ -27,18 +29,26 @@ _FRACTION_BITS = 52
 
 def log(x: Array) -> Array:
     """Natural logarithm of x; -inf at 0, where numbers below the smallest normal one are, too; nan below."""
-    return _log(x - 1, x, jnp.zeros_like(x, bool))
+    return _log(x - 1, x, xp.zeros_like(x, bool))
 
 
 def log_near_one(change: Array, x: Array, usable: Array | bool = True) -> Array:
     """Log of x, given x - 1, which keeps the relative accuracy of a small logarithm."""
     near = usable & (change > _NEAR[0]) & (change < _NEAR[1])
-    return _log(jnp.where(near, change, 0.0), x, near)
+    return _log(xp.where(near, change, 0.0), x, near)
+
+
+def _log(change: Array, x: Array, near: Array) -> Array:
+    """Log(1 + change) where near, else log(x)."""
+    if isinstance(x, jax.Array) or isinstance(change, jax.Array):
+        return _series(change, x, near)
+    # NumPy's own logarithms are vectorised.
+    return np.where(near, np.log1p(np.where(near, change, 0.0)), np.log(np.where(near, 1.0, x)))
 
 
 @jax.custom_jvp
-def _log(change: Array, x: Array, near: Array) -> Array:
-    """Log(1 + change) where near, else log(x)."""
+def _series(change: Array, x: Array, near: Array) -> Array:
+    """`_log` in JAX."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int64)
     exponent = jax.lax.shift_right_arithmetic(bits - _SPLIT, jnp.full_like(bits, _FRACTION_BITS))
     mantissa = bits - jax.lax.shift_left(exponent, jnp.full_like(bits, _FRACTION_BITS))
@@ -54,8 +64,8 @@ def _log(change: Array, x: Array, near: Array) -> Array:
     return jnp.where(ordinary, value, jnp.where(x == 0, -jnp.inf, jnp.where(x > 0, x, jnp.nan)))
 
 
-@_log.defjvp
-def _log_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+@_series.defjvp
+def _series_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     change, x, near = primals
     slope = jnp.where(near, tangents[0], tangents[1]) / jnp.where(near, 1 + change, x)
-    return _log(*primals), slope
+    return _series(*primals), slope

@@ -6,10 +6,10 @@ constant) and alpha3 = 0 (g vanishes at 0) are ordinary arguments, not special c
 
 from typing import NamedTuple, Self
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.logarithm import log_near_one
 from sgdvi.laws.degenerate import DELTA_ROUNDING
 from sgdvi.laws.moments import difference_of_products
@@ -40,29 +40,29 @@ class Noise(NamedTuple):
         """See g from r."""
         delta = noise_gap(alpha1, alpha2, alpha3)
         peaked = alpha2**2 > 0.5 * alpha1 * alpha3
-        half_slope = difference_of_products(alpha1, r, alpha2, jnp.ones_like(alpha2))
-        lead = jnp.where(peaked, alpha1, 1.0)
-        at_r = jnp.where(peaked, (half_slope**2 + delta) / lead, alpha3 + r * (alpha1 * r - 2 * alpha2))
+        half_slope = difference_of_products(alpha1, r, alpha2, xp.ones_like(alpha2))
+        lead = xp.where(peaked, alpha1, 1.0)
+        at_r = xp.where(peaked, (half_slope**2 + delta) / lead, alpha3 + r * (alpha1 * r - 2 * alpha2))
         some = delta > 0
-        root = jnp.where(some, jnp.sqrt(jnp.where(some, delta, 1.0)), 0.0)
+        root = xp.where(some, xp.sqrt(xp.where(some, delta, 1.0)), 0.0)
         return cls(alpha1, alpha2, alpha3, delta, root, r, half_slope, at_r, peaked)
 
     def value(self, s: Array) -> Array:
         """g(r + s)."""
         rise = self.half_slope + self.alpha1 * s
-        return jnp.where(self.peaked, (rise**2 + self.delta) * self._unit, self._flat(s))
+        return xp.where(self.peaked, (rise**2 + self.delta) * self._unit, self._flat(s))
 
     def log_ratio(self, s: Array) -> Array:
         """Log of g(r + s)/g(r), to its own relative accuracy."""
         rise = self.half_slope + self.alpha1 * s
         # The square of a larger number overflows; all but the leading term is lost in it anyway.
-        large = jnp.abs(s) > _LARGE
-        change = jnp.where(large, 0.0, s) * ((self.half_slope + rise) * (1 / self.at_r))
-        far = jnp.abs(jnp.where(self.peaked, rise, self.alpha1 * s)) / jnp.sqrt(self.alpha1 * self.at_r)
-        far = jnp.where(self.alpha1 > 0, far, 1.0)
-        ratio = self.value(jnp.where(large, 0.0, s)) * (1 / self.at_r)
-        logarithm = log_near_one(change, jnp.where(large, far, ratio), ~large)
-        return jnp.where(large, 2.0, 1.0) * logarithm
+        large = xp.abs(s) > _LARGE
+        change = xp.where(large, 0.0, s) * ((self.half_slope + rise) * (1 / self.at_r))
+        far = xp.abs(xp.where(self.peaked, rise, self.alpha1 * s)) / xp.sqrt(self.alpha1 * self.at_r)
+        far = xp.where(self.alpha1 > 0, far, 1.0)
+        ratio = self.value(xp.where(large, 0.0, s)) * (1 / self.at_r)
+        logarithm = log_near_one(change, xp.where(large, far, ratio), ~large)
+        return xp.where(large, 2.0, 1.0) * logarithm
 
     def _flat(self, s: Array) -> Array:
         """g(r + s) where nothing in it cancels: its minimum is not marked."""
@@ -79,14 +79,14 @@ class Noise(NamedTuple):
         rise = self.half_slope + self.alpha1 * s
         # The bilinear form of g: the tangent of the difference of two arctangents is root s/form.
         peaked = (self.half_slope * rise + self.delta) * self._unit
-        form = jnp.where(self.peaked, peaked, self.at_r + s * self.half_slope)
+        form = xp.where(self.peaked, peaked, self.at_r + s * self.half_slope)
         plain = s / form
         tangent = self.root * plain
-        near = (form > 0) & (jnp.abs(tangent) < 1e-3)
-        small = jnp.where(near, tangent, 0.0) ** 2
+        near = (form > 0) & (xp.abs(tangent) < 1e-3)
+        small = xp.where(near, tangent, 0.0) ** 2
         series = plain * (1 - small * (1 / 3 - small * (1 / 5 - small / 7)))
-        angle = jnp.arctan(jnp.where(near, 1.0, tangent)) + jnp.where(form < 0, jnp.sign(s) * jnp.pi, 0.0)
-        return jnp.where(near, series, angle * (1 / jnp.where(self.root > 0, self.root, 1.0)))
+        angle = xp.arctan(xp.where(near, 1.0, tangent)) + xp.where(form < 0, xp.sign(s) * np.pi, 0.0)
+        return xp.where(near, series, angle * (1 / xp.where(self.root > 0, self.root, 1.0)))
 
     def first(self, s: Array, log_ratio: Array, inverse: Array) -> Array:
         """Integral of t/g(r + t) from 0 to s, given `log_ratio` and `inverse` of s."""
@@ -94,35 +94,35 @@ class Noise(NamedTuple):
 
     @property
     def _unit(self) -> Array:
-        return 1 / jnp.where(self.peaked, self.alpha1, 1.0)
+        return 1 / xp.where(self.peaked, self.alpha1, 1.0)
 
     def inverted_half_slope(self) -> Array:
         """Half the slope at 1/r of w^2 g(1/w) = alpha3 w^2 - 2 alpha2 w + alpha1."""
-        lead = jnp.where(self.peaked, self.alpha1, 1.0)
+        lead = xp.where(self.peaked, self.alpha1, 1.0)
         peaked = (self.delta - self.alpha2 * self.half_slope) / lead
-        flat = difference_of_products(self.alpha3, jnp.ones_like(self.r), self.alpha2, self.r)
-        return jnp.where(self.peaked, peaked, flat) / self.r
+        flat = difference_of_products(self.alpha3, xp.ones_like(self.r), self.alpha2, self.r)
+        return xp.where(self.peaked, peaked, flat) / self.r
 
 
 def first_moment(lead: Array, half_slope: Array, at: Array, s: Array, log_ratio: Array, inverse: Array) -> Array:
     """Integral of t/(at + 2 half_slope t + lead t^2) from 0 to s, with the quadratic's logarithm and inverse at s."""
     # Not 0 times infinity where a coefficient vanishes and s is beyond all bounds.
-    linear = jnp.where(half_slope == 0, 0.0, s * (2 * half_slope / at))
-    square = jnp.where(lead == 0, 0.0, s * s * (lead / at))
-    small = jnp.abs(linear) + jnp.abs(square) < _SMALL
-    linear, square = jnp.where(small, linear, 0.0), jnp.where(small, square, 0.0)
+    linear = xp.where(half_slope == 0, 0.0, s * (2 * half_slope / at))
+    square = xp.where(lead == 0, 0.0, s * s * (lead / at))
+    small = xp.abs(linear) + xp.abs(square) < _SMALL
+    linear, square = xp.where(small, linear, 0.0), xp.where(small, square, 0.0)
     # The sum over the nodes as one fraction: a division takes as long as ten products.
-    above, below = jnp.zeros_like(linear), jnp.ones_like(linear)
+    above, below = xp.zeros_like(linear), xp.ones_like(linear)
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
         part = 1 + node * (linear + node * square)
         above, below = above * part + weight * node * below, below * part
-    near = jnp.where(small, s, 0.0) ** 2 * above / (at * below)
+    near = xp.where(small, s, 0.0) ** 2 * above / (at * below)
     used = ~small & (half_slope != 0)
-    wide = log_ratio - 2 * half_slope * jnp.where(used, inverse, 0.0)
-    return jnp.where(small, near, wide * (0.5 / jnp.where(lead > 0, lead, 1.0)))
+    wide = log_ratio - 2 * half_slope * xp.where(used, inverse, 0.0)
+    return xp.where(small, near, wide * (0.5 / xp.where(lead > 0, lead, 1.0)))
 
 
 def noise_gap(alpha1: Array, alpha2: Array, alpha3: Array) -> Array:
     """Delta = alpha1 alpha3 - alpha2^2, exactly zero where it is rounding."""
     delta = difference_of_products(alpha1, alpha3, alpha2, alpha2)
-    return jnp.where(delta > DELTA_ROUNDING * alpha1 * alpha3, delta, 0.0)
+    return xp.where(delta > DELTA_ROUNDING * alpha1 * alpha3, delta, 0.0)

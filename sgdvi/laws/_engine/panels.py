@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.polynomial import chebyshev, legendre
+
+from sgdvi.laws._engine import xp
 
 # Sixteen nodes integrate a polynomial of degree 31 exactly: on a panel of cost one (see `panel_edges`) to rounding.
 NODES = 16
@@ -62,50 +63,49 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     singularity, and its length itself (/2); sixteen nodes reach rounding when each is about one. Only the window
     where the density matters is covered.
     """
-    clip = lambda z: jnp.clip(z, shape.lower, shape.upper)  # noqa: E731
+    clip = lambda z: xp.clip(z, shape.lower, shape.upper)  # noqa: E731
     # Three scales may lie decades apart: the whole window, the singularity, and the bulk. Each gets points of its own.
-    width = 1.0 / jnp.sqrt(shape.curvature)
+    width = 1.0 / xp.sqrt(shape.curvature)
     even = shape.lower + (shape.upper - shape.lower) * np.linspace(0.0, 1.0, 128)
     singular = clip(shape.centre + shape.distance * _sinh_grid(60.0 / shape.distance, 128))
     bulk = clip(width * _sinh_grid(60.0 / width, 256))
-    grid = jnp.sort(jnp.concatenate([even, singular, bulk]))
+    grid = xp.sort(xp.concatenate([even, singular, bulk]))
 
     # Computed once: the compiler would copy it into each of the loops that use it.
-    level = jax.lax.optimization_barrier(log_density(grid))
-    level = level - jnp.max(level)
+    level = xp.once(log_density(grid))
+    level = level - xp.max(level)
     # Seen from a narrow bulk a deviation is many widths, on either side.
-    reach = level + shape.growth * jnp.log(jnp.hypot(1.0, jnp.expm1(grid) / width))
-    inside = (level > -NATS) | (reach > jnp.max(reach) - NATS)
+    reach = level + shape.growth * xp.log(xp.hypot(1.0, xp.expm1(grid) / width))
+    inside = (level > -NATS) | (reach > xp.max(reach) - NATS)
     # One more grid interval on either side: the window's edge lies somewhere in it.
     covered = inside[1:] | inside[:-1]
-    step = jnp.diff(grid)
-    change = jnp.abs(jnp.diff(jnp.maximum(level, -2 * NATS)))
-    near = jnp.diff(jnp.arcsinh((grid - shape.centre) / shape.distance))
-    cost = jnp.where(covered, change / 3 + near + step / 2, 0.0)
+    step = xp.diff(grid)
+    change = xp.abs(xp.diff(xp.maximum(level, -2 * NATS)))
+    near = xp.diff(xp.arcsinh((grid - shape.centre) / shape.distance))
+    cost = xp.where(covered, change / 3 + near + step / 2, 0.0)
     # Equal shares of the cost: the inverse of its cumulative sum.
-    total = jnp.concatenate([np.zeros(1), jnp.cumsum(cost)])
-    # With a 32-bit index: the lowering of an outer jit, outside our float64 context, has no other.
-    first = jax.lax.argmax(covered, 0, jnp.int32)
-    last = len(covered) - jax.lax.argmax(covered[::-1], 0, jnp.int32)
-    edges = jnp.interp(total[-1] * np.linspace(0.0, 1.0, PANELS + 1), total, grid)
-    return edges.at[0].set(grid[first]).at[-1].set(grid[last])
+    total = xp.concatenate([np.zeros(1), xp.cumsum(cost)])
+    first = xp.first_true(covered)
+    last = len(covered) - xp.first_true(covered[::-1])
+    edges = xp.interp(total[-1] * np.linspace(0.0, 1.0, PANELS + 1), total, grid)
+    return xp.concatenate([grid[first][None], edges[1:-1], grid[last][None]])
 
 
 def _sinh_grid(reach: Array, count: int) -> Array:
     """Grid that is even near 0 and geometric away from it, up to +-reach."""
-    return jnp.sinh(np.linspace(-1.0, 1.0, count) * jnp.arcsinh(reach))
+    return xp.sinh(np.linspace(-1.0, 1.0, count) * xp.arcsinh(reach))
 
 
 def panel_nodes(edges: Array) -> tuple[Array, Array]:
     """Nodes, shape (PANELS, NODES), and half widths, shape (PANELS,), of the panels between the edges."""
-    half = jnp.diff(edges) / 2
+    half = xp.diff(edges) / 2
     middle = (edges[1:] + edges[:-1]) / 2
     return middle[:, None] + half[:, None] * ABSCISSAE, half
 
 
 def clenshaw(series: Array, s: Array) -> Array:
     """Evaluate Chebyshev series, coefficients on the last axis, at s in [-1, 1]."""
-    high = jnp.zeros_like(s)
+    high = xp.zeros_like(s)
     higher = high
     for k in range(series.shape[-1] - 1, 0, -1):
         high, higher = 2 * s * high - higher + series[..., k], high
@@ -117,7 +117,7 @@ def clenshaw_at(table: Array, index: Array, s: Array) -> Array:
 
     Coefficient by coefficient: all rows at once would be gathered into memory.
     """
-    high = jnp.zeros_like(s)
+    high = xp.zeros_like(s)
     higher = high
     for k in range(table.shape[-1] - 1, 0, -1):
         high, higher = 2 * s * high - higher + rows(table[:, k], index), high
@@ -130,47 +130,52 @@ def first_of_largest(values: Array) -> Array:
     `argmax` of numbers starts from one whose precision JAX takes from the caller, 32 bits as a rule: of booleans it
     has no such start.
     """
-    return jax.lax.argmax(values == jnp.max(values), 0, jnp.int32)
+    return xp.first_true(values == xp.max(values))
 
 
 def apply(matrix: np.ndarray, values: Array) -> Array:
     """Apply a matrix to values at the nodes, shape (K, NODES)."""
     # Not a dot product: its transpose would ask for float64 where the caller's JAX, outside our context, has none.
-    return jnp.sum(values[:, None, :] * matrix, axis=-1)
+    return xp.sum(values[:, None, :] * matrix, axis=-1)
 
 
 def buckets(edges: Array) -> Array:
     """Panel in which each end of `BUCKETS` equal buckets lies: where `locate` starts."""
     ends = edges[0] + (edges[-1] - edges[0]) * np.linspace(0.0, 1.0, BUCKETS + 1)
-    panels = jnp.searchsorted(edges, ends, side="right", method="sort").astype(jnp.int32) - 1
+    panels = xp.places_after(edges, ends, method="sort").astype(np.int32) - 1
     # a bucket's end may be rounded past the edge that it stands on
-    panels = jnp.clip(panels, 0, len(edges) - 2)
+    panels = xp.clip(panels, 0, len(edges) - 2)
     first, last = np.zeros(1, np.int32), np.full(1, len(edges) - 2, np.int32)
-    return jnp.concatenate([first, panels[1:-1], last])
+    return xp.concatenate([first, panels[1:-1], last])
 
 
 def locate(edges: Array, starts: Array, z: Array) -> tuple[Array, Array]:
     """Panel that z lies in, and its place s in [-1, 1] there; the ends for z outside the panels."""
-    inside = jnp.clip(z, edges[0], edges[-1])
-    fixed, ends = jax.lax.stop_gradient(inside), jax.lax.stop_gradient(edges)
+    inside = xp.clip(z, edges[0], edges[-1])
+    fixed, ends = xp.stop_gradient(inside), xp.stop_gradient(edges)
     share = (fixed - ends[0]) / (ends[-1] - ends[0])
-    bucket = jnp.clip((share * BUCKETS).astype(jnp.int32), 0, BUCKETS - 1)
+    bucket = xp.clip((share * BUCKETS).astype(np.int32), 0, BUCKETS - 1)
     # One bucket more on either side: the share may be rounded into the next one.
-    low, high = starts[jnp.maximum(bucket - 1, 0)], starts[jnp.minimum(bucket + 2, BUCKETS)]
+    low, high = starts[xp.maximum(bucket - 1, 0)], starts[xp.minimum(bucket + 2, BUCKETS)]
 
     def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high + 1) // 2
         above = fixed >= ends[middle]
-        return jnp.where(above, middle, low), jnp.where(above, high, jnp.maximum(middle - 1, low))
+        return xp.where(above, middle, low), xp.where(above, high, xp.maximum(middle - 1, low))
 
-    index, _ = jax.lax.while_loop(lambda bracket: jnp.any(bracket[0] < bracket[1]), halve, (low, high))
+    index, _ = xp.while_loop(lambda bracket: xp.any(bracket[0] < bracket[1]), halve, (low, high))
     return index, 2 * (inside - edges[index]) / (edges[index + 1] - edges[index]) - 1
 
 
-@jax.custom_jvp
 def rows(table: Array, index: Array) -> Array:
-    """Rows of a table, float64, at an index per point.
+    """Rows of a table, float64, at an index per point."""
+    return _rows(table, index) if isinstance(index, jax.Array) or isinstance(table, jax.Array) else table[index]
+
+
+@jax.custom_jvp
+def _rows(table: Array, index: Array) -> Array:
+    """`rows` in JAX.
 
     Its derivative is a masked sum, not a gather: the transpose of a gather, and the sum over what `vmap` maps of a
     derivative of our own, would be made where the caller's JAX, outside our context, has 32 bits only.
@@ -179,10 +184,10 @@ def rows(table: Array, index: Array) -> Array:
     return table.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
-@rows.defjvp
+@_rows.defjvp
 def _rows_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     table, index = primals
     change, _ = tangents
     chosen = (index[..., None] == np.arange(len(table), dtype=np.int32)).astype(table.dtype)
     chosen = chosen.reshape(*chosen.shape, *(1,) * (table.ndim - 1))
-    return rows(table, index), jnp.sum(chosen * change, axis=index.ndim)
+    return _rows(table, index), xp.sum(chosen * change, axis=index.ndim)

@@ -2,11 +2,10 @@
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.deep import Deep
 from sgdvi.laws._engine.density import Density, Parameters, exponential_mass
 from sgdvi.laws._engine.panels import Shape, first_of_largest
@@ -37,30 +36,30 @@ def line_mean_variance(p: Parameters) -> tuple[Array, Array]:
     mean = p.beta2 / b
     noise = p.alpha1 * mean**2 - 2 * p.alpha2 * mean + p.alpha3
     room = b - temperature * p.alpha1
-    variance = jnp.where(room > 0, temperature * noise / jnp.where(room > 0, room, 1.0), jnp.inf)
-    return jnp.where(jnp.isnan(p.temperature), jnp.nan, mean), variance
+    variance = xp.where(room > 0, temperature * noise / xp.where(room > 0, room, 1.0), np.inf)
+    return xp.where(xp.isnan(p.temperature), np.nan, mean), variance
 
 
 def line_moment(p: Parameters, order: int) -> Array:
     """Raw moment at depth 0, from b m_k = beta2 m_(k-1) + T (k-1) E[v^(k-2) g]."""
     temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
-    before, moment = jnp.zeros_like(b), jnp.ones_like(b)
+    before, moment = xp.zeros_like(b), xp.ones_like(b)
     for k in range(1, order + 1):
         heat = temperature * (k - 1)
         room = b - heat * p.alpha1
         exists = room > 0
         following = (p.beta2 - 2 * heat * p.alpha2) * moment + heat * p.alpha3 * before
         # An odd moment beyond the last one that exists is inf - inf.
-        beyond = jnp.inf if k % 2 == 0 else jnp.nan
-        before, moment = moment, jnp.where(exists, following / jnp.where(exists, room, 1.0), beyond)
-    return jnp.where(jnp.isnan(p.temperature), jnp.nan, moment)
+        beyond = np.inf if k % 2 == 0 else np.nan
+        before, moment = moment, xp.where(exists, following / xp.where(exists, room, 1.0), beyond)
+    return xp.where(xp.isnan(p.temperature), np.nan, moment)
 
 
 def numbers(p: Parameters, density: Density, quadrature: Quadrature) -> Numbers:
     """Numbers of a law at depth >= 1, where v = r exp(z), by quadrature with analytic tails."""
     nodes, level, mass = node_masses(density, quadrature)
-    r = density.to_v(jnp.zeros_like(quadrature.log_norm))
-    mean, variance = _power(quadrature, nodes, mass, jnp.ones_like(r))
+    r = density.to_v(xp.zeros_like(quadrature.log_norm))
+    mean, variance = _power(quadrature, nodes, mass, xp.ones_like(r))
     share, n = r / p.width, p.depth + 1
     factor_mean, factor_variance = _power(quadrature, nodes, mass, 1 / n)
     return Numbers(
@@ -85,29 +84,29 @@ def _power(quadrature: Quadrature, nodes: Array, mass: Array, power: Array) -> t
 
     def left(order: int) -> Array:
         rate = q.left_rate
-        return q.left * jnp.exp(order * power * q.edges[0]) * rate / (rate + order * power)
+        return q.left * xp.exp(order * power * q.edges[0]) * rate / (rate + order * power)
 
     def right(order: int) -> Array:
         # The window reaches to where this is nothing, unless the tail is a power law, which has room for it.
         room = q.right_rate - order * power
-        share = q.right * jnp.exp(order * power * q.edges[-1]) * q.right_rate
-        return jnp.where(room > 0, share / jnp.where(room > 0, room, 1.0), 0.0)
+        share = q.right * xp.exp(order * power * q.edges[-1]) * q.right_rate
+        return xp.where(room > 0, share / xp.where(room > 0, room, 1.0), 0.0)
 
-    ratio = jnp.exp(power * nodes)
-    mean = jnp.sum(mass * ratio) + left(1) + right(1)
+    ratio = xp.exp(power * nodes)
+    mean = xp.sum(mass * ratio) + left(1) + right(1)
     zeroth, first, second = (left(order) + right(order) for order in range(3))
-    return mean, jnp.sum(mass * (ratio - mean) ** 2) + second - 2 * mean * first + mean**2 * zeroth
+    return mean, xp.sum(mass * (ratio - mean) ** 2) + second - 2 * mean * first + mean**2 * zeroth
 
 
 def _entropy(density: Density, quadrature: Quadrature, nodes: Array, level: Array, mass: Array) -> Array:
     """-E[log p(v)] in nats."""
     first, last = quadrature.edges[0], quadrature.edges[-1]
-    inner = jnp.where(mass > 0, level - density.log_jacobian(nodes), 0.0)
+    inner = xp.where(mass > 0, level - density.log_jacobian(nodes), 0.0)
     # On an exponential tail the mean of the log density is its value at the edge, less one; z moves by 1/rate.
     left = quadrature.end_levels[0] - 1 - density.log_jacobian(first) + 1 / quadrature.left_rate
     right = quadrature.end_levels[1] - 1 - density.log_jacobian(last) - 1 / quadrature.right_rate
     tails = _share(quadrature.left, left) + _share(quadrature.right, right)
-    return quadrature.log_norm - jnp.sum(mass * inner) - tails
+    return quadrature.log_norm - xp.sum(mass * inner) - tails
 
 
 def log_power_mean(density: Any, log_norm: Array, order: Array) -> Array:
@@ -135,13 +134,12 @@ class Tilted(NamedTuple):
     def shape(self) -> Shape:
         """That of the density, moved."""
         shape = self.density.shape()
-        curvature = -jax.jvp(self.slope, (jnp.zeros_like(self.top),), (jnp.ones_like(self.top),))[1]
         return Shape(
             lower=shape.lower - self.shift,
             upper=shape.upper - self.shift,
             centre=shape.centre - self.shift,
             distance=shape.distance,
-            curvature=jnp.maximum(curvature, 0.1 * shape.curvature),
+            curvature=xp.maximum(-self.density.bend(self.shift), 0.1 * shape.curvature),
             growth=0.0,
         )
 
@@ -161,13 +159,13 @@ def _tilted(density: Any, order: Array, z: Array) -> Array:
 
 def _tilt(density: Any, order: Array) -> Tilted:
     shape = density.shape()
-    width = 1 / jnp.sqrt(shape.curvature)
+    width = 1 / xp.sqrt(shape.curvature)
     even = shape.lower + (shape.upper - shape.lower) * np.linspace(0.0, 1.0, 256)
-    bulk = width * jnp.sinh(np.linspace(-1.0, 1.0, 257) * jnp.arcsinh(60.0 / width))
-    grid = jnp.concatenate([even, jnp.clip(bulk, shape.lower, shape.upper)])
+    bulk = width * xp.sinh(np.linspace(-1.0, 1.0, 257) * xp.arcsinh(60.0 / width))
+    grid = xp.concatenate([even, xp.clip(bulk, shape.lower, shape.upper)])
     level = _tilted(density, order, grid)
-    best = first_of_largest(jnp.where(jnp.isnan(level), -jnp.inf, level))
-    shift, top = jax.lax.stop_gradient((grid[best], level[best]))
+    best = first_of_largest(xp.where(xp.isnan(level), -np.inf, level))
+    shift, top = xp.stop_gradient((grid[best], level[best]))
     return Tilted(density, order, shift, top)
 
 
@@ -177,34 +175,35 @@ def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array
     The flow of x = log v has the noise s^2 = 4 T n^2 g (v/d)^(2m). The time from the bulk over the barrier is the
     bulk's mass times the integral of 2/(s^2 p) below it.
     """
-    whole = density._replace(floor=jnp.full_like(density.floor, -jnp.inf))
+    whole = density._replace(floor=xp.full_like(density.floor, -np.inf))
     edge = density.floor
     # 1/p falls off below the barrier like a double exponential; above, it is negligible from the maximum on.
     ends = (edge - 10 / density.drift.order) * np.linspace(1.0, 0.0, _BARRIER_PANELS + 1)
-    half = jnp.diff(ends)[:, None] / 2
+    half = xp.diff(ends)[:, None] / 2
     z = ends[:-1, None] + half * (1 + _x)
-    s, v = density.noise.r * jnp.expm1(z), density.to_v(z)
-    log_noise = jnp.log(2 * p.temperature * (p.depth + 1) ** 2 * density.noise.value(s))
-    log_noise = log_noise + 2 * density.drift.order * jnp.log(v / p.width)
-    time = jax.nn.logsumexp(-whole.log_density(z) - log_noise, b=half * _w)
+    s, v = density.noise.r * xp.expm1(z), density.to_v(z)
+    log_noise = xp.log(2 * p.temperature * (p.depth + 1) ** 2 * density.noise.value(s))
+    log_noise = log_noise + 2 * density.drift.order * xp.log(v / p.width)
+    level = -whole.log_density(z) - log_noise
+    top = xp.max(level)
+    time = top + xp.log(xp.sum(xp.exp(level - xp.where(xp.isfinite(top), top, 0.0)) * half * _w))
     return density.to_v(edge), -whole.log_density(edge), log_norm + time
 
 
 def log_tail(density: Density, log_norm: Array, z: Array, side: int) -> Array:
     """Log of the mass beyond z on one side (-1 below, 1 above), where the density falls outward of z."""
     rate = -side * density.slope(z)
-    length = jnp.where(rate > 0, 1 / jnp.where(rate > 0, rate, 1.0), jnp.nan)
+    length = xp.where(rate > 0, 1 / xp.where(rate > 0, rate, 1.0), np.nan)
     here = density.log_density(z)
 
-    # A loop, as many copies of the density would take long to compile.
-    def add(total: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
-        level = density.log_density(z + side * node[0] * length) - here
+    def share(place: Array, weight: Array) -> Array:
+        level = density.log_density(z + side * place * length) - here
         # Beyond the largest number there is nothing to add.
-        return total + node[1] * jnp.where(jnp.isnan(level), 0.0, jnp.exp(level)), None
+        return weight * xp.where(xp.isnan(level), 0.0, xp.exp(level))
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(z), (jnp.asarray(_PLACES), jnp.asarray(_SHARES)))
-    return here - log_norm + jnp.log(total * length)
+    total = xp.sum_over(share, _PLACES, _SHARES, like=z)
+    return here - log_norm + xp.log(total * length)
 
 
 def _share(mass: Array, value: Array) -> Array:
-    return jnp.where(mass > 0, mass * jnp.where(mass > 0, value, 0.0), 0.0)
+    return xp.where(mass > 0, mass * xp.where(mass > 0, value, 0.0), 0.0)

@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.density import Integrand, exponential_mass
 from sgdvi.laws._engine.panels import (
     TO_INTEGRAL,
@@ -68,25 +67,25 @@ class Table(NamedTuple):
 def integrate(density: Integrand, keep_levels: bool = False) -> Quadrature:
     """Place panels and integrate the density on them, tails included."""
     # The integrals do not depend on where the panels are, so nothing of their placement is differentiated.
-    fixed = jax.lax.stop_gradient(density)
+    fixed = xp.stop_gradient(density)
     edges = panel_edges(fixed.log_density, fixed.shape())
-    ends = jnp.stack([edges[0], edges[-1]])
+    ends = xp.stack([edges[0], edges[-1]])
     nodes, half = panel_nodes(edges)
     # Nodes and ends in one go: a density takes long to compile.
     # Computed once: the compiler would copy them into each of the loops that use them.
-    places = jax.lax.optimization_barrier(jnp.concatenate([nodes.reshape(-1), ends]))
-    levels = jax.lax.optimization_barrier(density.log_density(places))
+    places = xp.once(xp.concatenate([nodes.reshape(-1), ends]))
+    levels = xp.once(density.log_density(places))
     level, end_levels, slopes = levels[:-2].reshape(nodes.shape), levels[-2:], density.slope(ends)
     left = density.left_mass(ends[0], end_levels[0], slopes[0])
     right = exponential_mass(end_levels[1], -slopes[1])
-    norm = left + jnp.sum(jnp.exp(level) * half[:, None] * WEIGHTS) + right
+    norm = left + xp.sum(xp.exp(level) * half[:, None] * WEIGHTS) + right
     return Quadrature(
-        log_norm=jnp.log(norm),
+        log_norm=xp.log(norm),
         edges=edges,
         left=left / norm,
         right=right / norm,
-        left_rate=jnp.where(left > 0, density.left_rate(slopes[0]), 1.0),
-        right_rate=jnp.where(right > 0, -slopes[1], 1.0),
+        left_rate=xp.where(left > 0, density.left_rate(slopes[0]), 1.0),
+        right_rate=xp.where(right > 0, -slopes[1], 1.0),
         end_levels=end_levels,
         levels=level if keep_levels else None,
     )
@@ -98,21 +97,21 @@ def node_masses(density: Integrand, quadrature: Quadrature) -> tuple[Array, Arra
     level = quadrature.levels
     if level is None:
         level = density.log_density(nodes.reshape(-1)).reshape(nodes.shape)
-    return nodes, level, jnp.exp(level - quadrature.log_norm) * half[:, None] * WEIGHTS
+    return nodes, level, xp.exp(level - quadrature.log_norm) * half[:, None] * WEIGHTS
 
 
 def tabulate(density: Integrand, quadrature: Quadrature) -> Table:
     """Make the table of a density that was integrated."""
     _, _, mass = node_masses(density, quadrature)
-    scaled, panels = mass / WEIGHTS, jnp.sum(mass, axis=-1)
+    scaled, panels = mass / WEIGHTS, xp.sum(mass, axis=-1)
     return Table(
         edges=quadrature.edges,
-        starts=buckets(jax.lax.stop_gradient(quadrature.edges)),
+        starts=buckets(xp.stop_gradient(quadrature.edges)),
         series=apply(TO_SERIES, scaled),
         integral=apply(TO_INTEGRAL, scaled),
-        below=quadrature.left + jnp.concatenate([np.zeros(1), jnp.cumsum(panels)]),
+        below=quadrature.left + xp.concatenate([np.zeros(1), xp.cumsum(panels)]),
         # From the right, not 1 - below: far out that would hold no digit.
-        above=quadrature.right + jnp.concatenate([jnp.cumsum(panels[::-1])[::-1], np.zeros(1)]),
+        above=quadrature.right + xp.concatenate([xp.cumsum(panels[::-1])[::-1], np.zeros(1)]),
         left_rate=quadrature.left_rate,
         right_rate=quadrature.right_rate,
     )
@@ -123,12 +122,12 @@ def masses_about(table: Table, z: Array) -> tuple[Array, Array]:
     index, s = locate(table.edges, table.starts, z)
     part = clenshaw_at(table.integral, index, s)
     # Beyond the panels a tail is exponential in z; at depth 1 and above that is a power of v.
-    left = table.below[0] * jnp.exp(table.left_rate * jnp.minimum(z - table.edges[0], 0.0))
-    right = table.above[-1] * jnp.exp(-table.right_rate * jnp.maximum(z - table.edges[-1], 0.0))
+    left = table.below[0] * xp.exp(table.left_rate * xp.minimum(z - table.edges[0], 0.0))
+    right = table.above[-1] * xp.exp(-table.right_rate * xp.maximum(z - table.edges[-1], 0.0))
     under, over = z < table.edges[0], z > table.edges[-1]
-    below = jnp.where(under, left, jnp.where(over, 1 - right, rows(table.below, index) + part))
+    below = xp.where(under, left, xp.where(over, 1 - right, rows(table.below, index) + part))
     above = rows(table.above, index) - part
-    return jnp.clip(below, 0.0, 1.0), jnp.clip(jnp.where(under, 1 - left, jnp.where(over, right, above)), 0.0, 1.0)
+    return xp.clip(below, 0.0, 1.0), xp.clip(xp.where(under, 1 - left, xp.where(over, right, above)), 0.0, 1.0)
 
 
 def icdf(table: Table, lower: Array, upper: Array) -> Array:
@@ -139,43 +138,43 @@ def icdf(table: Table, lower: Array, upper: Array) -> Array:
     count = len(table.edges) - 1
     # The smaller mass keeps its relative accuracy: 1 - 1e-20 is 1.
     from_left = lower <= upper
-    index = jnp.where(
+    index = xp.where(
         from_left,
-        jnp.searchsorted(table.below, lower, side="right") - 1,
-        count - jnp.searchsorted(table.above[::-1], upper, side="right"),
+        xp.places_after(table.below, lower) - 1,
+        count - xp.places_after(table.above[::-1], upper),
     )
-    index = jnp.clip(index, 0, count - 1)
+    index = xp.clip(index, 0, count - 1)
     integral, series = rows(table.integral, index), rows(table.series, index)
-    mass = clenshaw(integral, jnp.ones_like(lower))
+    mass = clenshaw(integral, xp.ones_like(lower))
     right = mass - (upper - rows(table.above[1:], index))
-    target = jnp.where(from_left, lower - rows(table.below, index), right)
-    low, high = -jnp.ones_like(lower), jnp.ones_like(lower)
-    guess = jax.lax.stop_gradient(target / jnp.where(mass > 0, mass, 1.0))
-    s = jnp.clip(2 * guess - 1, -1.0, 1.0)
+    target = xp.where(from_left, lower - rows(table.below, index), right)
+    low, high = -xp.ones_like(lower), xp.ones_like(lower)
+    guess = xp.stop_gradient(target / xp.where(mass > 0, mass, 1.0))
+    s = xp.clip(2 * guess - 1, -1.0, 1.0)
 
-    def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         s, low, high = state
         excess = clenshaw(integral, s) - target
-        low, high = jnp.where(excess < 0, s, low), jnp.where(excess < 0, high, s)
+        low, high = xp.where(excess < 0, s, low), xp.where(excess < 0, high, s)
         newton = s - excess / clenshaw(series, s)
         # Where the density is all but zero a step leaves the bracket, which is halved instead.
-        return jnp.where((newton >= low) & (newton <= high), newton, (low + high) / 2), low, high
+        return xp.where((newton >= low) & (newton <= high), newton, (low + high) / 2), low, high
 
-    s, _, _ = jax.lax.fori_loop(0, _STEPS, step, jax.lax.stop_gradient((s, low, high)))
-    s = jax.lax.stop_gradient(s)
+    s, _, _ = xp.repeat(_STEPS, step, xp.stop_gradient((s, low, high)))
+    s = xp.stop_gradient(s)
     # The last Newton step, with its gradient: dz/dq = 1/p and dz/dtheta = -(dF/dtheta)/p.
-    density = jax.lax.stop_gradient(clenshaw(series, s))
-    s = s + (target - clenshaw(integral, s)) / jnp.where(density > 0, density, 1.0)
+    density = xp.stop_gradient(clenshaw(series, s))
+    s = s + (target - clenshaw(integral, s)) / xp.where(density > 0, density, 1.0)
     half = (table.edges[index + 1] - table.edges[index]) / 2
     inner = table.edges[index] + half * (1 + s)
     first, last = table.edges[0], table.edges[-1]
     left = first + _log_share(lower, table.below[0]) / table.left_rate
     right = last - _log_share(upper, table.above[-1]) / table.right_rate
-    value = jnp.where(lower < table.below[0], left, jnp.where(upper < table.above[-1], right, inner))
-    return jnp.where((lower >= 0) & (upper >= 0), value, jnp.nan)
+    value = xp.where(lower < table.below[0], left, xp.where(upper < table.above[-1], right, inner))
+    return xp.where((lower >= 0) & (upper >= 0), value, np.nan)
 
 
 def _log_share(part: Array, whole: Array) -> Array:
     """Log of part/whole where part is the smaller, else 0."""
     beyond = part < whole
-    return jnp.log(jnp.where(beyond, part, 1.0)) - jnp.log(jnp.where(beyond, whole, 1.0))
+    return xp.log(xp.where(beyond, part, 1.0)) - xp.log(xp.where(beyond, whole, 1.0))
