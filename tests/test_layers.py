@@ -2,7 +2,7 @@
 
 import ast
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -40,16 +40,19 @@ def modules() -> Mapping[str, Path]:
     return found
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Return what a file imports, inside functions and for type checkers too: modules, by their full names."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             for alias in node.names:
                 module = f"{node.module}.{alias.name}"
-                yield module if module in modules() else str(node.module)
+                found.add(module if module in modules() else str(node.module))
+    return frozenset(found)
 
 
 @cache
@@ -58,7 +61,7 @@ def arrows() -> Mapping[str, frozenset[str]]:
     graph = {}
     for name, path in modules().items():
         if name != "sgdvi":  # the table of contents
-            graph[name] = frozenset(imported(path)) & modules().keys() - {name, "sgdvi"}
+            graph[name] = imported(path) & modules().keys() - {name, "sgdvi"}
     return graph
 
 

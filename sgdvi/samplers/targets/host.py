@@ -1,11 +1,11 @@
 """Arrays that stay on the host or on disk, of which rows are read when they are needed: memory maps and Zarr arrays."""
 
 import math
+import sys
 from typing import Any
 
 import jax
 import numpy as np
-import zarr
 
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.tree import Arguments
@@ -95,4 +95,10 @@ class HostRows:
 
 def stays(leaf: Any) -> bool:
     """Whether an argument is an array that is not in memory."""
-    return isinstance(leaf, np.memmap | zarr.Array)
+    return isinstance(leaf, np.memmap) or _is_zarr(leaf)
+
+
+def _is_zarr(leaf: Any) -> bool:
+    # Not imported to find out: who holds one of its arrays has imported it.
+    zarr = sys.modules.get("zarr")
+    return zarr is not None and isinstance(leaf, zarr.Array)
