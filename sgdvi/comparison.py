@@ -201,7 +201,8 @@ class _Work:
         """Names of the runs that the verdict is on."""
         samples = [run for run in self.read.values() if isinstance(run, Run) and run.name != self.reference]
         sgd = [run.name for run in samples if run.kind == "sgd"]
-        return sgd or [run.name for run in samples]
+        tuned = [run.name for run in samples if run.kind.endswith("-sgd")]
+        return sgd or tuned or [run.name for run in samples]
 
     @cached_property
     def trouble(self) -> str:

@@ -27,6 +27,13 @@ FAILED, VERDICT_REACHED = 1, 3
 @click.option("--weight-decay", type=float, metavar="GAMMA", help="Sets the prior: sd² = σ²/(N GAMMA); 0 is flat.")
 @click.option("--chains", type=int, help="Chains of SGD.  [default: 8]")
 @click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law]")
+@click.option("--warmup", type=int, help="Steps per chain that are not kept.  [default: by the model]")
+@click.option(
+    "--algorithms",
+    metavar="NAMES",
+    help="Flavours of SGD, in a list with commas: plain, scaled, whitened, mandt, completed, sgld.  [default: plain, "
+    "and completed for models without an exact law]",
+)
 @click.option(
     "--references",
     metavar="NAMES",
@@ -101,6 +108,8 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
                 weight_decay=options["weight_decay"],
                 num_chains=options["chains"],
                 num_steps=options["steps"],
+                num_warmup=options["warmup"],
+                algorithms=None if options["algorithms"] is None else options["algorithms"].split(","),
                 seed=options["seed"],
                 references=REFERENCES if options["references"] is None else options["references"].split(","),
                 reference=options["reference"],

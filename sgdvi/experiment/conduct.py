@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,8 +13,10 @@ from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
 from sgdvi.comparison import Comparison, Known, compare
+from sgdvi.diagnostics.findings import Finding
 from sgdvi.experiment.descent import plain
 from sgdvi.experiment.environment import environment
+from sgdvi.experiment.flavours import default_flavours, name_those_that_pass, named_flavours, why_not_plain
 from sgdvi.experiment.folder import check_folder
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
 from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
@@ -22,6 +25,7 @@ from sgdvi.experiment.result import Result, save_draws
 from sgdvi.experiment.stages import (
     ALL_REFERENCES,
     REFERENCES,
+    Explained,
     Todo,
     findings_of_balance,
     named_reference,
@@ -88,6 +92,8 @@ def run(
     weight_decay: float | None = None,
     num_chains: int | None = None,
     num_steps: int | None = None,
+    num_warmup: int | None = None,
+    algorithms: Sequence[str] | None = None,
     seed: int = 0,
     key: Any = None,
     references: Sequence[str] = REFERENCES,
@@ -112,8 +118,12 @@ def run(
         of the critical temperature such as ``"0.5Tc"``. Without either, SGD is made as wide as the posterior.
     weight_decay
         Decay gamma of the theory: the prior sd becomes sqrt(sigma^2/(N gamma)); 0 is a flat prior.
-    num_chains, num_steps
-        Chains of SGD and steps per chain after warmup.
+    num_chains, num_steps, num_warmup
+        Chains of SGD, steps per chain after warmup, and of the warmup.
+    algorithms
+        Which of "plain", "scaled", "whitened", "mandt", "completed" and "sgld" to run; None takes plain SGD, and
+        completed SGD too for models without an exact law that have a mode. Plain SGD whose forecast asks for more than
+        a million steps is explained instead, unless its rate or steps are given.
     seed, key
         Seed of everything random; ``key``, a JAX key, takes its place.
     references
@@ -159,6 +169,7 @@ def run(
         "temperature": temperature,
         "num_chains": num_chains,
         "num_steps": num_steps,
+        "num_warmup": num_warmup,
         "seed": seed,
         "nuts_draws": nuts_draws,
     }
@@ -172,7 +183,10 @@ def run(
 
     runs: dict[str, Any] = {}
     with jax.enable_x64(True):
-        job = _plan(problem, options, weight_decay, settings, key, references, reference, against, remedies)
+        flavours = None if algorithms is None else named_flavours(algorithms)
+        job = _plan(problem, options, weight_decay, settings, key, references, reference, against, remedies, flavours)
+        if job.plan.forecast is not None:
+            tell("forecast", str(job.plan.forecast).replace("\n", "\n    "))
         try:
             carried_out, shown = _make_runs(job, progress, tell, runs)
             comparison, rows = _judge(job, runs, carried_out, shown, tell)
@@ -204,6 +218,8 @@ class _Job:
         Draws of other tools: where they are, and they themselves.
     remedies
         Whether remedies were asked for.
+    flavours
+        Of SGD that are run.
     """
 
     problem: Problem
@@ -217,6 +233,12 @@ class _Job:
     files: Mapping[str, Any]
     others: Mapping[str, Any]
     remedies: bool
+    flavours: tuple[str, ...]
+
+    @property
+    def explained(self) -> str:
+        """Why plain SGD is not run; "" where it is. Remedies need its draws."""
+        return "" if self.remedies else why_not_plain(self.plan)
 
     @property
     def measured(self) -> bool:
@@ -234,6 +256,7 @@ def _plan(
     reference: str | None,
     against: Paths,
     remedies: bool,
+    flavours: tuple[str, ...] | None,
 ) -> _Job:
     """Decide everything that is to be done, or raise `InputError`."""
     problem = load(problem) if isinstance(problem, str) else problem
@@ -247,12 +270,14 @@ def _plan(
     try_functionals(problem)
     plan = make_plan(problem, **settings)  # which may take seconds
     key = jax.random.key(plan.seed) if key is None else key
-    return _Job(problem, plan, key, options, weight_decay, asked, named, reference, files, others, remedies)
+    flavours = default_flavours(plan.forecast) if flavours is None else flavours
+    return _Job(problem, plan, key, options, weight_decay, asked, named, reference, files, others, remedies, flavours)
 
 
 def _make_runs(job: _Job, progress: bool, tell: Tell, runs: dict[str, Any]) -> tuple[list[Stage], list[Stage]]:
     """Make all runs and put them into `runs`; return what took place, and what of it a reader sees."""
-    todo = stages(job.problem, job.plan, job.references, job.key, progress, lambda text: tell("NUTS", text))
+    say = partial(tell, "NUTS")
+    todo = stages(job.problem, job.plan, job.references, job.key, progress, say, job.flavours, job.explained)
     took = _carry_out(todo, tell, runs)
     extra = _carry_out(remedy_stages(job.problem, job.plan, job.key), tell, runs) if job.measured else []
     carried_out = [*took, *extra]
@@ -269,8 +294,10 @@ def _judge(
     """Compare the runs, and measure the remedies where they were asked for."""
     skipped = {stage.name: stage.skipped for stage in shown}
     judge = choose_reference(job.reference, runs, list(job.others), skipped)
-    tell("balance", "symmetries of the model, and how SGD moved along them")
-    balanced = findings_of_balance(job.problem, runs["SGD"], stream(job.key, "balance"))
+    balanced: Sequence[Finding] = ()
+    if "SGD" in runs:
+        tell("balance", "symmetries of the model, and how SGD moved along them")
+        balanced = findings_of_balance(job.problem, runs["SGD"], stream(job.key, "balance"))
     tell("checks", "verdict and reasons")
     runs.update(with_row_values(job.problem, runs, stream(job.key, "rows")))
     comparison = compare(
@@ -281,8 +308,11 @@ def _judge(
         known=_known(job.problem, job.plan),
         no_posterior=job.problem.no_posterior,
         findings=balanced,
-        samplers={"SGD": (plain(job.problem, job.plan), job.problem.data)},
+        samplers={"SGD": (plain(job.problem, job.plan), job.problem.data)} if "SGD" in runs else None,
     )
+    if job.flavours != ("plain",):
+        explained = "" if "SGD" in runs else job.explained
+        comparison = name_those_that_pass(comparison, explained, job.plan.forecast)
     if not job.measured:
         return comparison, ()
     tell("remedies", "what to do instead")
@@ -321,7 +351,7 @@ def _timed(name: str, action: Callable[[], Any], runs: dict[str, Any]) -> Stage:
         runs[name] = error.tree
         raise
     except InputError as error:
-        if name == "SGD":
+        if name == "SGD" and not isinstance(error, Explained):
             raise
         return Stage(name, skipped=str(error))
     return Stage(name, seconds=time.perf_counter() - start)
@@ -361,6 +391,11 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
         ]
     if plan.phase is not None:
         rows.append(Setting("phase of the law", plan.phase, "see the glossary"))
+    if plan.forecast is not None and plan.forecast.flavours:
+        plain, ratios = plan.forecast["plain"], plan.forecast["plain"].sd_ratio.values()
+        doubt = "" if plan.forecast.reliable else "; not reliable: " + "; ".join(plan.forecast.doubts)
+        foreseen = f"W1 = {typeset(plain.largest_w1)} sd, sds {min(ratios):.2f} to {max(ratios):.2f} of the posterior's"
+        rows.append(Setting("foreseen of plain SGD", foreseen, f"before any run, by its law near the mode{doubt}"))
     return (
         *rows,
         Setting("rows N", typeset(problem.num_data)),
@@ -388,12 +423,13 @@ def _call(
     options: dict[str, Any] = dict(given)
     if weight_decay is not None:
         options["weight_decay"] = weight_decay
+    # what is given is run with, whatever is foreseen of it
+    if not why_not_plain(plan):
+        options |= {"learning_rate": plan.learning_rate, "num_steps": plan.num_steps}
     options |= {
-        "learning_rate": plan.learning_rate,
         "batch_size": plan.batch_size,
         **({} if plan.batching is Batching.REPLACEMENT else {"batching": plan.batching.value}),
         "num_chains": plan.num_chains,
-        "num_steps": plan.num_steps,
         "seed": plan.seed,
         **({} if plan.nuts_draws == NUTS_DRAWS else {"nuts_draws": plan.nuts_draws}),
         **chosen,

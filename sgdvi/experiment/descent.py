@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
+from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.draws.tree import config, make_tree
 from sgdvi.experiment.plan import Plan
@@ -15,6 +16,8 @@ from sgdvi.problem.base import Problem
 from sgdvi.quotient import model_symmetries, quotient_model
 from sgdvi.remedies import restore_signs
 from sgdvi.samplers import SGD, GaugeNoise, sample
+from sgdvi.samplers.quadratic import LocalQuadratic, draw_of
+from sgdvi.samplers.recipes import GaussianLaw
 from sgdvi.samplers.references import nuts
 from sgdvi.samplers.targets.plates import latent_sites
 from sgdvi.symmetry import Symmetry
@@ -22,8 +25,13 @@ from sgdvi.symmetry.orbits import resample_orbits
 
 
 def plain(problem: Problem, plan: Plan) -> SGD:
-    """Return SGD at the settings of the plan."""
-    return SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
+    """Return SGD at the settings of the plan, whose chains start in the law that is foreseen of it."""
+    sgd = SGD(problem.model, learning_rate=plan.learning_rate, batch_size=plan.batch_size, batching=plan.batching)
+    near = None if plan.forecast is None else plan.forecast.near
+    if near is not None:
+        law = _law(near, plan)
+        sgd.begin = lambda key: draw_of(near, law, key)
+    return sgd
 
 
 def descend(
@@ -59,6 +67,17 @@ def descend(
         progress=progress,
         dims=dict(problem.dims),
     )
+
+
+def _law(near: LocalQuadratic, plan: Plan) -> GaussianLaw:
+    """Return the law that plain SGD has near the mode; the mode itself where it has none there."""
+    independent = plan.batching in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
+    try:
+        given = {"batch_size": plan.batch_size, "learning_rate": plan.learning_rate, "batching": plan.batching}
+        recipe = near.recipe("plain", **given) if independent else None
+        return near.law(recipe) if recipe is not None else replace(near.laplace, root=0 * near.laplace.root)
+    except InputError:
+        return replace(near.laplace, root=0 * near.laplace.root)
 
 
 QUOTIENT, GAUGE = "NUTS on the quotient", "gauge noise"

@@ -10,6 +10,7 @@ from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.files import plain, write_json
 from sgdvi._internal.text import listed, number, table
 from sgdvi.samplers.mode import Mode
+from sgdvi.samplers.quadratic import LocalQuadratic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,6 +106,10 @@ class Forecast:
         See `Flavour`; ``forecast["completed"]`` is one of them.
     doubts
         Why the forecast may be wrong; empty where it is reliable.
+    curvature
+        Least and largest eigenvalue of the Hessian of L.
+    near
+        What all of it was computed from: ``sgdvi.CompletedSGD(model, near=forecast.near)`` need not find it again.
     """
 
     name: str
@@ -119,6 +124,8 @@ class Forecast:
     posterior: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     flavours: tuple[Flavour, ...] = ()
     doubts: tuple[str, ...] = ()
+    curvature: tuple[float, float] = (float("nan"), float("nan"))
+    near: LocalQuadratic | None = field(default=None, repr=False)
 
     @property
     def reliable(self) -> bool:
@@ -135,7 +142,9 @@ class Forecast:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
         mode = self.mode
-        record = {key: getattr(self, key) for key in self.__dataclass_fields__ if key not in ("mode", "flavours")}
+        record = {
+            key: getattr(self, key) for key in self.__dataclass_fields__ if key not in ("mode", "flavours", "near")
+        }
         record["scaling"] = {"standardise": self.scaling[0], "condition": self.scaling[1]}
         record["reliable"] = self.reliable
         record["mode"] = {

@@ -12,6 +12,7 @@ from sgdvi._internal.check import InputError
 from sgdvi.diagnostics.read import scalar_functionals
 from sgdvi.draws.tree import from_samples, functional
 from sgdvi.experiment.forecast_result import Flavour, Forecast
+from sgdvi.experiment.tried import with_row_values
 from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
@@ -85,6 +86,8 @@ def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
         posterior={name: _summary(draws) for name, draws in posterior.items()},
         flavours=flavours,
         doubts=tuple(_doubts(near, mode, points)),
+        curvature=(float(curvature[0]), float(curvature[-1])),
+        near=near,
     )
 
 
@@ -111,6 +114,7 @@ def _functionals(problem: Problem, flat: FlatLoss) -> Callable[[GaussianLaw, np.
 
     def values(law: GaussianLaw, points: np.ndarray) -> dict[str, np.ndarray]:
         tree = from_samples(flat.constrain(law.mean + points @ law.root.T), kind="predicted", dims=problem.dims)
+        tree = with_row_values(problem, {"predicted": tree}, jax.random.key(0)).get("predicted", tree)
         named = scalar_functionals({"predicted": tree}, problem.functionals, None)
         return {name: functional(tree, fn)[0] for name, fn in named.items()}
 

@@ -10,12 +10,16 @@ import numpy as np
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
+from sgdvi.experiment.forecast_result import Forecast
+from sgdvi.experiment.foresee import forecast
 from sgdvi.laws import phase
 from sgdvi.laws.temperatures import parse_temperature as parse_temperature
 from sgdvi.problem.base import Problem
 from sgdvi.problem.loss import count_rows
 from sgdvi.problem.network import LinearNetwork
 from sgdvi.samplers import SGD, sample
+from sgdvi.samplers.mode import LARGEST
+from sgdvi.samplers.targets.make import make_target
 from sgdvi.samplers.warmup import suggest_warmup
 from sgdvi.variational.objective import matching_temperature as matching_temperature
 
@@ -54,6 +58,10 @@ class Plan:
         Of the exact law; None where there is none, and for shuffled epochs.
     rules
         Setting -> the rule by which it was chosen.
+    forecast
+        What is foreseen of SGD; None for models with an exact law or without a posterior, and for large ones.
+    as_asked
+        Whether plain SGD runs whatever is foreseen of it, as its rate or its steps were given.
     """
 
     learning_rate: float
@@ -69,6 +77,8 @@ class Plan:
     critical_temperature: float | None
     phase: str | None
     rules: dict[str, str]
+    forecast: Forecast | None = None
+    as_asked: bool = False
 
 
 def make_plan(
@@ -80,6 +90,7 @@ def make_plan(
     temperature: float | str | None = None,
     num_chains: int | None = None,
     num_steps: int | None = None,
+    num_warmup: int | None = None,
     seed: int = 0,
     nuts_draws: int | None = None,
 ) -> Plan:
@@ -107,6 +118,8 @@ def make_plan(
         advice = "Give one of them: the temperature is kappa * learning_rate / batch_size."
         require(temperature is None, "learning_rate and temperature exclude each other", "both", advice)
         rules["learning rate"] = "as given"
+    as_asked = learning_rate is not None or num_steps is not None
+    foreseen: Forecast | None = None
     actual: float | None = None
     critical: float | None = None
     label: str | None = None
@@ -120,8 +133,14 @@ def make_plan(
     else:
         advice = "Give a learning rate instead."
         require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
-        choose = _of_loss if problem.no_posterior else _general
-        rate, size, warmup = choose(problem, learning_rate, batch_size, way, seed, rules)
+        foreseen = None if problem.no_posterior else _foreseen(problem, seed)
+        if foreseen is not None and foreseen.near is not None:
+            rate, size, warmup = _near_mode(foreseen, learning_rate, batch_size, way, rules)
+        else:
+            choose = _of_loss if problem.no_posterior else _general
+            rate, size, warmup = choose(problem, learning_rate, batch_size, way, seed, rules)
+    if num_warmup is not None:
+        warmup, rules["warmup"] = whole("num_warmup", num_warmup), "as given"
     return Plan(
         learning_rate=rate,
         batch_size=size,
@@ -136,6 +155,8 @@ def make_plan(
         critical_temperature=critical,
         phase=label,
         rules=rules,
+        forecast=foreseen,
+        as_asked=as_asked,
     )
 
 
@@ -244,6 +265,35 @@ def _general(
         slowest = learning_rate * FLATTEST * local.largest_curvature
         rules["warmup"] = "for the directions with a thousandth of the largest curvature; flatter ones take longer"
     return learning_rate, size, math.ceil(10 / slowest) if slowest > 0 and np.isfinite(slowest) else NUM_STEPS
+
+
+def _foreseen(problem: Problem, seed: int) -> Forecast | None:
+    """Return the forecast; None for models that are too large for one."""
+    if make_target(problem.model, problem.arguments, jax.random.key(0)).dimension > LARGEST:
+        return None
+    return forecast(problem, key=jax.random.key(seed))
+
+
+def _near_mode(
+    foreseen: Forecast, learning_rate: float | None, batch_size: int | None, batching: Batching, rules: dict[str, str]
+) -> tuple[float, int, int]:
+    """Choose by the quadratic at the checked mode, in whose law chains start."""
+    near = foreseen.near
+    assert near is not None
+    size = batch_size or min(BATCH_SIZE, near.num_data)
+    rules["batch size"] = "as given" if batch_size else f"{BATCH_SIZE}, or all rows where there are fewer"
+    size = _all_if_full(size, near.num_data, batching, rules)
+    if learning_rate is None:
+        learning_rate = near.recipe("plain", batch_size=size, batching=batching).learning_rate
+        rules["learning rate"] = (
+            "2 S dim / (N tr C) at the mode, nearest to the posterior (Mandt et al. 2017), or half the stability limit"
+        )
+    relaxation = 1 / (learning_rate * foreseen.curvature[0])
+    if foreseen.reliable:
+        rules["warmup"] = "none: chains start in the law that is foreseen"
+        return learning_rate, size, 0
+    rules["warmup"] = "ten times the slowest relaxation at the mode"
+    return learning_rate, size, math.ceil(min(10 * relaxation, MOST_WARMUP))
 
 
 def _of_loss(

@@ -12,6 +12,7 @@ from sgdvi._internal.check import InputError, message
 from sgdvi.diagnostics import charges
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.experiment.descent import GAUGE, QUOTIENT, descend, find_orbits, on_quotient, with_noise
+from sgdvi.experiment.flavours import flavour_stages
 from sgdvi.experiment.plan import Plan
 from sgdvi.laws.prior import known
 from sgdvi.noise_balance import balance
@@ -51,6 +52,7 @@ _STREAMS = {
     GAUGE: 12,
     "symmetries": 13,
     "balance": 14,
+    "flavours": 16,
     "rows": 15,
 }
 
@@ -64,9 +66,14 @@ def stages(
     key: Any,
     progress: bool,
     say: Callable[[str], None] | None = None,
+    flavours: Sequence[str] | None = None,
+    explained: str = "",
 ) -> Iterator[Todo]:
     """Yield (name, what is being done, function that does it); `say` gets what a run says of itself."""
-    yield "SGD", _describe(plan), lambda: descend(problem, plan, stream(key, "SGD"), progress=progress)
+    flavours = ("plain",) if flavours is None else flavours
+    if "plain" in flavours:
+        yield "SGD", _describe(plan), _plain(problem, plan, stream(key, "SGD"), progress, explained)
+    yield from flavour_stages(problem, plan, flavours, stream(key, "flavours"), progress)
     if problem.exact is not None:
         network = problem.exact
         temperature = plan.temperature
@@ -87,6 +94,19 @@ def stages(
     if "Pathfinder" in references:
         text = "a Gaussian along the way to the mode"
         yield "Pathfinder", text, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
+
+
+def _plain(problem: Problem, plan: Plan, key: Any, progress: bool, explained: str) -> Callable[[], Any]:
+    def run() -> Any:
+        if explained:
+            raise Explained(explained)
+        return descend(problem, plan, key, progress=progress)
+
+    return run
+
+
+class Explained(InputError):
+    """Why plain SGD is not run: its forecast says enough."""
 
 
 def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Todo]:

@@ -74,6 +74,8 @@ class Sampler(MCMCKernel):
         Short name of the algorithm; the runs are labelled with it.
     packages
         Names of the packages whose version decides the draws, beside those that always do.
+    begin
+        Key -> unconstrained parameters where a chain starts, in place of the model's own start; None leaves it.
     version
         Raised when the law of the draws changes for the same settings: stored runs of an earlier one do not go on.
 
@@ -105,6 +107,7 @@ class Sampler(MCMCKernel):
         full = self.batching is Batching.FULL
         self.batch_size = None if full else whole("batch_size", batch_size, least=1)
         self._settings = dict(settings or {})
+        self.begin: Callable[[jax.Array], Params] | None = None
         self._target: Target | None = None
 
     @property
@@ -181,7 +184,7 @@ class Sampler(MCMCKernel):
 
     def start(self, key: jax.Array) -> Params | None:
         """Where a chain starts unless the caller says otherwise; None leaves it to the model. `prepare` comes first."""
-        return None
+        return None if self.begin is None else self.begin(key)
 
     def check(self, target: Target, z: Params, rows: Rows) -> None:
         """Check at the parameters `z` that minibatches are what they seem: see `Target.check`."""

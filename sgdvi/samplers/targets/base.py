@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sgdvi._internal.check import require
 from sgdvi._internal.tree import Arguments, Rows, RowSplit
@@ -32,6 +33,12 @@ class Target(ABC):
     def num_data(self) -> int:
         """Number of rows N."""
         return self.split.total
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters in the coordinates of SGD."""
+        like = self.default
+        return 0 if like is None else sum(np.size(leaf) for leaf in jax.tree.leaves(like))
 
     @property
     def default(self) -> Params | None:

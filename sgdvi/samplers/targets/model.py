@@ -1,5 +1,6 @@
 """A NumPyro model as a target: its negative log joint density on a minibatch of its rows."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,11 @@ class ModelTarget(Target):
     plates: frozenset[str]
     shapes: Mapping[str, tuple[int, ...]]
     outputs: tuple[str, ...]
+
+    @property
+    def dimension(self) -> int:
+        """See `Target`."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     def loss(self, z: Params, rows: Rows) -> jax.Array:
         """Loss on a minibatch (or on all the data, when `rows` is all of them)."""
