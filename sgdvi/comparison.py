@@ -180,7 +180,11 @@ class _Work:
             for name, run in self.runs.items()
         }
         fixed = fixed_coordinates([run.sites for run in read.values() if isinstance(run, Run)])
-        return {name: replace(run, fixed=fixed) if isinstance(run, Run) else run for name, run in read.items()}
+        still = fixed_coordinates([run.values for run in read.values() if isinstance(run, Run)])
+        names = frozenset(name for name, mask in still.items() if mask.all())
+        return {
+            name: replace(run, fixed=fixed, still=names) if isinstance(run, Run) else run for name, run in read.items()
+        }
 
     def _read_law(self, name: str, law: Any) -> Law:
         only = next(iter(self.functionals)) if len(self.functionals) == 1 else None

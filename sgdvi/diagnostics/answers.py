@@ -12,6 +12,7 @@ from sgdvi.diagnostics.judged import Judged
 
 # W1 beyond this many times its failure, and its null level: no mixing of the chains brings it back.
 _FAR, _FAR_NULLS = 10.0, 3.0
+_MIXED = ("chains.copies", "mixing.rhat", "mixing.ess")
 _USES = {
     "means": ("use.means",),
     "intervals": ("use.intervals",),
@@ -47,8 +48,8 @@ def arrived(run: str, found: Judged, facts: Facts) -> Answer:
     blocked = _unusable(run, found, facts)
     if blocked is not None:
         return blocked
-    if found.fails("mixing.rhat", "mixing.ess"):
-        check = "mixing.rhat" if found.fails("mixing.rhat") else "mixing.ess"
+    if found.fails(*_MIXED):
+        check = next(check for check in _MIXED if found.fails(check))
         where, why = clauses.why_not_mixed(found)
         return Answer(Status.FAIL, f"{run} {why}{f' on {where}' if where else ''}.", check)
     worst = _worst(found.on(Question.ARRIVE))
@@ -74,11 +75,11 @@ def same_law(
     w1 = found.get("distance.w1")
     if trouble and (w1 is None or w1.status is Status.UNKNOWN):
         return Answer(Status.UNKNOWN, f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}")
-    if found.fails("mixing.rhat", "mixing.ess") and not _far(w1):
+    if found.fails(*_MIXED) and not _far(w1):
         where, why = clauses.why_not_mixed(found)
         if not facts.singular and not found.fails("support.balance"):
             also = ""  # the dimension that such chains seem to have is that of where they have been
-        check = "mixing.rhat" if found.fails("mixing.rhat") else "mixing.ess"
+        check = next(check for check in _MIXED if found.fails(check))
         return Answer(Status.UNKNOWN, f"Cannot tell yet on {where or name}: {run} {why}.{also}", check)
     return _compared(run, name, found, aside, unsure)
 
@@ -122,11 +123,11 @@ def _compared(run: str, name: str, found: Judged, aside: str, unsure: list[Findi
     missed = clauses.missed(found, name)
     extra = f", but {missed}" if missed else ""
     modes = found.status("coverage.modes")
-    together = [finding for finding in found.those("joint") if finding.functional is None]
-    dependence = Status.FAIL not in on_functional and Status.FAIL in [finding.status for finding in together]
+    together = [f for f in found.those("joint") if f.functional is None and f.status is Status.FAIL]
+    dependence = Status.FAIL not in on_functional and bool(together)
     if Status.FAIL in on_functional or modes is Status.FAIL or dependence:
         unseen = clauses.modes(found) if modes is Status.FAIL and not missed else ""
-        apart = "each functional alone agrees, but not how they depend on each other" if dependence else ""
+        apart = clauses.dependence(found) if dependence else ""
         differences, soft = clauses.differences(found), ""
         if modes is not Status.FAIL and not dependence:
             soft = clauses.barely(found)

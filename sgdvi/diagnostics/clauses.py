@@ -3,6 +3,7 @@
 import math
 
 from sgdvi._internal.text import number, percent
+from sgdvi.diagnostics.distances import MOST_JUMP
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.judged import Judged
@@ -94,12 +95,25 @@ def differences(found: Judged) -> list[str]:
     parts = []
     if isinstance(widening, float) and math.isfinite(widening) and not 0.95 < widening < 1.05:
         parts.append(f"its spread is {number(widening, 2)} times the posterior's")
-    if isinstance(shift, float) and abs(shift) >= 0.1:
+    w1 = finding.details.get("w1")
+    if isinstance(shift, float) and isinstance(w1, float) and 0.1 <= abs(shift) <= MOST_JUMP * w1:
         parts.append(f"its median is {number(abs(shift), 2)} sd too {'high' if shift > 0 else 'low'}")
     others = finding.details.get("other_failures")
     if isinstance(others, str) and others:
         parts.append(others)
     return parts
+
+
+def dependence(found: Judged) -> str:
+    """Say that functionals agree one by one only, and which pair shows it most."""
+    pair = found.get("distance.dependence")
+    words = "each functional alone agrees, but not how they depend on each other"
+    if pair is None or pair.status is not Status.FAIL:
+        return words
+    run, reference = (number(float(str(pair.details[side])), 2) for side in ("run", "reference"))
+    return (
+        f"{words} (rank correlation of {pair.details['first']} and {pair.details['second']}: {run} against {reference})"
+    )
 
 
 def barely(found: Judged) -> str:
@@ -120,6 +134,8 @@ def barely(found: Judged) -> str:
 def why_not_mixed(found: Judged) -> tuple[str | None, str]:
     """Return the functional whose chains have not mixed, and what is wrong with them."""
     ess, rhat = found["mixing.ess"], found["mixing.rhat"]
+    if found.fails("chains.copies"):
+        return found["chains.copies"].functional, "has chains that are copies of each other"
     if rhat.status is Status.FAIL and rhat.value is not None:
         return rhat.functional, f"has chains that disagree (R-hat {number(rhat.value)})"
     if ess.value is not None:

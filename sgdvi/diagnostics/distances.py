@@ -11,10 +11,13 @@ from sgdvi._internal.text import number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check, grade, graded
 from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.measures import is_discrete
 from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import Thresholds, limits_of
 from sgdvi.laws.line import Points
 
+# A shift moves all mass by as much: a median that moves by more than this many W1 is no shift.
+MOST_JUMP = 2.0
 _NULL_POINTS = 1_000
 _SIMULATED = 0.99
 _LEVELS = 2_000
@@ -117,7 +120,8 @@ def measure(points: Points, reference: Points, quantile: float = 0.99) -> Distan
     unit = reference.sd
     if not (np.isfinite(unit) and unit > 0):
         unit = reference.spread
-    unit = unit if unit > 0 else 1.0
+    # a constant reference has no unit: that of the run
+    unit = unit if unit > 0 else points.sd if math.isfinite(points.sd) and points.sd > 0 else 1.0
     w1_null, ks_null = null_level(reference, points.effective, reference.effective, quantile)
     width = reference.spread
     middle = np.array([0.5])
@@ -144,7 +148,9 @@ def grade_both(w1: float, ks: float, w1_null: float, ks_null: float, limits: Thr
 def difference(distance: Distance, unit: str) -> str:
     """Say the difference in words: where the middle is and how wide the spread is."""
     side = "higher" if distance.shift > 0 else "lower"
-    parts = [f"its median is {number(abs(distance.shift), 2)} {unit} {side}"] if abs(distance.shift) >= 0.02 else []
+    # the median of two modes jumps from one to the other where hardly any mass moves
+    moved = 0.02 <= abs(distance.shift) <= MOST_JUMP * distance.w1
+    parts = [f"its median is {number(abs(distance.shift), 2)} {unit} {side}"] if moved else []
     if abs(distance.widening - 1) >= 0.02:
         parts.append(f"its spread is {number(distance.widening, 3)} times as wide")
     return " and ".join(parts) if parts else "median and spread agree"
@@ -167,6 +173,11 @@ def shared(case: Case) -> list[str]:
 def from_reference(case: Case, name: str) -> Distance:
     """Measure the distance of the run from the reference; null levels are those of all functionals together."""
     return measure(case.run.points[name], case.other.points[name], level_of_each(case))
+
+
+def discrete(case: Case, name: str) -> bool:
+    """Whether a functional takes whole numbers on both sides: counts, classes, indicators, constants among them."""
+    return is_discrete(case.run.points[name].values) and is_discrete(case.other.points[name].values)
 
 
 def level_of_each(case: Case) -> float:
@@ -220,6 +231,8 @@ def ks(case: Case, name: str) -> Outcome:
 def w2(case: Case, name: str) -> Outcome:
     """W2^2 = integral of (F^-1 - G^-1)^2, in standard deviations of the reference: it weighs the tails."""
     unit, against = case.once(from_reference, name).unit, case.other
+    if discrete(case, name):
+        raise Skip(f"{name} takes whole numbers: W2 is the root of the mass that moves; W1 and KS compare it.")
     heavy = case.lacks_moment(2, name)
     if heavy:
         raise Skip(f"Not applicable: {heavy} has no usable variance on {name} (see the tail index).")

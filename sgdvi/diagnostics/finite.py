@@ -8,8 +8,10 @@ from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, check
 from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.measures import is_discrete
 
 _MOST_POINTS = 20_000
+_MOST_NAMED = 5
 
 
 @check(
@@ -52,9 +54,15 @@ def distinct(case: Case) -> Outcome:
     shares, stuck = {}, 0
     for name, values in _moving(case):
         stuck = max(stuck, int((np.ptp(values, axis=1) == 0).sum()))
+        if is_discrete(values) and np.ptp(values) > 0:
+            shares[name] = (1.0, np.unique(values).size)  # counts repeat
+            continue
         points = values.reshape(-1)[:: max(1, values.size // _MOST_POINTS)]
         shares[name] = (np.unique(points).size / points.size, np.unique(points).size)
     limit = case.limits.distinct_fail
+    if not shares and case.draws.still:
+        held = ", ".join(sorted(case.draws.still)[:_MOST_NAMED])
+        return Outcome(Status.PASS, f"All runs hold {held} at one value.", 1.0, limit)
     if not shares:
         return Outcome(Status.UNKNOWN, NO_DRAWS, float("nan"), limit, details={"coordinate": "", "stuck_chains": 0})
     name = min(shares, key=lambda name: shares[name][0])
@@ -73,6 +81,9 @@ def distinct(case: Case) -> Outcome:
         advice = "Typical of float32 with a mean much larger than the spread: use jax.enable_x64, or centre the data."
     else:
         status, meaning = Status.PASS, f"The draws are distinct (worst: {name}, {percent(share)} different)."
+    aside = _standing(case)
+    if status is Status.PASS and aside:
+        meaning += f" {count(aside, 'coordinate')} of the parameters never moved, which no functional shows."
     return Outcome(status, meaning, share, limit, advice, {"coordinate": name, "stuck_chains": stuck})
 
 
@@ -108,12 +119,25 @@ def _arrays(case: Case) -> Mapping[str, np.ndarray]:
 
 
 def _moving(case: Case) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and finite chains of every coordinate but those that all runs hold at one value."""
-    for name, array in _arrays(case).items():
-        flat = array.reshape(*array.shape[:2], -1)
-        still = case.draws.fixed.get(name, np.zeros(flat.shape[2], bool))
-        for index in np.flatnonzero(~still):
-            values = flat[:, :, index]
-            values = values[np.isfinite(values).all(axis=1)]
-            if values.size:
-                yield name if flat.shape[2] == 1 else f"{name}[{index}]", values
+    """Yield name and finite chains of every functional but those that all runs hold at one value.
+
+    Of a reference also not those that it holds at one value while others move: what is fixed is known.
+    """
+    run = case.draws
+    reference = "reference" in case.kinds and any(np.ptp(values) > 0 for values in run.values.values())
+    for name, values in run.values.items():
+        values = values[np.isfinite(values).all(axis=1)]
+        known = name in run.still or (reference and values.size and np.ptp(values) == 0)
+        if values.size and not known:
+            yield name, values
+
+
+def _standing(case: Case) -> int:
+    """Return how many coordinates of the parameters stand still although no functional shows it."""
+    total = 0
+    for name, array in case.draws.sites.items():
+        if name in case.draws.values or not array.size:
+            continue
+        still = np.ptp(array.reshape(-1, *array.shape[2:]), axis=0).reshape(-1) == 0
+        total += int((still & ~case.draws.fixed.get(name, np.zeros(still.shape, bool))).sum())
+    return total

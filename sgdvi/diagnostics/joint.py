@@ -70,7 +70,8 @@ def measure(run: np.ndarray, reference: np.ndarray, quantile: float = 0.99, seed
     labels[0, :first] = 1
     labels[1:] = rng.permuted(np.broadcast_to(labels[0], (_PERMUTATIONS, blocks)), axis=1)
     apart = cdist(pooled, pooled)
-    width = max(float(np.median(apart[np.triu_indices(len(pooled), 1)])), 1e-300)
+    # of indicators most pairs are equal: their median distance is 0, their mean is not
+    width = float(np.median(apart[np.triu_indices(len(pooled), 1)])) or float(apart.mean()) or 1.0
     between, energy = _quadratic(_block_sums(apart), labels, first)
     mmd = -_quadratic(_block_sums(np.exp(-0.5 * (apart / width) ** 2)), labels, first)[1]
     return {
@@ -123,7 +124,9 @@ def _sliced(pooled: np.ndarray, labels: np.ndarray, first: int, quantile: float,
 
 def samples(case: Case) -> tuple[np.ndarray, np.ndarray]:
     """Return draws of all shared functionals side by side, of the run and of the reference, thinned; skips few."""
-    names = shared(case)
+    names = [name for name in shared(case) if not (isinstance(case.run, Run) and name in case.run.still)]
+    if not names:
+        raise Skip("All runs hold every functional at one value.")
     run, reference = (_rows(side, names, seed) for seed, side in enumerate((case.run, case.other)))
     if min(len(run), len(reference)) < _FEWEST_POINTS:
         raise Skip("Fewer than 50 effective draws: too few for a permutation test.", Status.UNKNOWN)

@@ -11,8 +11,11 @@ from arviz_stats.base import array_stats
 from sgdvi.diagnostics.thresholds import Thresholds
 
 _FEWEST_DRAWS = 8
+# What rounding makes of equal numbers, in units of the machine epsilon.
+_ROUNDINGS = 4.0
 # Beyond this, ranking takes seconds and the draws are autocorrelated anyway: chains are thinned first.
 _MOST_DRAWS = 400_000
+_FEW_VALUES = 50
 # Below this the Pareto fit to the tail has hardly any points.
 _FEWEST_EFFECTIVE = 100
 
@@ -23,6 +26,32 @@ def finite_chains(*arrays: np.ndarray) -> np.ndarray:
     for array in arrays:
         keep &= np.isfinite(array).reshape(array.shape[0], -1).all(axis=1)
     return keep
+
+
+def is_discrete(values: np.ndarray) -> bool:
+    """Whether values are whole numbers: counts, classes, indicators."""
+    values = np.asarray(values)
+    return bool(np.all(values == np.round(values)))
+
+
+def snapped(values: np.ndarray, eps: float, scale: float = 0.0) -> np.ndarray:
+    """Return values that differ by rounding alone as equal ones, along the axes of chains and draws.
+
+    Parameters
+    ----------
+    values
+        Shape (chain, draw, ...).
+    eps
+        Machine epsilon of the type that they were computed in.
+    scale
+        Size of what they were computed from: rounding is at least relative to it.
+    """
+    if not values.size:
+        return values
+    low, high = values.min(axis=(0, 1)), values.max(axis=(0, 1))  # nan stays nan, and compares false
+    with np.errstate(invalid="ignore"):
+        equal = high - low <= _ROUNDINGS * eps * np.maximum(np.maximum(np.abs(low), np.abs(high)), scale)
+    return np.where(equal & (high > low), low, values)
 
 
 def fixed_coordinates(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -43,8 +72,15 @@ def fixed_coordinates(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.
         others = [run.get(name, np.empty((0, 0))) for run in runs]
         if all(other.shape[2:] == first.shape[2:] and other.size for other in others):
             flat = [other.reshape(other.shape[0] * other.shape[1], -1) for other in others]
-            found[name] = np.all([(each == flat[0][0]).all(axis=0) for each in flat], axis=0)
+            found[name] = np.all([_close(each, flat[0][0]).all(axis=0) for each in flat], axis=0)
     return found
+
+
+def _close(values: np.ndarray, one: np.ndarray) -> np.ndarray:
+    # each run is constant already: two that compute one number in two ways differ by rounding
+    return np.asarray(
+        (values == one) | ((np.ptp(values, axis=0) == 0) & np.isclose(values, one, rtol=1e-6, atol=1e-12))
+    )
 
 
 @dataclass(frozen=True)
@@ -60,7 +96,7 @@ class Mixing:
     chains, draws
         Number of chains and of draws per chain.
     trouble
-        Why a number is missing: "", "constant", "stuck", "short" or "non-finite".
+        Why a number is missing: "", "fixed" (at one value in all runs), "constant", "stuck", "short" or "non-finite".
     independent
         True for independent draws, which need no R-hat.
     mcse
@@ -147,6 +183,8 @@ def tail_of(values: np.ndarray, effective: float, exact: float = math.nan) -> Ta
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0 or not math.isfinite(effective) or effective < _FEWEST_EFFECTIVE or np.ptp(values) == 0:
         return Tail(exact=exact)
+    if np.unique(values).size <= _FEW_VALUES:
+        return Tail(-math.inf, exact)  # as good as bounded: nothing to fit a tail to
     centred = values - np.median(values)  # a large mean would round the excesses away
     with np.errstate(all="ignore"):
         share = min(1.0, effective / values.size)

@@ -48,7 +48,7 @@ def rhat(case: Case, name: str) -> Outcome:
     details: Details = {"chains": measured.chains, "draws": measured.draws}
     value = None if math.isnan(measured.rhat) else measured.rhat
     if measured.trouble:
-        return _troubled(measured, name, "R-hat", limits.rhat_warn, details)
+        return _troubled(measured, name, "R-hat", limits.rhat_warn, details, case)
     if measured.independent:
         raise Skip("The draws are independent: there are no chains that could disagree.")
     if measured.chains < 2:
@@ -84,7 +84,7 @@ def ess(case: Case, name: str) -> Outcome:
     measured, limits = case.draws.mixing[name], case.limits
     total = measured.chains * measured.draws
     if measured.trouble:
-        return _troubled(measured, name, "the number of effective draws", limits.ess_warn, {"draws": total})
+        return _troubled(measured, name, "the number of effective draws", limits.ess_warn, {"draws": total}, case)
     if not math.isfinite(measured.ess):
         value = None if math.isnan(measured.ess) else measured.ess
         meaning = f"The effective draws of {name} cannot be counted."
@@ -111,7 +111,7 @@ def mcse(case: Case, name: str) -> Outcome:
     """The Monte Carlo standard error of the mean is small."""
     measured, limit = case.draws.mixing[name], case.limits.mcse_warn
     if measured.trouble:
-        return _troubled(measured, name, "the standard error of the mean", limit, {"error": None})
+        return _troubled(measured, name, "the standard error of the mean", limit, {"error": None}, case)
     if not case.tail(case.draws, name).has_moment(2, case.limits):
         raise Skip(f"{name} has no usable variance (see the tail index), so its mean has no standard error.")
     if math.isnan(measured.mcse):
@@ -123,6 +123,11 @@ def mcse(case: Case, name: str) -> Outcome:
     return Outcome(Status.PASS if good else Status.WARN, meaning, measured.mcse, limit, advice, {"error": error})
 
 
-def _troubled(measured: Mixing, name: str, what: str, limit: float, details: Details) -> Outcome:
+def _troubled(measured: Mixing, name: str, what: str, limit: float, details: Details, case: Case) -> Outcome:
+    if measured.trouble == "fixed":
+        raise Skip(f"All runs hold {name} at one value.")
+    others = [other for other in case.draws.mixing.values() if not other.trouble]
+    if measured.trouble == "constant" and "reference" in case.kinds and others and measured.chains > 1:
+        raise Skip(f"{case.run.name} holds {name} at one value, while it moves in others: taken as known.")
     status, words, advice = _TROUBLES[measured.trouble]
     return Outcome(status, words.format(name=name, what=what), None, limit, advice, details)

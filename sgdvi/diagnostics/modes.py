@@ -11,6 +11,7 @@ from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.measures import is_discrete
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.laws.line import Points
 
@@ -58,6 +59,8 @@ def valleys(points: Points) -> np.ndarray:
     """Return where the density of the points has valleys between modes of at least 1 % each, shape (k,)."""
     values = points.values
     size = min(points.effective, values.size)
+    if is_discrete(values):
+        return np.zeros(0)  # every whole number would be a mode; the distances compare their masses
     low, high = np.quantile(values, [0.005, 0.995])
     if not high > low or size < 100:
         return np.zeros(0)

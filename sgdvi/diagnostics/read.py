@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.diagnostics.facts import Known
+from sgdvi.diagnostics.measures import snapped
 from sgdvi.diagnostics.run import Run
 from sgdvi.draws.tree import config, functional, in_double, is_tree
 from sgdvi.laws.line import Points
@@ -101,6 +102,14 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         if array.dtype.kind in "fiub" and {"chain", "draw"} <= set(array.dims)
     }
     require(sites, f"the run {name!r} must have numbers with dimensions chain and draw", list(posterior.data_vars))
+    sites = _asked_for(sites)
+    values = {label: functional(double, fn) for label, fn in functionals.items()}
+    types = [array.dtype for array in posterior.data_vars.values() if array.dtype.kind == "f"]
+    eps = max((float(np.finfo(kind).eps) for kind in types), default=float(np.finfo(float).eps))
+    # the smallest site: what is computed from larger ones alone is rounded relative to them
+    scale = min(
+        (float(np.fmax.reduce(np.abs(array), axis=None)) for array in sites.values() if array.size), default=0.0
+    )
     overflowed = steps = None
     if "chain_status" in tree.children:
         record = tree["chain_status"]
@@ -113,8 +122,8 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
     return Run(
         name=name,
         kind=kind,
-        sites=sites,
-        values={label: functional(double, fn) for label, fn in functionals.items()},
+        sites={site: snapped(array, eps) for site, array in sites.items()},
+        values={label: snapped(array, eps, scale) for label, array in values.items()},
         overflowed=overflowed,
         steps=steps,
         independent=bool(attrs.get("independent", 0)),
@@ -127,6 +136,12 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         predicted=predicted,
         observed=observed,
     )
+
+
+def _asked_for(sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Leave out sites without a number, which nobody can have asked for, unless all are: then the run is lost."""
+    filled = {name: array for name, array in sites.items() if not np.isnan(array).all()}
+    return filled or sites
 
 
 def _log_weights(tree: Any) -> np.ndarray | None:

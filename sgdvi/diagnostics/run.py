@@ -45,6 +45,8 @@ class Run:
         Predictive draws of the rows, shape (S, N), and the rows, shape (N,); None where unknown.
     fixed
         Site -> mask over its flattened entries of what all runs of a comparison hold at one value: no coordinates.
+    still
+        Functionals that all of them hold at one value.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Run:
     predicted: np.ndarray | None = None
     observed: np.ndarray | None = None
     fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    still: frozenset[str] = frozenset()
 
     @cached_property
     def keep(self) -> np.ndarray:
@@ -74,7 +77,8 @@ class Run:
     @cached_property
     def mixing(self) -> dict[str, Mixing]:
         """Functional -> how well the usable chains mixed."""
-        return {name: mixing_of(values[self.keep], self.independent) for name, values in self.values.items()}
+        found = {name: mixing_of(values[self.keep], self.independent) for name, values in self.values.items()}
+        return {name: replace(one, trouble="fixed") if name in self.still else one for name, one in found.items()}
 
     @cached_property
     def points(self) -> dict[str, Points]:
@@ -92,7 +96,7 @@ class Run:
         return {name: tail_of(self.values[name][self.keep], points.effective) for name, points in self.points.items()}
 
     def _effective(self, measured: Mixing) -> float:
-        if measured.trouble == "constant":
+        if measured.trouble in ("constant", "fixed"):
             return np.inf  # a point mass is known exactly
         return measured.ess if np.isfinite(measured.ess) else float(measured.chains)
 

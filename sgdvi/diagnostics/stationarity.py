@@ -64,6 +64,8 @@ def trend(case: Case, name: str) -> Outcome:
     """
     if case.draws.independent:
         raise Skip("The draws are independent: there is no run in them.")
+    if name in case.draws.still:
+        raise Skip(f"All runs hold {name} at one value.")
     values, limits = case.values(name), case.limits
     chains, draws = values.shape
     half = draws // 2

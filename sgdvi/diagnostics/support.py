@@ -15,6 +15,8 @@ from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 _MOST_POINTS = 2_000
 _FEWEST_POINTS = 50
+# Beyond this many coordinates sums of them are looked at.
+_MOST_COORDINATES, _SUMS = 500, 200
 _COARSE = 8
 _THIN = 0.9
 # Independent Gaussian factors have a median imbalance of 0.71.
@@ -123,6 +125,26 @@ def dimension_of(points: np.ndarray, transform: np.ndarray, size: int) -> Dimens
     return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1])
 
 
+def _free(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coordinates that move in either run; of very many, sums of them with random signs in their place.
+
+    Each of some hundred sums has its own coordinates, in units of the reference: time and memory are linear in their
+    number, and a set of lower dimension than that of the sums stays one.
+    """
+    free = (np.ptp(points, axis=0) > 0) | (np.ptp(others, axis=0) > 0) if min(len(points), len(others)) else slice(None)
+    both = (points[:, free], others[:, free])
+    size = both[0].shape[1]
+    if size <= _MOST_COORDINATES:
+        return both
+    unit = np.where((sd := both[1].std(axis=0)) > 0, sd, 1.0)
+    rng = np.random.default_rng(0)
+    order, signs = rng.permutation(size), rng.choice([-1.0, 1.0], size) / unit
+    starts = np.linspace(0, size, _SUMS, endpoint=False).astype(int)
+    thinned = [each[np.linspace(0, len(each) - 1, min(len(each), _MOST_POINTS)).round().astype(int)] for each in both]
+    first, second = (np.add.reduceat((each * signs)[:, order], starts, axis=1) for each in thinned)
+    return first, second
+
+
 @check(
     "support.balance",
     "Support: imbalance of |u| and |w|",
@@ -179,7 +201,7 @@ def dimension(case: Case) -> Outcome:
     other = case.sampled
     if other is None:
         raise Skip("Needs a reference with draws of the same parameters.")
-    points, others = case.draws.parameters(), other.parameters()
+    points, others = _free(case.draws.parameters(), other.parameters())
     if min(len(points), len(others)) < 3:
         raise Skip("No chain with finite draws is left, in this run or in the reference.", Status.UNKNOWN)
     size, transform = min(case.draws.fewest, other.fewest), whitening(others)

@@ -4,7 +4,7 @@ import math
 
 from sgdvi._internal.text import number
 from sgdvi.diagnostics.case import Case
-from sgdvi.diagnostics.declare import Outcome, check, usable
+from sgdvi.diagnostics.declare import Outcome, Skip, check, usable
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.thresholds import ZIYIN
 
@@ -23,6 +23,8 @@ from sgdvi.diagnostics.thresholds import ZIYIN
 )
 def index(case: Case, name: str) -> Outcome:
     """Mean and variance exist: P(|v| > x) ~ x^-index, with an index above 1 and 2."""
+    if name in case.draws.still:
+        raise Skip(f"All runs hold {name} at one value.")
     tail = case.tail(case.draws, name)
     shown = "no power law" if math.isinf(tail.estimate) else f"index about {number(tail.estimate, 2)}"
     seen = "too few draws to see the tail" if math.isnan(tail.khat) else f"the draws show {shown}"

@@ -100,6 +100,11 @@ class Thresholds:
     )
     w2_fail: float = _limit(0.12)
     w2_blind: float = _limit(0.25)
+    dependence_warn: float = _limit(
+        0.1, "Difference of a rank correlation of two functionals; 0.2 changes the sd of their sum by a tenth."
+    )
+    dependence_fail: float = _limit(0.2)
+    dependence_blind: float = _limit(0.5)
     mmd_warn: float = _limit(
         0.05,
         "Joint distances. Between Gaussians a shift of 0.3 sd has MMD 0.13, energy 0.15, sliced W1 0.3 and "

@@ -9,7 +9,7 @@ from scipy import stats
 from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, graded
-from sgdvi.diagnostics.distances import distance, from_reference, level_of_each, shared
+from sgdvi.diagnostics.distances import discrete, distance, from_reference, level_of_each, shared
 from sgdvi.diagnostics.thresholds import limits_of
 from sgdvi.laws.line import Points
 
@@ -45,16 +45,20 @@ def intervals(case: Case, name: str) -> Outcome:
     value, share = _cut_off(case.run.points[name], case.other.points[name], _INTERVAL)
     start = f"An end of the 90 % interval of {name} read off {case.run.name} cuts off {percent(share)} of "
     start += f"{case.other.name} where it should be {percent(_INTERVAL)}"
-    return graded(start, value, _errors(case, name, _INTERVAL * (1 - _INTERVAL)), case.limits.of("ks"))
+    mass = max(share, _INTERVAL)
+    return graded(start, value, _errors(case, name, mass * (1 - mass)), case.limits.of("ks"))
 
 
 @_use("use.tails", "Tails (1 %)", thresholds=limits_of("tail"))
 def tails(case: Case, name: str) -> Outcome:
     """Beyond the run's 1 % and 99 % quantiles lies 1 % of the reference each."""
+    if discrete(case, name):
+        raise Skip(f"{name} takes whole numbers, which have no quantile of 1 %: W1 and KS compare their masses.")
     value, share = _cut_off(case.run.points[name], case.other.points[name], _TAIL)
     start = f"Beyond the 1 % or 99 % quantile of {name} under {case.run.name} lies {percent(share)} of "
     start += f"{case.other.name} where it should be {percent(_TAIL)}"
-    return graded(start, value, _errors(case, name, _TAIL * (1 - _TAIL)), case.limits.of("tail"))
+    mass = max(share, _TAIL)
+    return graded(start, value, _errors(case, name, mass * (1 - mass)), case.limits.of("tail"))
 
 
 def _cut_off(run: Points, reference: Points, share: float) -> tuple[float, float]:
