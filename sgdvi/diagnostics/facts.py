@@ -211,27 +211,26 @@ class Facts:
         return str(phase(network.moments, self.temperature, network.depth, network.weight_decay))
 
     @cached_property
-    def _near_zero(self) -> tuple[float, float, float]:
+    def _near_zero(self) -> tuple[tuple[tuple[float, float], ...], float]:
         known = self._steps_at_depth_1
         if known is None or known.learning_rate is None:
-            return math.nan, math.nan, math.nan
+            return (), math.nan
         network, batches = known.network, (known.batch_size, known.batching)
         try:
             found, growth = network.discrete_threshold(*batches), network.growth(known.learning_rate, *batches)
         except InputError:  # too many batches without replacement to list them
-            return math.nan, math.nan, math.nan
-        lower = found.lower / network.kappa if math.isfinite(found.lower) else math.nan
-        return lower, found.upper / network.kappa, growth
+            return (), math.nan
+        return tuple((low / network.kappa, high / network.kappa) for low, high in found.intervals), growth
 
     @cached_property
-    def thresholds(self) -> tuple[float, float]:
-        """The learning rates of the optimizer between which SGD as it runs collapses; nan where none, or unknown."""
-        return self._near_zero[:2]
+    def thresholds(self) -> tuple[tuple[float, float], ...]:
+        """Intervals of the optimizer's learning rates in which SGD as it runs collapses; () where none, or unknown."""
+        return self._near_zero[0]
 
     @cached_property
     def growth(self) -> float:
         """Expected change of log|v| per step near v = 0 of SGD as it runs; nan where unknown."""
-        return self._near_zero[2]
+        return self._near_zero[1]
 
     @property
     def flow_collapses(self) -> bool:
@@ -245,9 +244,9 @@ class Facts:
 
     @cached_property
     def discrete_law(self) -> DiscreteLaw | None:
-        """Law of SGD with its actual steps and batches, at depth 1 where it is exact; None where unknown."""
+        """Law of SGD with its actual steps and batches, from balanced factors; None where unknown."""
         known = self.known
-        if self.stationary_law is None or known is None or known.network.depth != 1 or known.learning_rate is None:
+        if self.stationary_law is None or known is None or known.learning_rate is None:
             return None
         try:
             return known.network.discrete_law(known.learning_rate, known.batch_size, known.batching)

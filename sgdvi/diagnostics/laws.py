@@ -64,8 +64,9 @@ def steps_in_words(facts: Facts) -> str:
         return ""
     if math.isnan(distance):
         return f"{_OF_STEPS}: {law.status}."
-    overflow = f", and chains overflow once in {number(law.horizon)} steps" if math.isfinite(law.horizon) else ""
-    return f"{_OF_STEPS} is KS = {number(distance)} from that of the flow{overflow}."
+    leave = "overflow" if law.depth == 1 else "leave it (overflow, or end at 0)"
+    left = f", and chains {leave} once in {number(law.horizon)} steps" if math.isfinite(law.horizon) else ""
+    return f"{_OF_STEPS} is KS = {number(distance)} from that of the flow{left}."
 
 
 def _law(case: Case) -> Points:

@@ -50,13 +50,14 @@ def temperature(case: Case) -> Outcome:
     if facts.steps_collapse and not facts.flow_collapses:
         status = Status.FAIL
         advice = "Lower the learning rate: with steps of this size SGD collapses although the flow would not."
-    lowest, highest = facts.thresholds
+    ends = facts.thresholds
     details |= {
         "critical_temperature": facts.critical,
         "phase": facts.phase,
         "learning_rate": None if facts.known is None else facts.known.learning_rate,
-        "discrete_threshold_low": lowest,
-        "discrete_threshold_high": highest,
+        "discrete_threshold_low": ends[0][0] if ends else math.nan,
+        "discrete_threshold_high": ends[-1][1] if ends else math.nan,
+        "discrete_threshold_intervals": len(ends),
         "log_rate_per_step": facts.growth,
     }
     return Outcome(status, meaning + _discrete(facts), facts.ratio, 1.0, advice, details, name)
@@ -66,11 +67,13 @@ def _discrete(facts: Facts) -> str:
     """Say what the exact threshold of discrete SGD is."""
     if facts.steps_collapse is None or facts.known is None or facts.known.learning_rate is None:
         return ""
-    (lowest, highest), learning_rate = facts.thresholds, facts.known.learning_rate
-    if math.isnan(lowest):
+    ends, learning_rate = facts.thresholds, facts.known.learning_rate
+    if not ends:
         return " Discrete SGD (exact threshold) collapses at no learning rate."
-    upper = "" if math.isinf(highest) or math.isnan(highest) else f" and {number(highest)}"
-    between = f"between {number(lowest)}{upper}" if upper else f"above {number(lowest)}"
+    between = f"between {number(ends[0][0])} and {number(ends[0][1])}"
+    if len(ends) > 1:
+        further = count(len(ends) - 1, "further interval")
+        between += f", and in {further} up to {number(ends[-1][1])}"
     here = "collapses" if facts.steps_collapse else "does not collapse"
     return (
         f" Discrete SGD (exact threshold) collapses at learning rates {between}; this one is "

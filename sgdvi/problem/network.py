@@ -201,7 +201,7 @@ class LinearNetwork:
         return value if self.width == 1 else value.sum([dim for dim in value.dims if dim not in ("chain", "draw")])
 
     def discrete_law(self, learning_rate: float, batch_size: int, batching: str = Batching.REPLACEMENT) -> DiscreteLaw:
-        """Exact law of SGD as it runs, steps and batches included, at depth 1; the rate is the optimizer's.
+        """Exact law of SGD as it runs, steps and batches included, from balanced factors; the rate is the optimizer's.
 
         Raises
         ------
@@ -210,10 +210,11 @@ class LinearNetwork:
         """
         rate, replace = self.flow_learning_rate(learning_rate), _replaces(batching)
         decay = self.weight_decay
-        return discrete_law(self.x, self.y, rate, batch_size, decay, replace=replace, tolerance=1e-3)
+        shape = {"depth": self.depth, "width": self.width}
+        return discrete_law(self.x, self.y, rate, batch_size, decay, **shape, replace=replace, tolerance=1e-3)
 
     def discrete_threshold(self, batch_size: int, batching: str = Batching.REPLACEMENT) -> DiscreteThreshold:
-        """Learning rates, ``kappa`` times the optimizer's, between which SGD as it runs collapses at depth 1.
+        """Learning rates, ``kappa`` times the optimizer's, at which SGD as it runs collapses at depth 1.
 
         Raises
         ------

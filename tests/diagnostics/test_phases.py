@@ -20,6 +20,7 @@ def heat(
     lowest: float = math.nan,
     highest: float = math.nan,
     growth: float = math.nan,
+    *further: tuple[float, float],
 ) -> Facts:
     """Facts of a run at this temperature, with what the exact threshold of its steps says."""
     network = LinearNetwork(np.arange(1.0, 4.0), np.arange(1.0, 4.0))
@@ -29,7 +30,7 @@ def heat(
         temperature=temperature,
         critical=critical,
         phase=phase,
-        thresholds=(lowest, highest),
+        thresholds=() if math.isnan(lowest) else ((lowest, highest), *further),
         growth=growth,
     )
 
@@ -42,8 +43,8 @@ def collapse(logs: np.ndarray, facts: Facts | None = None, thinning: int = 1) ->
     return phases.fallen(phases.measure_fall(logs, thinning), len(logs), facts or Facts(), LIMITS)
 
 
-ABOVE = heat(1.2, 1.0, "Ia", 0.95, math.inf, -0.01)
-BELOW = heat(0.5, 1.0, "IIa", 0.95, math.inf, 0.01)
+ABOVE = heat(1.2, 1.0, "Ia", 0.95, 2.0, -0.01)
+BELOW = heat(0.5, 1.0, "IIa", 0.95, 2.0, 0.01)
 
 
 def walk(rng: np.random.Generator, drift: float, pull: float = 0.0, steps: int = 3000, chains: int = 8) -> np.ndarray:
@@ -58,10 +59,10 @@ def walk(rng: np.random.Generator, drift: float, pull: float = 0.0, steps: int =
 @pytest.mark.parametrize(
     ("setting", "status"),
     [
-        (heat(0.2, 1.0, "IIIb", 0.95, math.nan, 0.1), Status.PASS),
+        (heat(0.2, 1.0, "IIIb", 0.95, 2.0, 0.1), Status.PASS),
         (BELOW, Status.WARN),
         (ABOVE, Status.FAIL),
-        (heat(0.97, 1.0, "IIa", 0.95, math.inf, -0.001), Status.FAIL),
+        (heat(0.97, 1.0, "IIa", 0.95, 2.0, -0.001), Status.FAIL),
         (heat(0.2, math.inf), Status.NOT_APPLICABLE),
         (heat(0.2, 0.0, "Ia"), Status.FAIL),
     ],
@@ -74,6 +75,10 @@ def test_both_thresholds_are_shown() -> None:
     found = temperature(ABOVE)
     assert "0.95" in found.meaning
     assert "Tc = 1" in found.meaning
+    assert "collapses at learning rates between 0.95 and 2; this one" in found.meaning
+    union = temperature(heat(1.2, 1.0, "Ia", 0.5, 0.7, -0.01, (0.9, 1.1), (2.3, 2.4)))
+    assert "between 0.5 and 0.7, and in 2 further intervals up to 2.4; this one" in union.meaning
+    assert union.details["discrete_threshold_intervals"] == 3
     never = temperature(heat(1.2, 1.0, "Ia", math.nan, math.nan, 0.2))
     assert "collapses at no learning rate" in never.meaning
 

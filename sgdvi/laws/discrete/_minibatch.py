@@ -1,4 +1,4 @@
-"""The law of a minibatch of depth-1 SGD: its factor f(v) in v -> v f(v)^2, atom by atom or on a lattice."""
+"""The law of a minibatch: the pull A v - B of its rows on v, atom by atom or on a lattice."""
 
 import math
 from dataclasses import dataclass
@@ -130,28 +130,31 @@ class Minibatch:
         if self.size == 1:
             return self.products, self.masses, 0.0
         if count not in self._means:
-            self._means[count] = self._convolved(count)
+            self._means[count] = self._convolved(self.products, count)
         return self._means[count]
 
-    def _convolved(self, count: int) -> tuple[np.ndarray, np.ndarray, float]:
-        values = self.products
+    def mean_square(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Law of A, as `mean_product`."""
+        return (self.squares, self.masses, 0.0) if self.size == 1 else self._convolved(self.squares, _LATTICE)
+
+    def _convolved(self, values: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:
         centre, step, masses = mean_on_lattice(values[None], self.size, count)
         kept = np.abs(masses[0]) > _NOISE
         points = centre[0] + np.fft.fftfreq(count, 1 / count)[kept] * step[0]
         return points, masses[0, kept] / masses[0, kept].sum(), float(step[0] / 2)
 
-    def steps(
-        self, log_v: np.ndarray, learning_rate: float, weight_decay: float, lattice: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return factors 1 - 2 eta gamma - 2 eta (A v - B) at every v, shape (points, atoms), and their masses."""
-        constant, factor = 1 - 2 * learning_rate * weight_decay, 2 * learning_rate
-        values = np.exp(log_v)[:, None] * self.squares - self.products
+    def pulls(self, v: np.ndarray, lattice: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return A v - B at every v, shape (points, atoms), and their masses."""
+        values = v[:, None] * self.squares - self.products
         if self.size == 1:
-            return constant - factor * values, self.masses
+            return values, self.masses
         centre, step, masses = mean_on_lattice(values, self.size, lattice)
         masses[np.abs(masses) < _NOISE] = 0.0
-        points = centre[:, None] + np.fft.fftfreq(lattice, 1 / lattice) * step[:, None]
-        return constant - factor * points, masses
+        return centre[:, None] + np.fft.fftfreq(lattice, 1 / lattice) * step[:, None], masses
+
+    def mean_product(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Law of B: points, masses, and half the cell that each point stands for (0 for an atom)."""
+        return self._mean_product(_LATTICE)
 
 
 def mean_on_lattice(values: np.ndarray, size: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
-"""Transfer operator of v -> v f(v)^2 on a grid in log v, and its leading eigenvector.
+"""Transfer operator of one step on a grid, and its leading eigenvector.
 
-The grid is uniform in s with log v = centre + scale sinh(s): fine in the bulk, geometric in both tails. A jump that
+The grid's coordinate x is log v, at depth 0 v itself. It is uniform in s with x = centre + scale sinh(s): fine in the
+bulk, geometric in both tails. A jump that
 lands between grid points is shared by the six nearest with the weights of interpolation: mass and the first five
 moments in s are kept, so that the error falls like the fifth power of the grid step or faster where the law is smooth.
 """
@@ -11,26 +12,32 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import lu_factor, lu_solve
 
 _SHIFT = 1e-12
-# Entries of one block of atoms: they fit the processor's cache.
-_BLOCK = 100_000
+# Entries of one block of atoms.
+_BLOCK = 400_000
+# A matrix of so many points is dense.
+DENSE = 1_250
+# Neighbours that lead so many steps apart have points inside of their cell followed, so many.
+_STEEP, _INSIDE = 3.0, 16
+# Steps of the chain from a start.
+_MOST_STEPS = 1_000
 # Below this the mass that leaves per step is rounding.
 _NO_ESCAPE = 1e-10
 # Neighbours that share a mass, counted from the one below it.
 SIX = (-2, -1, 0, 1, 2, 3)
 TWO = (0, 1)
-# The smallest log magnitude of a factor that is told from zero.
-_SMALLEST = 1e-300
 
-# For grid points v (with log v below): signed factors f, shape (points, atoms), and their masses, alike or (atoms,).
+# For grid points x: where the steps lead, shape (points, atoms), and their masses, alike or (atoms,).
+type Matrix = np.ndarray | sparse.csr_array
 Steps = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Points log v = centre + scale sinh(s) at s = first + step (0 ... count - 1)."""
+    """Points x = centre + scale sinh(s) at s = first + step (0 ... count - 1)."""
 
     centre: float
     scale: float
@@ -40,7 +47,7 @@ class Grid:
 
     @classmethod
     def between(cls, centre: float, scale: float, lowest: float, highest: float, step: float) -> "Grid":
-        """Span [lowest, highest] in log v; `highest` is met exactly."""
+        """Span [lowest, highest] in x; `highest` is met exactly."""
         first, last = np.arcsinh((lowest - centre) / scale), np.arcsinh((highest - centre) / scale)
         count = int(np.ceil((last - first) / step)) + 1
         return cls(centre, scale, last - (count - 1) * step, step, count)
@@ -51,17 +58,13 @@ class Grid:
         return self.first + self.step * np.arange(self.count)
 
     @property
-    def log_v(self) -> np.ndarray:
+    def x(self) -> np.ndarray:
         """The points themselves."""
-        return self.to_log(self.s)
+        return self.centre + self.scale * np.sinh(self.s)
 
-    def to_log(self, s: np.ndarray) -> np.ndarray:
-        """Return log v at s."""
-        return self.centre + self.scale * np.sinh(s)
-
-    def position(self, log_v: np.ndarray) -> np.ndarray:
-        """Return where log v lies, in steps from the first point."""
-        return (np.arcsinh((log_v - self.centre) / self.scale) - self.first) / self.step
+    def position(self, x: np.ndarray) -> np.ndarray:
+        """Return where x lies, in steps from the first point."""
+        return (np.arcsinh((x - self.centre) / self.scale) - self.first) / self.step
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Eigen:
     masses
         Its entries, with sum 1.
     escape
-        Mass that leaves at the top per step: 1 minus the eigenvalue.
+        Mass that leaves the grid per step: 1 minus the eigenvalue.
     residual
         Sum of |masses P - (1 - escape) masses|.
     """
@@ -102,44 +105,95 @@ def spread(position: np.ndarray, stencil: tuple[int, ...]) -> Iterator[tuple[np.
         yield cell + point, scale * reduce(np.multiply, [offsets[other] for other in others])
 
 
-def operator(grid: Grid, steps: Steps) -> np.ndarray:
-    """Return the matrix of one step: row i says where the mass at point i goes; what leaves at the top is lost."""
-    count, log_v = grid.count, grid.log_v
-    matrix = np.zeros((count, count))
-    atoms = steps(log_v[:1])[0].shape[1]
-    block = max(1, _BLOCK // atoms)
+def operator(grid: Grid, steps: Steps, *, open_below: bool = False, open_above: bool = True) -> Matrix:
+    """Return the matrix of one step: row i says where the mass at point i goes; sparse on a fine grid.
+
+    What leaves at an open end is lost; at a closed one it stays there. Where neighbouring points lead far apart, as
+    next to a v that a minibatch sends to 0, the cell between them is followed from points inside of it.
+    """
+    count, x = grid.count, grid.x
+    block = max(2, _BLOCK // steps(x[:1])[0].shape[1])
+    dense = np.zeros((count, count)) if count <= DENSE else None
+    pieces = []
     for begin in range(0, count, block):
-        rows = log_v[begin : begin + block]
-        factors, masses = steps(rows)
-        with np.errstate(over="ignore"):
-            target = rows[:, None] + 2 * np.log(np.maximum(np.abs(factors), _SMALLEST))
-        position = np.maximum(grid.position(target), 0.0)  # what falls below the grid stays at its foot
-        masses = np.broadcast_to(masses, factors.shape)
-        row = np.broadcast_to(np.arange(len(rows))[:, None], factors.shape)
-        kept = (masses != 0) & (position <= count - 1)
-        position, masses, row = position[kept], masses[kept], row[kept]
-        # Near the two ends there is no room for the stencil: there only the mean is kept.
-        edge = (position < 2) | (position > count - 4)
-        for stencil, part in ((SIX, ~edge), (TWO, edge)):
-            for point, weight in spread(position[part], stencil):
-                index = row[part] * count + np.minimum(point, count - 1)
-                added = np.bincount(index, masses[part] * weight, len(rows) * count)
-                matrix[begin : begin + block] += added.reshape(-1, count)
-    return matrix
+        end = min(begin + block, count)
+        entries = _entries(grid, _moves(grid, steps, begin, end), open_below, open_above)
+        if dense is not None:
+            index = entries[0] * count + entries[1]
+            dense += np.bincount(index, entries[2], count * count).reshape(count, count)
+        else:
+            pieces.append(sparse.csr_array(sparse.coo_array((entries[2], entries[:2]), shape=(count, count))))
+    return sum(pieces[1:], pieces[0]) if dense is None else dense
 
 
-def leading(grid: Grid, matrix: np.ndarray, tries: int = 400) -> Eigen:
-    """Find the left eigenvector of the eigenvalue nearest 1 by inverse iteration."""
-    # All eigenvalues lie in the unit disc. The shift keeps the factors regular where 1 itself is one of them.
-    factors = lu_factor(matrix.T - (1 + _SHIFT) * np.eye(grid.count), overwrite_a=True, check_finite=False)
-    masses = np.full(grid.count, 1 / grid.count)
+def _moves(grid: Grid, steps: Steps, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield (row, position, mass): where the mass of points begin to end, and of the cells after them, goes."""
+    low, high = max(begin - 1, 0), min(end + 1, grid.count)
+    target, masses = steps(grid.x[low:high])
+    position, masses = grid.position(target), np.broadcast_to(masses, target.shape)
+    steep = np.zeros((high - low + 1, position.shape[1]), dtype=bool)
+    if masses.strides[0] == 0:  # on a lattice an atom is another one at every point
+        with np.errstate(invalid="ignore"):  # of what leaves at infinity
+            steep[1:-1] = np.abs(np.diff(position, axis=0)) > _STEEP
+    own = slice(begin - low, end - low)
+    row = np.broadcast_to(np.arange(begin, end)[:, None], position[own].shape)
+    # half of a point's mass is in the cell on either side
+    share = 1 - (steep[:-1].astype(float) + steep[1:]) / 2
+    yield row.ravel(), position[own].ravel(), (masses * share)[own].ravel()
+    cells = np.flatnonzero(steep[1:].any(1))
+    cells = cells[(cells >= begin - low) & (cells < end - low)]
+    if not cells.size:
+        return
+    cell, atom = np.nonzero(steep[1:][cells])
+    for t in (np.arange(_INSIDE) + 0.5) / _INSIDE:
+        s = grid.first + grid.step * (low + cells + t)
+        inner = grid.position(steps(grid.centre + grid.scale * np.sinh(s))[0][cell, atom])
+        for side, weight in ((0, 1 - t), (1, t)):  # the mass as a straight line between the two points has it
+            yield low + cells[cell] + side, inner, masses[0, atom] * weight / _INSIDE
+
+
+def _entries(
+    grid: Grid, moves: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]], open_below: bool, open_above: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and values of the matrix for masses that go from rows to positions."""
+    row, position, masses = (np.concatenate(parts) for parts in zip(*moves, strict=True))
+    top = grid.count - 1.0
+    kept = masses != 0
+    if open_below:
+        kept &= position >= 0
+    if open_above:
+        kept &= position <= top
+    row, position, masses = row[kept], np.clip(position[kept], 0.0, top), masses[kept]
+    # Near the two ends there is no room for the stencil: there only the mean is kept.
+    edge = (position < 2) | (position > grid.count - 4)
+    parts = [
+        (row[part], np.minimum(point, grid.count - 1), masses[part] * weight)
+        for stencil, part in ((SIX, ~edge), (TWO, edge))
+        for point, weight in spread(position[part], stencil)
+    ]
+    rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return rows, columns, values
+
+
+def leading(grid: Grid, matrix: Matrix, start: np.ndarray | None = None, tries: int = 400) -> Eigen:
+    """Find the left eigenvector of the eigenvalue nearest 1: by inverse iteration, or from a start by steps of it."""
+    if start is None:
+        # All eigenvalues lie in the unit disc. The shift keeps the factors regular where 1 itself is one of them.
+        shifted = matrix.T - (1 + _SHIFT) * np.eye(grid.count)
+        factors = lu_factor(shifted, overwrite_a=True, check_finite=False)
+        masses, one = np.full(grid.count, 1 / grid.count), lambda masses: lu_solve(factors, masses, check_finite=False)
+        enough = 1e-13
+    else:
+        turned = sparse.csr_array(matrix.T)
+        masses, one, enough, tries = start, lambda masses: turned @ masses, 1e-9, _MOST_STEPS
     for _ in range(tries):
-        new = lu_solve(factors, masses, check_finite=False)
-        new /= new.sum()
+        new = one(masses)
+        new = new / new.sum()
         change = np.abs(new - masses).sum()
         masses = new
-        if change < 1e-13:
+        if change < enough:
             break
-    escape = float((1 - matrix.sum(1)) @ masses)
-    residual = float(np.abs(masses @ matrix - (1 - escape) * masses).sum())
+    after = masses @ matrix
+    escape = float(masses.sum() - after.sum())
+    residual = float(np.abs(after - (1 - escape) * masses).sum())
     return Eigen(grid, masses, escape if escape > _NO_ESCAPE else 0.0, residual)
