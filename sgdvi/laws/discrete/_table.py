@@ -40,7 +40,7 @@ class Tail(NamedTuple):
     def log_slope(self, x: Any, lib: Any) -> Any:
         """Log of the derivative of the share by x, over the share."""
         if self.kind == "power":
-            return lib.log(self.rate) + 0 * x
+            return lib.full_like(x, np.log(self.rate))
         if self.kind == "line":
             return lib.log(self.rate / lib.maximum(lib.abs(x - self.shape), _TINY))
         return lib.log(self.rate * self.shape) - self.shape * x
@@ -141,7 +141,7 @@ class Table:
         return float(self.grid.x[0]), float(self.grid.x[-1])
 
     def _head(self, x: Any, lib: Any) -> Any:
-        return 0 * x if self.upper is None else self.above[-1] * lib.exp(self.upper.log_share(x, lib))
+        return lib.zeros_like(x) if self.upper is None else self.above[-1] * lib.exp(self.upper.log_share(x, lib))
 
     def log_density(self, x: Any) -> Any:
         """Return the log density with respect to x."""
@@ -157,7 +157,7 @@ class Table:
             inside = lib.log(lib.maximum(slope, 0.0) * stretch / self.grid.step)
             low, high = lib.minimum(x, first), lib.maximum(x, last)
             foot = lib.log(self.below[0]) + self.lower.log_share(low, lib) + self.lower.log_slope(low, lib)
-            head = -lib.inf + 0 * x
+            head = lib.full_like(x, -lib.inf)
             if self.upper is not None:
                 head = lib.log(self.above[-1]) + self.upper.log_share(high, lib) + self.upper.log_slope(high, lib)
         return lib.where(x < first, foot, lib.where(x > last, head, inside))
