@@ -11,12 +11,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.special import ndtri
 from scipy.stats import gaussian_kde
 
-from sgdvi.diagnostics.curves import finite
 from sgdvi.diagnostics.record import Record
 from sgdvi.report import series
 from sgdvi.report._format import power
 from sgdvi.report.series import Curves
-from sgdvi.style.palette import EXACT_LAW, Pen, Theme, pen
+from sgdvi.style.palette import EXACT_LAW, EXACT_POSTERIOR, Pen, Theme, pen
 
 BINS = 70
 TRACE_POINTS = 250
@@ -166,26 +165,70 @@ def trace(
 
 
 def forest(record: Record, names: Sequence[str], theme: Theme) -> Figure:
-    """Draw mean and 5 % to 95 % interval of many functionals, one row each, all runs side by side."""
-    runs = series.sampled(record)
-    figure = Figure(figsize=(5.2, 0.9 + len(names) * (0.16 + 0.11 * len(runs))))
+    """Draw mean and 5 % to 95 % range of every run, functional by functional, in sd of the reference around its mean.
+
+    The light bar is the reference's own range; the dark one is what chance explains of a difference.
+    """
+    runs = [run for run in record.runs if run != record.reference]
+    figure = Figure(figsize=(5.2, 0.95 + len(names) * max(0.2, 0.06 + 0.1 * len(runs))))
     axes = figure.subplots()
-    offsets = np.linspace(-0.3, 0.3, len(runs)) if len(runs) > 1 else [0.0]
-    for run, offset in zip(runs, offsets, strict=True):
-        ink = pen(run, list(record.runs), theme).color
-        for row, name in enumerate(names):
-            values = finite(record.values[run][name])
-            if values.size:
-                low, high = np.quantile(values, [0.05, 0.95])
-                axes.plot([low, high], [row + offset] * 2, color=ink, linewidth=1.6)
-                axes.plot(values.mean(), row + offset, "o", color=ink, markersize=3.5)
-        axes.plot([], [], "-o", color=ink, markersize=3.5, label=run)
+    offsets = np.linspace(-0.32, 0.32, len(runs)) if len(runs) > 1 else [0.0]
+    reach = 2.0
+    for row, name in enumerate(names):
+        center, unit, edges = _scale(record, name)
+        chance = min(_chance(record, name), FAR)
+        axes.fill_betweenx([row - 0.42, row + 0.42], *edges, color=theme.muted, alpha=0.16, linewidth=0, zorder=0)
+        axes.fill_betweenx(
+            [row - 0.42, row + 0.42], -chance, chance, color=theme.muted, alpha=0.4, linewidth=0, zorder=1
+        )
+        for run, offset in zip(runs, offsets, strict=True):
+            summary = record.summaries.get(run, {}).get(name, {})
+            place = np.array([np.nan if (value := summary.get(column)) is None else value for column in _FOREST])
+            low, middle, high = np.clip((place - center) / unit, -FAR, FAR)
+            ink = pen(run, list(record.runs), theme)
+            axes.plot([low, high], [row + offset] * 2, color=ink.color, linewidth=1.6, zorder=3)
+            axes.plot(middle, row + offset, "o", color=ink.color, markersize=3.5, zorder=4)
+            reach = max([reach, *np.abs([low, high])[np.isfinite([low, high])]])
+    for run in runs:
+        axes.plot([], [], "-o", color=pen(run, list(record.runs), theme).color, markersize=3.5, label=run)
+    axes.axvline(0.0, color=theme.ink, linewidth=0.8, zorder=2)
+    axes.set_xlim(-1.06 * reach, 1.06 * reach)
     axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_xlabel("mean and 5 % to 95 % range, units of the functional")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(f"sd of {record.reference or 'the posterior'} from its mean")
     axes.grid(axis="y", visible=False)
     _legend(figure, axes)
     return figure
+
+
+# Beyond this many sd a run is drawn at the edge: it would flatten the others.
+FAR = 8.0
+_FOREST = ("q5", "mean", "q95")
+
+
+def _scale(record: Record, name: str) -> tuple[float, float, tuple[float, float]]:
+    """Return mean and sd of what stands for the posterior on a functional, and its range in these units."""
+    against = next(
+        run for run in (record.reference, EXACT_POSTERIOR, *record.runs) if name in record.summaries.get(run or "", {})
+    )
+    summary = record.summaries[str(against)][name]
+    center, unit, low, high = (_finite(summary.get(column)) for column in ("mean", "sd", "q5", "q95"))
+    unit = unit if unit > 0 else 1.0
+    return center, unit, ((low - center) / unit, (high - center) / unit)
+
+
+def _finite(value: float | None) -> float:
+    return float(value) if value is not None and math.isfinite(value) else 0.0
+
+
+def _chance(record: Record, name: str) -> float:
+    """Return the largest null level of W1 that a run has on the functional, in sd of the reference."""
+    levels = [
+        finding.details.get("null_level")
+        for finding in record.findings
+        if finding.check == "distance.w1" and finding.functional == name
+    ] or [finding.details.get("null_level") for finding in record.findings if finding.check == "distance.w1"]
+    return max((level for level in levels if isinstance(level, float) and math.isfinite(level)), default=0.0)
 
 
 def _visible_peak(values: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sgdvi.diagnostics.curves import finite, grid_of
+from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
 
 FIGURE_DRAWS = 4000
@@ -56,6 +57,21 @@ def gather(record: Record, name: str) -> Curves:
 def sampled(record: Record) -> list[str]:
     """Names of the runs that have draws."""
     return [name for name in record.runs if name in record.values]
+
+
+def worst_first(record: Record) -> list[str]:
+    """Names of the functionals, those with the worst distances first."""
+    badness: dict[str, tuple[int, float]] = dict.fromkeys(record.functionals, (0, 0.0))
+    for finding in record.findings:
+        if not finding.check.startswith("distance."):
+            continue
+        if finding.functional in badness:
+            rank = (Status(finding.status).severity, finding.value or 0.0)
+            badness[finding.functional] = max(badness[finding.functional], rank)
+        for name in badness:  # a finding tells the values of the other functionals too
+            value = finding.details.get(f"value of {name}") if finding.check == "distance.w1" else None
+            badness[name] = max(badness[name], (0, float(value) if isinstance(value, float) else 0.0))
+    return sorted(badness, key=lambda name: badness[name], reverse=True)
 
 
 def thin(values: np.ndarray, limit: int = FIGURE_DRAWS) -> np.ndarray:

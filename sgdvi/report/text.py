@@ -1,24 +1,62 @@
-"""A record in the terminal: the verdict, its reasons, what would change it and two tables, 100 columns wide."""
+"""A record in the terminal: the answer, what each run is good for, why, and what to do next, 100 columns wide."""
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 from sgdvi._internal.text import number, table
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
+from sgdvi.diagnostics.use import PURPOSES, uses
+from sgdvi.report._format import WORDS
+from sgdvi.report.actions import actions
+from sgdvi.report.context import Context
 
 _MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.UNKNOWN: "unknown"}
 _COLUMNS = {"mean": "mean", "sd": "sd", "q5": "5 %", "q50": "median", "q95": "95 %", "ess": "ESS", "rhat": "R-hat"}
 _WIDTH = 100
 # With more functionals their tables would push the checks off the screen; the record and the page have all.
 _MOST_TABLES = 3
+# What a screen of 40 lines has room for.
+_MOST_RUNS, _MOST_REASON_LINES = 12, 9
 
 
-def as_text(record: Record) -> str:
-    """Return what `print` shows of a comparison."""
+def as_text(record: Record, context: Context | None = None, *, verbose: bool = True) -> str:
+    """Return a comparison as text.
+
+    Parameters
+    ----------
+    record
+        The record of a comparison.
+    context
+        Command or Python call, for what to do next.
+    verbose
+        Whether all reasons, summaries and checks are shown; without them the text has less than 40 lines.
+    """
+    lines = textwrap.wrap(record.verdict.sentence, _WIDTH)
+    if verbose:
+        return "\n".join([*lines, "", *_everything(record)])
+    lines += ["", *_uses(record)]
+    why = _items(record.verdict.reasons)
+    if why:
+        lines += ["", *why[:_MOST_REASON_LINES], *(["  ..."] if len(why) > _MOST_REASON_LINES else [])]
+    for action in actions(record, context or Context()):
+        lines += ["", *textwrap.wrap(action.text, _WIDTH)[:2], *([f"  {action.command}"] if action.command else [])]
+    counts = Counter(finding.status for finding in record.findings)
+    order = (Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
+    return "\n".join([*lines, "", ", ".join(f"{counts[status]} {WORDS[status]}" for status in order if counts[status])])
+
+
+def _uses(record: Record) -> list[str]:
+    """Return the table of what each run is good for."""
+    runs = [run for run in record.runs if run != record.reference][:_MOST_RUNS]
+    return table([["good for", *PURPOSES], *([run, *uses(record, run).values()] for run in runs)], left=5)
+
+
+def _everything(record: Record) -> list[str]:
     verdict = record.verdict
-    lines = [*textwrap.wrap(verdict.sentence, _WIDTH), "", *_items(verdict.reasons)]
+    lines = _items(verdict.reasons)
     if verdict.changes:
         lines += ["", "What would change it:", *_items(verdict.changes)]
     for functional in record.functionals if len(record.functionals) <= _MOST_TABLES else ():
@@ -26,8 +64,8 @@ def as_text(record: Record) -> str:
     lines += ["", *_checks(record)]
     skipped = sum(finding.status is Status.NOT_APPLICABLE for finding in record.findings)
     if skipped:
-        lines.append(f"({skipped} checks do not apply; .findings has them with their reasons.)")
-    return "\n".join(lines)
+        lines.append(f"({skipped} checks do not apply; the report has their reasons.)")
+    return lines
 
 
 def _items(texts: Sequence[str]) -> list[str]:

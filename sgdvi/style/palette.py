@@ -41,6 +41,7 @@ _SPARE: list[tuple[str, str, Any]] = [
     ("#3b7a9e", "#86c3e0", ":"),
 ]
 EXACT_LAW = "exact law"
+EXACT_POSTERIOR = "exact posterior"
 
 
 def run_colors(theme: Theme) -> dict[str, str]:

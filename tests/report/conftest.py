@@ -89,6 +89,35 @@ def many() -> Comparison:
     return compare(runs, functionals={name: lambda ds, name=name: ds[name] for name in names})
 
 
+def normal(rng: np.random.Generator, scales: dict[str, float], kind: str):
+    draws = {name: rng.normal(0, scale, (4, 500)) for name, scale in scales.items()}
+    return make_tree(draws, kind=kind, **({"chain_status": ok(4)} if kind == "sgd" else {}))
+
+
+@pytest.fixture(scope="session")
+def three() -> tuple[Comparison, Context]:
+    """Three runs and three functionals, of which SGD is too narrow on one, as `sgdvi compare` shows them."""
+    rng = np.random.default_rng(5)
+    runs = {
+        "SGD": normal(rng, {"a": 1, "b": 0.3, "c": 1}, "sgd"),
+        "NUTS": normal(rng, dict.fromkeys("abc", 1), "nuts"),
+        "mean-field VI": normal(rng, dict.fromkeys("abc", 0.8), "vi"),
+    }
+    call = "import sgdvi\n\nresult = sgdvi.run('mine.py', learning_rate=0.1, num_steps=1000, seed=0)\nprint(result)"
+    command = "sgdvi compare mine.py --steps 1000 --out somewhere --overwrite"
+    context = Context(problem=Card(name="mine"), command=command, call=call)
+    return compare(runs, functionals={name: lambda ds, name=name: ds[name] for name in "abc"}), context
+
+
+@pytest.fixture(scope="session")
+def forty() -> Comparison:
+    """Forty functionals under six runs."""
+    rng, names = np.random.default_rng(6), [f"theta[{k}]" for k in range(40)]
+    kinds = {"SGD": "sgd", "NUTS": "nuts", **{f"VI {k}": "vi" for k in range(4)}}
+    runs = {run: normal(rng, dict.fromkeys(names, 1 + 0.2 * k), kind) for k, (run, kind) in enumerate(kinds.items())}
+    return compare(runs, functionals={name: lambda ds, name=name: ds[name] for name in names})
+
+
 @pytest.fixture(scope="session")
 def collapsed() -> Comparison:
     """SGD falling to 0 with a few NaN draws, against a posterior away from 0."""

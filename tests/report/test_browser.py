@@ -1,7 +1,9 @@
 """The page in a real browser: at 1280 and 400 pixels, light and dark, and on paper, where nothing sticks out."""
 
+import json
 import re
 import subprocess
+from html import escape
 from pathlib import Path
 
 import matplotlib.image
@@ -9,16 +11,17 @@ import numpy as np
 import pypdfium2
 import pytest
 
-from sgdvi.report import write_html
+from sgdvi.report import render_page, write_html
 
 pytestmark = pytest.mark.browser
 HEIGHT = 1600
 
 
-def browse(chromium: str, page: Path, dark: bool, folder: Path, *options: str) -> None:
+def browse(chromium: str, page: Path, dark: bool, folder: Path, *options: str) -> str:
     fixed = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     fixed += [f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    subprocess.run([chromium, *fixed, *options, page.as_uri()], check=True, capture_output=True, timeout=60)
+    ran = subprocess.run([chromium, *fixed, *options, page.as_uri()], check=True, capture_output=True, timeout=60)
+    return ran.stdout.decode("utf-8")
 
 
 def screenshot(chromium: str, page: Path, width: int, dark: bool, folder: Path) -> np.ndarray:
@@ -50,6 +53,43 @@ def test_the_page_renders(chromium, page, tmp_path, width, dark):
     assert np.abs(margin - image[5, 5]).max() < 0.02
 
 
+_MEASURE = """
+<script>
+addEventListener("load", () => {
+  const page = document.querySelector("iframe").contentDocument;
+  const bottom = name => page.querySelector(name).getBoundingClientRect().bottom;
+  const ends = [".sentence", "figure", ".use", ".actions", ".counts"].map(bottom);
+  const ids = [...page.querySelectorAll("[id]")].map(one => one.id);
+  const measured = {ends, height: page.documentElement.scrollHeight, width: page.documentElement.scrollWidth,
+    twice: ids.length - new Set(ids).size};
+  document.body.textContent = JSON.stringify(measured);
+});
+</script>"""
+
+
+def measured(chromium: str, text: str, width: int, folder: Path) -> dict:
+    """Return where the parts of the first screen end, and the size of the page, in a frame of this width."""
+    frame = folder / "measure.html"
+    style = f"width:{width}px;height:900px;border:0"
+    frame.write_text(f'<body><iframe srcdoc="{escape(text)}" style="{style}"></iframe>{_MEASURE}', encoding="utf-8")
+    options = ["--window-size=1400,1000", "--dump-dom", "--virtual-time-budget=5000"]
+    page = browse(chromium, frame, False, folder, *options)
+    return json.loads(re.search(r"<body>(\{.*?\})</body>", page)[1])
+
+
+def test_the_first_screen_ends_above_the_fold(chromium, three, tmp_path):
+    found = measured(chromium, render_page(*three), 1280, tmp_path)
+    assert max(found["ends"]) <= 900
+    assert found["ends"][0] > 0
+    assert found["twice"] == 0
+
+
+def test_a_page_of_forty_functionals_is_short_when_folded_and_fits_a_phone(chromium, forty, tmp_path):
+    text = render_page(forty)
+    assert measured(chromium, text, 1280, tmp_path)["height"] < 6000
+    assert measured(chromium, text, 400, tmp_path)["width"] <= 400
+
+
 def printed(chromium: str, page: Path, dark: bool, folder: Path) -> pypdfium2.PdfDocument:
     target = folder / "report.pdf"
     browse(chromium, page, dark, folder, "--no-pdf-header-footer", f"--print-to-pdf={target}")
@@ -72,6 +112,10 @@ def test_the_page_prints_in_light_whatever_the_screen_is(chromium, page, tmp_pat
     headings = re.findall(r"<h2[^>]*>([^<]+)</h2>", page.read_text(encoding="utf-8"))
     assert len(headings) > 5
     assert [heading for heading in headings if heading not in " ".join(text.split())] == []
+    # what is folded on the screen is open on paper
+    assert "Needs a run of NUTS" in text or "Only for" in text or "Checks that do not apply" in text
+    for name in ("rhat_warn", "@article"):
+        assert name in text
 
 
 def test_wide_tables_are_whole_on_paper(chromium, throng, undrawn, tmp_path):

@@ -15,6 +15,7 @@ from sgdvi.diagnostics import Status
 from sgdvi.report import Card, Context, Setting, figures, page, render_page, write_html
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
+from sgdvi.report.sections.verdict import split
 from sgdvi.style import figure
 from sgdvi.style.palette import DARK, LIGHT, run_colors
 
@@ -51,7 +52,8 @@ def test_every_link_leads_to_a_place_on_the_page_and_ids_are_unique(reader):
 
 def test_every_cell_of_the_status_table_leads_to_its_check(comparison, reader):
     cells = [attrs for tag, attrs in reader.tags if tag == "a" and "cell" in (attrs.get("class") or "")]
-    pairs = {(finding.check, finding.run) for finding in comparison.findings}
+    applying = {finding.check for finding in comparison.findings if finding.status is not Status.NOT_APPLICABLE}
+    pairs = {(finding.check, finding.run) for finding in comparison.findings if finding.check in applying}
     assert len([cell for cell in cells if cell["href"] != "#setup"]) == len(pairs)
 
 
@@ -116,9 +118,14 @@ def test_the_title_tells_one_depth_from_another(context):
 
 def test_verdict_reasons_and_settings_are_on_the_page(comparison, reader):
     words = " ".join(reader.text.split())
-    assert comparison.verdict.sentence in words
+    answer, why, _ = split(comparison)
+    assert f"{answer} {why}" in words
+    assert answer[:-1] in comparison.verdict.sentence
+    assert why[1:] in comparison.verdict.sentence
     for finding in comparison.findings:
         assert " ".join(finding.meaning.split()) in words
+    for sentence in {text for text in re.split(r"(?<=\.) ", words) if len(text) > 60}:
+        assert words.count(sentence) == 1, sentence
     for part in (
         "learning rate",
         "the prior is improper",
@@ -128,6 +135,32 @@ def test_verdict_reasons_and_settings_are_on_the_page(comparison, reader):
         "BibTeX",
     ):
         assert part in words
+
+
+def test_the_answer_its_cause_and_a_command_come_first(three):
+    words = Reader(render_page(*three)).text.split()
+    start = " ".join(words[words.index("Is") :][:60])
+    assert "No: on b, SGD is not the posterior" in start
+    assert "spread is" in start
+    assert "sgdvi compare mine.py --steps 1000 --remedies --out sgdvi-mine-remedies" in start
+
+
+def test_the_first_screen_is_in_its_order(three):
+    text = render_page(*three)
+    places = [
+        text.index(part) for part in ('class="sentence"', 'class="why"', "<figure>", 'class="use"', 'class="actions"')
+    ]
+    places.append(text.index('class="counts"'))
+    assert places == sorted(places)
+    assert text.count("Mean and 5") == 1 + 2 * 1  # a caption, and an alternative text for each theme
+
+
+def test_many_functionals_and_runs_stay_below_a_megabyte(forty):
+    text = render_page(forty)
+    assert len(text) < MEGABYTE
+    reader = Reader(text)
+    assert len(reader.values("id")) == len(set(reader.values("id")))
+    assert "40 functionals in one figure" in reader.text
 
 
 def test_the_same_input_gives_the_same_bytes(comparison, context, text):

@@ -10,7 +10,7 @@ from sgdvi._internal.text import typeset
 from sgdvi.comparison import Verdict
 from sgdvi.diagnostics import Finding, Status
 from sgdvi.report import Context, _format
-from sgdvi.report.sections import checks, glossary, plane, provenance, traces, verdict
+from sgdvi.report.sections import checks, glossary, plane, provenance, reasons, traces, verdict
 
 
 def finding(status: Status = Status.FAIL, run: str = "SGD", **changes) -> Finding:
@@ -50,19 +50,33 @@ def test_durations_are_written_for_people(value, text):
 
 def test_a_cell_shows_the_worst_of_several_functionals(comparison):
     found = (finding(Status.PASS, functional="a", value=1.0), finding(Status.FAIL, functional="b", value=1.7))
-    html = verdict.section(replace(comparison, findings=found), Context()).html
+    html = checks.section(replace(comparison, findings=found), Context()).html
     assert "worst of 2" in html
-    assert "1.7" in html
     assert 'href="#check-mixing-rhat-sgd-b"' in html
-    rest = checks.section(replace(comparison, findings=found), Context()).html
-    assert rest.index("check-mixing-rhat-sgd-b") < rest.index("<details>") < rest.index("check-mixing-rhat-sgd-a")
+    # the failure is open, the pass is folded
+    assert (
+        html.index('id="check-mixing-rhat-sgd-b"') < html.index("1 pass") < html.index('id="check-mixing-rhat-sgd-a"')
+    )
 
 
-def test_advice_is_given_once_and_only_where_something_is_wrong(comparison):
-    found = (finding(), finding(run="NUTS"), finding(Status.PASS, advice="Nothing to do."))
-    html = verdict.section(replace(comparison, findings=found), Context()).html
-    assert html.count("Run longer.") == 1
-    assert "Nothing to do." not in html
+def test_meaning_advice_and_source_are_given_once(comparison):
+    found = (finding(), finding(run="NUTS"), finding(Status.PASS, advice=""))
+    html = checks.section(replace(comparison, findings=found), Context()).html
+    assert [html.count(text) for text in ("The chains disagree.", "Run longer.", "Somewhere.")] == [1, 1, 1]
+
+
+def test_what_does_not_apply_is_one_line(comparison):
+    found = tuple(finding(Status.NOT_APPLICABLE, run, meaning="Needs HMC.") for run in ("SGD", "NUTS"))
+    html = checks.section(replace(comparison, findings=found), Context()).html
+    assert html.count("Needs HMC.") == 1
+    assert html.count("<li>") == 1
+
+
+def test_reasons_are_grouped_and_those_on_parameters_folded(comparison):
+    html = reasons.section(comparison, Context()).html
+    places = [html.index(text) for text in ("Is it the same law?", "<details>", "In the parameters themselves")]
+    assert places == sorted(places)
+    assert reasons.section(replace(comparison, verdict=Verdict("Yes (W1 = 0).", Status.PASS)), Context()) is None
 
 
 def test_a_run_that_did_not_take_place_has_a_column(comparison, context):

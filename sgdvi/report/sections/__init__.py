@@ -6,6 +6,7 @@ from sgdvi.report.sections import (
     marginals,
     plane,
     provenance,
+    reasons,
     remedies,
     traces,
     verdict,
@@ -14,6 +15,7 @@ from sgdvi.report.sections import (
 # The order of the page.
 SECTIONS = (
     verdict.section,
+    reasons.section,
     remedies.section,
     marginals.section,
     plane.section,

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from sgdvi._internal.text import typeset
-from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
 from sgdvi.report import figures, series
 from sgdvi.report._render import Section, render
@@ -13,49 +12,32 @@ from sgdvi.report.context import Context
 from sgdvi.style.figure import Picture, picture
 from sgdvi.style.palette import EXACT_LAW
 
-MOST_FIGURES = 2
-MOST_ROWS = 20
+MOST_FIGURES = 3
+# Rows of the table that are open, and all that it holds: the record has every functional.
+OPEN_ROWS, MOST_ROWS = 18, 400
 _COLUMNS = ("mean", "sd", "q5", "q50", "q95", "ess", "rhat", "n")
 _HEADS = ("mean", "sd", "5 %", "median", "95 %", "ESS", "R-hat", "draws")
 
 
 def section(record: Record, context: Context) -> Section | None:
-    """Return densities and summaries of the functionals; with more than three of them a forest on top."""
-    names = _worst_first(record)
+    """Return the densities of the worst functional, those of the next ones folded, and one table of all."""
+    names = series.worst_first(record)
     if not names:
         return None
-    several = len(names) > MOST_FIGURES + 1
-    pictures = []
-    if several:
-        pictures.append(_forest(record, names[:MOST_ROWS]))
-    for name in names[:MOST_FIGURES] if several else names:
-        pictures += _densities(record, name, tails=not several)
+    # what is folded is shown where it is little
+    shown = names[: MOST_FIGURES if len(names) <= MOST_FIGURES else 1]
+    groups = [{"name": name, "pictures": _densities(record, name, tails=True)} for name in shown]
+    rows = [row for name in names for row in _rows(record, name)]
     html = render(
         "marginals",
-        lead=_lead(names, several),
-        pictures=pictures,
-        tables=[_table(record, name) for name in names[:MOST_ROWS]],
-        more=f"{len(names) - MOST_ROWS} more functionals are in report.json." if len(names) > MOST_ROWS else "",
+        lead=f"{len(names)} functionals, the one with the largest distance first." if len(names) > 1 else "",
+        groups=groups,
+        heads=_HEADS,
+        open=len(rows) <= OPEN_ROWS,
+        rows=rows[:MOST_ROWS],
+        more=f"{len(rows) - MOST_ROWS} more rows are in report.json." if len(rows) > MOST_ROWS else "",
     )
     return Section("marginals", "The laws side by side", html)
-
-
-def _worst_first(record: Record) -> list[str]:
-    badness = dict.fromkeys(record.functionals, (0, 0.0))
-    for finding in record.findings:
-        if finding.functional in badness and finding.check.startswith("distance"):
-            rank = (Status(finding.status).severity, finding.value or 0.0)
-            badness[finding.functional] = max(badness[finding.functional], rank)
-    return sorted(badness, key=lambda name: badness[name], reverse=True)
-
-
-def _lead(names: list[str], several: bool) -> str:
-    if several:
-        return (
-            f"{len(names)} functionals, the one with the largest distance first. The densities of the "
-            f"first {MOST_FIGURES} are drawn."
-        )
-    return ""
 
 
 def _densities(record: Record, name: str, tails: bool) -> list[Picture]:
@@ -103,14 +85,6 @@ def _gap(curves: series.Curves, effective: float, also: str) -> Picture:
     )
 
 
-def _forest(record: Record, names: list[str]) -> Picture:
-    return picture(
-        lambda theme: figures.forest(record, names, theme),
-        f"Means and 5 % to 95 % ranges of {', '.join(names)} for every run with draws.",
-        "Every functional, every run with draws: mean and 5 % to 95 % range.",
-    )
-
-
 def _in_words(record: Record, name: str) -> str:
     parts = []
     for run, summary in record.summaries.items():
@@ -120,12 +94,12 @@ def _in_words(record: Record, name: str) -> str:
     return "; ".join(parts) + "." if parts else ""
 
 
-def _table(record: Record, name: str) -> dict[str, Any]:
-    rows = []
-    for run, summary in record.summaries.items():
-        if name in summary:
-            rows.append({"name": run, "values": [_entry(summary[name].get(column)) for column in _COLUMNS]})
-    return {"name": name, "caption": f"Summary of {name}", "columns": _HEADS, "rows": rows}
+def _rows(record: Record, name: str) -> list[dict[str, Any]]:
+    return [
+        {"functional": name, "run": run, "values": [_entry(summary[name].get(column)) for column in _COLUMNS]}
+        for run, summary in record.summaries.items()
+        if name in summary
+    ]
 
 
 def _entry(value: float | None) -> Any:

@@ -1,79 +1,85 @@
-"""The verdict in one sentence, its reasons, the table of all checks and what to do next."""
+"""The first screen: the answer, why, how far every run is, what each is good for, what to do, how many checks fail."""
 
-from sgdvi.diagnostics.findings import Finding, Status
+import re
+from collections import Counter
+from typing import Any
+
+from sgdvi._internal.text import listed
+from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
-from sgdvi.report._format import anchor, title
+from sgdvi.diagnostics.use import PURPOSES, Answer, uses
+from sgdvi.report import figures, series
 from sgdvi.report._render import Section, render
-from sgdvi.report.context import RECOMMENDED, Context
+from sgdvi.report.actions import actions
+from sgdvi.report.context import Context
+from sgdvi.style.figure import Picture, picture
+from sgdvi.style.palette import EXACT_POSTERIOR
 
-_LABELS = {
-    Status.PASS: "the checks pass",
-    Status.WARN: "in part, or with reservations",
-    Status.FAIL: "not the posterior",
-    Status.NOT_APPLICABLE: "cannot be decided here",
-    Status.UNKNOWN: "not known",
-}
-MOST_ADVICE = 8
+MOST_IN_FOREST = 10
+_MOST_ROWS = 40
+# The end of the answer and the start of what limits it, in the sentences of the verdict.
+_TURN = re.compile(r"(?<=\))(?:: |, but |, and |; )|(?<=overflowed), |(?<=[a-z)])\. (?=[A-Z])")
+_CHIPS = {Answer.YES: Status.PASS, Answer.NO: Status.FAIL, Answer.UNKNOWN: Status.UNKNOWN}
 
 
 def section(record: Record, context: Context) -> Section:
     """Return the top of the page."""
-    verdict = record.verdict
-    status = Status(verdict.status)
-    checked = {finding.run for finding in record.findings}
-    # runs with draws first: on a narrow screen the last columns are off to the right
-    runs = sorted((run for run in record.runs if run in checked), key=lambda run: run not in record.values)
-    runs += sorted(checked - set(runs)) + [run for run in context.skipped if run not in runs]
-    checks = list(dict.fromkeys(finding.check for finding in record.findings))
-    table = [_row(check, runs, record, context) for check in checks]
+    answer, why, _ = split(record)
+    todo = actions(record, context)
+    names = series.worst_first(record)
+    counts = Counter(finding.status for finding in record.findings)
     html = render(
         "verdict",
-        status=status,
-        label=_LABELS[status],
-        sentence=verdict.sentence,
-        reasons=verdict.reasons,
-        runs=runs,
-        rows=[row for row in table if row["applies"]],
-        idle=[row for row in table if not row["applies"]],
-        advice=[*_recommended(record), *_advice(record)],
+        status=Status(record.verdict.status),
+        answer=answer,
+        why=why,
+        first=todo[0] if todo else None,
+        others=todo[1:],
+        forest=_forest(record, names[:MOST_IN_FOREST]) if names else None,
+        all_forest=_forest(record, names[:_MOST_ROWS]) if len(names) > MOST_IN_FOREST else None,
+        most=min(len(names), _MOST_ROWS),
+        purposes=PURPOSES,
+        rows=_rows(record),
+        skipped=context.skipped,
+        counts=[(status, counts[status]) for status in _ORDER if counts[status]],
     )
     return Section("verdict", "", html)
 
 
-def _row(check: str, runs: list[str], record: Record, context: Context) -> dict:
-    findings = [finding for finding in record.findings if finding.check == check]
-    cells = []
-    for run in runs:
-        of_run = [finding for finding in findings if finding.run == run]
-        worst = max(of_run, key=_severity, default=None)
-        cells.append(
-            {
-                "finding": worst,
-                "anchor": anchor(worst) if worst else "",
-                "count": len(of_run),
-                "skipped": context.skipped.get(run, ""),
-            }
-        )
-    applies = any(finding.status is not Status.NOT_APPLICABLE for finding in findings)
-    return {"title": title(findings[0]), "cells": cells, "applies": applies}
+_ORDER = (Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
 
 
-def _severity(finding: Finding) -> int:
-    return Status(finding.status).severity
+def split(record: Record) -> tuple[str, str, tuple[str, ...]]:
+    """Return the answer, what limits it, and the reasons that neither of them says already."""
+    sentence, reasons = record.verdict.sentence, record.verdict.reasons
+    turn = _TURN.search(sentence)
+    if turn is not None:
+        why = sentence[turn.end() :]
+        return sentence[: turn.start()] + ".", why[:1].upper() + why[1:], reasons
+    return sentence, reasons[0] if reasons else "", reasons[1:]
 
 
-def _recommended(record: Record) -> list[dict]:
-    # What was measured comes before what each check advises.
-    texts = [change for change in record.verdict.changes if change.startswith(RECOMMENDED)]
-    return [{"text": text, "anchor": "instead", "title": "What to do instead", "run": ""} for text in texts]
+def _rows(record: Record) -> list[dict[str, Any]]:
+    rows = []
+    for run in record.runs:
+        answers = uses(record, run)
+        cells = [(_CHIPS[answers[purpose]], answers[purpose]) for purpose in PURPOSES]
+        rows.append({"run": run, "cells": cells, "note": _note(record, run, answers["means"])})
+    return sorted(rows, key=lambda row: row["note"] != "")
 
 
-def _advice(record: Record) -> list[dict]:
-    # The same advice for several runs is given once, for the worst of them.
-    items: dict[str, dict] = {}
-    for finding in sorted(record.findings, key=_severity, reverse=True):
-        drawn = finding.run in record.values
-        if drawn and finding.advice and finding.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
-            entry = {"text": finding.advice, "anchor": anchor(finding), "title": title(finding), "run": finding.run}
-            items.setdefault(finding.advice, entry)
-    return list(items.values())[:MOST_ADVICE]
+def _note(record: Record, run: str, answer: Answer) -> str:
+    """Return what stands in place of answers for a run that stands for the posterior itself."""
+    if run == record.reference:
+        return "the reference" if answer is Answer.YES else "the reference, which cannot be relied on"
+    return "the posterior, in closed form" if run == EXACT_POSTERIOR else ""
+
+
+def _forest(record: Record, names: list[str]) -> Picture:
+    runs = [run for run in record.runs if run != record.reference]
+    against = record.reference or "the posterior"
+    return picture(
+        lambda theme: figures.forest(record, names, theme),
+        f"Mean and 5 % to 95 % range of {listed(names)} under {listed(runs)}, in standard deviations of {against}.",
+        f"Mean and 5 % to 95 % range, as {against} sees it. Dark band: what chance explains.",
+    )

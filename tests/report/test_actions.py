@@ -1,0 +1,66 @@
+"""What to do next: each thing with a command that changes what has to change, and a folder of its own."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+
+from sgdvi.diagnostics import Finding, Status
+from sgdvi.report import Card, Context
+from sgdvi.report.actions import MOST, actions
+
+CALL = (
+    "import sgdvi\n\nresult = sgdvi.run('toy', learning_rate=0.2, batch_size=4, num_steps=1000, seed=7)\nprint(result)"
+)
+FROM_SHELL = Context(
+    problem=Card("toy"), command="sgdvi compare toy --steps=1000 --seed 7 --out x --overwrite", call=CALL
+)
+
+
+def failing(three, *checks: str, run: str = "SGD"):
+    found = tuple(Finding(check, run, 1.0, 0.5, Status.FAIL, "It fails.") for check in checks)
+    return replace(three[0], findings=found)
+
+
+@pytest.mark.parametrize(
+    ("check", "run", "line"),
+    [
+        ("mixing.ess", "SGD", "sgdvi compare toy --seed 7 --steps 4000 --out sgdvi-toy-longer"),
+        ("mixing.rhat", "NUTS", "sgdvi compare toy --steps=1000 --seed 7 --nuts-draws 8000 --out sgdvi-toy-more-draws"),
+        ("distance.w1", "SGD", "sgdvi compare toy --steps=1000 --seed 7 --remedies --out sgdvi-toy-remedies"),
+        ("phase.collapse", "SGD", "sgdvi compare toy --steps=1000 --seed 7 --temperature 0.5Tc --out sgdvi-toy-cooler"),
+        (
+            "chains.overflow",
+            "SGD",
+            "sgdvi compare toy --steps=1000 --seed 7 --learning-rate 0.05 --out sgdvi-toy-smaller-step",
+        ),
+        ("hmc.depth", "SGD", "sgdvi compare toy --steps=1000 --seed 8 --out sgdvi-toy-again"),
+    ],
+)
+def test_each_failure_has_its_command(three, check, run, line):
+    assert actions(failing(three, check, run=run), FROM_SHELL)[0].command == line
+
+
+def test_from_python_the_call_is_changed(three):
+    made = actions(failing(three, "mixing.ess"), replace(FROM_SHELL, command=""))
+    assert "num_steps=4000" in made[0].command
+    assert made[0].command.endswith(".save('sgdvi-toy-longer')")
+    compile(made[0].command, "page", "exec")
+
+
+def test_there_are_at_most_three_and_the_command_line_knows_every_option(three):
+    from sgdvi.cli import cli
+
+    every = ("phase.collapse", "mixing.rhat", "distance.w1", "kl.parameters")
+    made = actions(failing(three, *every), FROM_SHELL)
+    assert len(made) == MOST
+    for action in made:
+        _, name, *words = shlex.split(action.command)
+        command = cli.commands[name]
+        command.make_context(name, words)  # parses, runs nothing
+
+
+def test_without_a_command_only_what_was_measured_is_left(three):
+    assert actions(three[0], Context()) == []
+    measured = replace(three[0].verdict, changes=("Recommended: reweight.", "Run longer."))
+    assert [action.text for action in actions(replace(three[0], verdict=measured), Context())] == [measured.changes[0]]
