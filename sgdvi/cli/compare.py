@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -60,6 +61,8 @@ FAILED, VERDICT_REACHED = 1, 3
     "--fail-on", type=click.Choice(["warn", "fail"]), help="Exit with status 3 at this verdict or a worse one."
 )
 @click.option("--cache/--no-cache", default=True, help="Keep compiled programs for the next run (SGDVI_CACHE=folder).")
+@click.option("--json", "record", metavar="FILE", help="Write the record to FILE too; - prints it and nothing else.")
+@click.option("--verbose", is_flag=True, help="Print all reasons, numbers and checks.")
 @click.option("--quiet", is_flag=True, help="Print only the path of the report.")
 def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail_on: str | None, **options: Any) -> int:
     """Run SGD, NUTS, variational inference and the exact laws on MODEL and say whether SGD gives the posterior.
@@ -71,8 +74,9 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
     """
     from sgdvi.cli._cache import compilation_cache
     from sgdvi.cli._interrupt import no_lost_interrupt
+    from sgdvi.cli._source import print_json
 
-    quiet = options.pop("quiet")
+    quiet, verbose, record = (options.pop(name) for name in ("quiet", "verbose", "record"))
     say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
     with (
         compilation_cache(options.pop("cache"), say),
@@ -82,6 +86,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         from sgdvi.diagnostics.findings import Status
         from sgdvi.experiment.conduct import REFERENCES, Failed, Interrupted, check_folder, run, save_draws
         from sgdvi.experiment.folder import locked
+        from sgdvi.report import as_text
         from sgdvi.zoo import load
 
         problem = load(model)
@@ -92,11 +97,19 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         # Said with the first stage, so that bad input gets its one line alone.
         heading = [f"sgdvi compare {problem.name}: {problem.num_data} rows"]
 
+        started: list[float] = []
+
+        def took() -> None:
+            if started:
+                say(f"    {time.perf_counter() - started.pop():.1f} s")
+
         def announce(name: str, text: str) -> None:
             stop_if_interrupted()
+            took()
             if heading:
                 say(heading.pop())
             say(f"  {name}: {text}")
+            started.append(time.perf_counter())
 
         try:
             result = run(
@@ -127,11 +140,17 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
             drawn = _listed(error.runs)
             click.echo(f"sgdvi: {error}; the draws of {drawn} and failure.json are in {place}", err=True)
             return FAILED
+        took()
         stop_if_interrupted()
         page = result.save(folder, overwrite=overwrite)
-    if not quiet:
-        click.echo(f"\n{result}\n")
-    click.echo(page)
+        if record and record != "-":
+            result.comparison.to_json(record)
+    if record == "-":
+        print_json(result.comparison.to_dict())
+    else:
+        if not quiet:
+            click.echo(f"\n{as_text(result.comparison, result.context, verbose=verbose)}\n")
+        click.echo(page)
     reached = Status(result.verdict.status).severity >= Status(fail_on).severity if fail_on else False
     return VERDICT_REACHED if reached else 0
 

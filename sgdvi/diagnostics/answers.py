@@ -1,11 +1,12 @@
 """The three questions of the verdict, each answered from the findings on one run."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sgdvi._internal.text import listed, number
 from sgdvi.diagnostics import clauses
-from sgdvi.diagnostics.declare import Question
+from sgdvi.diagnostics.declare import Check, Question
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.judged import Judged
@@ -19,6 +20,7 @@ _USES = {
     "tails": ("use.tails",),
     "predictions": ("predictive.loo", "predictive.coverage"),
 }
+USES = tuple(_USES)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,25 @@ def usable_for(found: Judged, arrive: Answer) -> tuple[Answer, dict[str, Status]
     status = Status.PASS if len(good) == len(uses) else Status.UNKNOWN if unknown else Status.WARN
     status = Status.FAIL if not good and not near and not unknown else status
     return Answer(status, sentence), uses
+
+
+def uses_of(run: str, findings: Iterable[Finding], checks: Sequence[Check]) -> dict[str, Status]:
+    """Return for each of `USES` whether any run, not only one that is judged, can stand for the reference.
+
+    Parameters
+    ----------
+    run
+        Its name; of a run that is no sample at all nothing can be used, and of one that has not mixed nothing passes.
+    findings
+        Those on all runs.
+    checks
+        The checks that were made.
+    """
+    found = Judged((finding for finding in findings if finding.run == run), checks)
+    _, uses = usable_for(found, Answer(Status.UNKNOWN, "", decides=found.any("first", Status.FAIL)))
+    if found.fails("mixing.rhat", "mixing.ess"):
+        uses = {use: status if status is Status.FAIL else Status.UNKNOWN for use, status in uses.items()}
+    return {use: uses.get(use, Status.UNKNOWN) for use in USES}
 
 
 def _far(w1: Finding | None) -> bool:

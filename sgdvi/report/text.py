@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sgdvi._internal.text import number, table
+from sgdvi.diagnostics.answers import USES, uses_of
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
-from sgdvi.diagnostics.use import PURPOSES, uses
-from sgdvi.report._format import WORDS
+from sgdvi.diagnostics.table import TABLE
+from sgdvi.report._format import USABLE, WORDS
 from sgdvi.report.actions import actions
 from sgdvi.report.context import Context
+from sgdvi.style.palette import EXACT_POSTERIOR
 
 _MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.UNKNOWN: "unknown"}
 _COLUMNS = {"mean": "mean", "sd": "sd", "q5": "5 %", "q50": "median", "q95": "95 %", "ess": "ESS", "rhat": "R-hat"}
@@ -50,8 +52,10 @@ def as_text(record: Record, context: Context | None = None, *, verbose: bool = T
 
 def _uses(record: Record) -> list[str]:
     """Return the table of what each run is good for."""
-    runs = [run for run in record.runs if run != record.reference][:_MOST_RUNS]
-    return table([["good for", *PURPOSES], *([run, *uses(record, run).values()] for run in runs)], left=5)
+    runs = [run for run in record.runs if run not in (record.reference, EXACT_POSTERIOR)][:_MOST_RUNS]
+    answers = {run: uses_of(run, record.findings, TABLE).values() for run in runs}
+    rows = [[run, *(USABLE[status] for status in statuses)] for run, statuses in answers.items()]
+    return table([["good for", *USES], *rows], left=1 + len(USES))
 
 
 def _everything(record: Record) -> list[str]:

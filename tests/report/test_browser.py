@@ -57,7 +57,7 @@ _MEASURE = """
 <script>
 addEventListener("load", () => {
   const page = document.querySelector("iframe").contentDocument;
-  const bottom = name => page.querySelector(name).getBoundingClientRect().bottom;
+  const bottom = name => page.querySelector(name)?.getBoundingClientRect().bottom ?? 0;
   const ends = [".sentence", "figure", ".use", ".actions", ".counts"].map(bottom);
   const ids = [...page.querySelectorAll("[id]")].map(one => one.id);
   const measured = {ends, height: page.documentElement.scrollHeight, width: page.documentElement.scrollWidth,
@@ -72,7 +72,7 @@ def measured(chromium: str, text: str, width: int, folder: Path) -> dict:
     frame = folder / "measure.html"
     style = f"width:{width}px;height:900px;border:0"
     frame.write_text(f'<body><iframe srcdoc="{escape(text)}" style="{style}"></iframe>{_MEASURE}', encoding="utf-8")
-    options = ["--window-size=1400,1000", "--dump-dom", "--virtual-time-budget=5000"]
+    options = ["--window-size=1400,1000", "--dump-dom", "--virtual-time-budget=10000"]
     page = browse(chromium, frame, False, folder, *options)
     return json.loads(re.search(r"<body>(\{.*?\})</body>", page)[1])
 
@@ -80,7 +80,7 @@ def measured(chromium: str, text: str, width: int, folder: Path) -> dict:
 def test_the_first_screen_ends_above_the_fold(chromium, three, tmp_path):
     found = measured(chromium, render_page(*three), 1280, tmp_path)
     assert max(found["ends"]) <= 900
-    assert found["ends"][0] > 0
+    assert min(found["ends"]) > 0
     assert found["twice"] == 0
 
 
@@ -129,7 +129,8 @@ def test_wide_tables_are_whole_on_paper(chromium, throng, undrawn, tmp_path):
             assert boxes[:, 0].min() > margin
             assert boxes[:, 2].max() < width - margin
             heights.append(np.max(boxes[:, 3] - boxes[:, 1]))
-    # too wide a page is printed in small letters: those of the title have 12 points
-    assert heights[0] > 11
+    # too wide a page is printed in small letters: those of the title have 10.4 points
+    assert heights[0] > 10
     # the last column is there wherever the first one is
+    text = " ".join(text.split())
     assert text.count("remedy 9") == text.count("remedy 0") > 10

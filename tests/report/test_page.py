@@ -12,7 +12,7 @@ from page_reader import Reader
 from sgdvi._internal import files
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
-from sgdvi.report import Card, Context, Setting, figures, page, render_page, write_html
+from sgdvi.report import Card, Context, Setting, as_text, figures, page, render_page, write_html
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
 from sgdvi.report.sections.verdict import split
@@ -143,6 +143,17 @@ def test_the_answer_its_cause_and_a_command_come_first(three):
     assert "No: on b, SGD is not the posterior" in start
     assert "spread is" in start
     assert "sgdvi compare mine.py --steps 1000 --remedies --out sgdvi-mine-remedies" in start
+
+
+def test_the_terminal_says_the_same_on_a_screen_of_forty_lines(three, forty):
+    for record, context in (three, (forty, None)):
+        text = as_text(record, context, verbose=False)
+        assert len(text.splitlines()) <= 36
+        assert " ".join(text.split()).startswith(record.verdict.sentence)
+    text = as_text(*three, verbose=False)
+    assert re.search(r"SGD +yes +no +no +unknown", text)
+    assert "sgdvi compare mine.py --steps 1000 --remedies" in text
+    assert len(as_text(*three).splitlines()) > 40
 
 
 def test_the_first_screen_is_in_its_order(three):

@@ -4,7 +4,7 @@ from typing import Any
 
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.record import Record
-from sgdvi.report._format import anchor, title
+from sgdvi.report._format import WORST, anchor, title
 from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
 from sgdvi.report.sections.reasons import QUESTIONS, asked, said
@@ -59,8 +59,9 @@ def _item(finding: Finding, shown: set[str]) -> dict[str, Any]:
     texts = {}
     for name in ("meaning", "advice", "source"):
         text = getattr(finding, name)
-        texts[name] = "" if text in shown else text
-        shown.add(text)
+        start = text.split(WORST)[0]
+        texts[name] = "" if start in shown else text
+        shown.add(start)
     return {"finding": finding, "title": title(finding), "anchor": anchor(finding), "details": details, **texts}
 
 

@@ -4,7 +4,7 @@ from sgdvi.diagnostics.declare import Question
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.table import TABLE
-from sgdvi.report._format import anchor
+from sgdvi.report._format import WORST, anchor
 from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
 from sgdvi.report.sections.verdict import split
@@ -22,11 +22,11 @@ _COMPARED = "For comparison: "
 def section(record: Record, context: Context) -> Section | None:
     """Return what the verdict rests on, or None where it has no reasons."""
     _, _, reasons = split(record)
-    findings = {finding.meaning: finding for finding in reversed(record.findings)}
+    findings = {finding.meaning.split(WORST)[0]: finding for finding in reversed(record.findings)}
     groups: dict[Question, list[dict[str, str]]] = {question: [] for question in QUESTIONS}
     structure = []
     for text in reasons:
-        finding = findings.get(text.removeprefix(_COMPARED))
+        finding = findings.get(text.removeprefix(_COMPARED).split(WORST)[0])
         item = {
             "text": text,
             "status": Status(finding.status) if finding else "",
@@ -49,4 +49,4 @@ def asked(finding: Finding | None) -> Question:
 
 def said(record: Record) -> set[str]:
     """Return the meanings that the page shows above the checks, so that no sentence is there twice."""
-    return {text.removeprefix(_COMPARED) for text in record.verdict.reasons}
+    return {text.removeprefix(_COMPARED).split(WORST)[0] for text in record.verdict.reasons}

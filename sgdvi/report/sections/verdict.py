@@ -5,10 +5,12 @@ from collections import Counter
 from typing import Any
 
 from sgdvi._internal.text import listed
+from sgdvi.diagnostics.answers import USES, uses_of
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
-from sgdvi.diagnostics.use import PURPOSES, Answer, uses
+from sgdvi.diagnostics.table import TABLE
 from sgdvi.report import figures, series
+from sgdvi.report._format import USABLE
 from sgdvi.report._render import Section, render
 from sgdvi.report.actions import actions
 from sgdvi.report.context import Context
@@ -19,7 +21,6 @@ MOST_IN_FOREST = 10
 _MOST_ROWS = 40
 # The end of the answer and the start of what limits it, in the sentences of the verdict.
 _TURN = re.compile(r"(?<=\))(?:: |, but |, and |; )|(?<=overflowed), |(?<=[a-z)])\. (?=[A-Z])")
-_CHIPS = {Answer.YES: Status.PASS, Answer.NO: Status.FAIL, Answer.UNKNOWN: Status.UNKNOWN}
 
 
 def section(record: Record, context: Context) -> Section:
@@ -38,7 +39,7 @@ def section(record: Record, context: Context) -> Section:
         forest=_forest(record, names[:MOST_IN_FOREST]) if names else None,
         all_forest=_forest(record, names[:_MOST_ROWS]) if len(names) > MOST_IN_FOREST else None,
         most=min(len(names), _MOST_ROWS),
-        purposes=PURPOSES,
+        purposes=USES,
         rows=_rows(record),
         skipped=context.skipped,
         counts=[(status, counts[status]) for status in _ORDER if counts[status]],
@@ -62,16 +63,17 @@ def split(record: Record) -> tuple[str, str, tuple[str, ...]]:
 def _rows(record: Record) -> list[dict[str, Any]]:
     rows = []
     for run in record.runs:
-        answers = uses(record, run)
-        cells = [(_CHIPS[answers[purpose]], answers[purpose]) for purpose in PURPOSES]
-        rows.append({"run": run, "cells": cells, "note": _note(record, run, answers["means"])})
+        cells = [(status, USABLE[status]) for status in uses_of(run, record.findings, TABLE).values()]
+        rows.append({"run": run, "cells": cells, "note": _note(record, run)})
     return sorted(rows, key=lambda row: row["note"] != "")
 
 
-def _note(record: Record, run: str, answer: Answer) -> str:
+def _note(record: Record, run: str) -> str:
     """Return what stands in place of answers for a run that stands for the posterior itself."""
     if run == record.reference:
-        return "the reference" if answer is Answer.YES else "the reference, which cannot be relied on"
+        gates = {check.id for check in TABLE if check.gate}
+        failed = [f for f in record.findings if f.run == run and f.check in gates and f.status is Status.FAIL]
+        return "the reference, which cannot be relied on" if failed else "the reference"
     return "the posterior, in closed form" if run == EXACT_POSTERIOR else ""
 
 
