@@ -86,7 +86,6 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         from sgdvi.diagnostics.findings import Status
         from sgdvi.experiment.conduct import REFERENCES, Failed, Interrupted, check_folder, run, save_draws
         from sgdvi.experiment.folder import locked
-        from sgdvi.report import as_text
         from sgdvi.zoo import load
 
         problem = load(model)
@@ -149,7 +148,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         print_json(result.comparison.to_dict())
     else:
         if not quiet:
-            click.echo(f"\n{as_text(result.comparison, result.context, verbose=verbose)}\n")
+            click.echo(f"\n{result.comparison if verbose else result}\n")
         click.echo(page)
     reached = Status(result.verdict.status).severity >= Status(fail_on).severity if fail_on else False
     return VERDICT_REACHED if reached else 0

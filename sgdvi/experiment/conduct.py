@@ -1,6 +1,7 @@
 """The whole way, as ``sgdvi compare`` does it: a problem, its runs, the comparison, the report."""
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import jax
 
+from sgdvi import zoo
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
@@ -206,6 +208,8 @@ class _Job:
 
     Attributes
     ----------
+    model
+        Name or path of the problem as it was given; "" where it was given itself.
     problem, plan, key
         The problem as it is run, what SGD does, and the key of everything random.
     options, weight_decay
@@ -222,6 +226,7 @@ class _Job:
         Of SGD that are run.
     """
 
+    model: str
     problem: Problem
     plan: Plan
     key: Any
@@ -259,6 +264,7 @@ def _plan(
     flavours: tuple[str, ...] | None,
 ) -> _Job:
     """Decide everything that is to be done, or raise `InputError`."""
+    model = problem if isinstance(problem, str) else ""
     problem = load(problem) if isinstance(problem, str) else problem
     problem = with_weight_decay(problem.with_options(**options), weight_decay)
     asked = tuple(map(named_reference, references))
@@ -271,7 +277,9 @@ def _plan(
     plan = make_plan(problem, **settings)  # which may take seconds
     key = jax.random.key(plan.seed) if key is None else key
     flavours = default_flavours(plan.forecast) if flavours is None else flavours
-    return _Job(problem, plan, key, options, weight_decay, asked, named, reference, files, others, remedies, flavours)
+    return _Job(
+        model, problem, plan, key, options, weight_decay, asked, named, reference, files, others, remedies, flavours
+    )
 
 
 def _make_runs(job: _Job, progress: bool, tell: Tell, runs: dict[str, Any]) -> tuple[list[Stage], list[Stage]]:
@@ -328,7 +336,7 @@ def _context(job: _Job, command: str, shown: Sequence[Stage], rows: tuple[Instea
         settings=_settings(job.problem, job.plan),
         stages=tuple(shown),
         command=command,
-        call=_call(job.problem, job.plan, job.options, job.weight_decay, chosen),
+        call=_call(job, command, chosen),
         environment=environment(job.problem.data),
         remedies=rows,
     )
@@ -417,10 +425,14 @@ def _chosen(asked: tuple[str, ...], reference: str | None, files: Mapping[str, A
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def _call(
-    problem: Problem, plan: Plan, given: dict[str, int], weight_decay: float | None, chosen: dict[str, Any]
-) -> str:
-    options: dict[str, Any] = dict(given)
+def _call(job: _Job, command: str, chosen: dict[str, Any]) -> str:
+    """Return the Python call that does the same, with every setting written out."""
+    problem, plan, weight_decay = job.problem, job.plan, job.weight_decay
+    # a command line names the file of a user's model; the model itself has only a name
+    words = [word for word in shlex.split(command)[2:] if word in zoo.list() or word.endswith(".py")]
+    model = job.model or next(iter(words), problem.name)
+    shaped = {name: problem.options[name] for name in ("depth", "width") if name in problem.options}
+    options: dict[str, Any] = shaped | job.options
     if weight_decay is not None:
         options["weight_decay"] = weight_decay
     # what is given is run with, whatever is foreseen of it
@@ -435,4 +447,4 @@ def _call(
         **chosen,
     }
     text = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    return f"import sgdvi\n\nresult = sgdvi.run({problem.name!r}, {text})\nprint(result)\nresult.save('report')"
+    return f"import sgdvi\n\nresult = sgdvi.run({model!r}, {text})\nprint(result)\nresult.save('report')"

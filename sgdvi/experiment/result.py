@@ -17,7 +17,7 @@ from sgdvi.experiment.plan import Plan
 from sgdvi.experiment.remedies import exact_remedies
 from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
-from sgdvi.report import Context, read_record, write_html, write_record
+from sgdvi.report import Context, as_text, read_record, write_html, write_record
 
 FAILURE = "failure.json"
 
@@ -60,7 +60,7 @@ class Result:
         return exact_remedies(self.problem, self.plan)
 
     def __str__(self) -> str:
-        return str(self.comparison)
+        return as_text(self.comparison, self.context, verbose=False)
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
         """Write report.html, report.json and the draws into `folder` and return the path of report.html.

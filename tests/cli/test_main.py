@@ -1,6 +1,7 @@
 """The command line: exit statuses, one-line messages, what is printed and what is left on disk."""
 
 import gc
+import json
 import os
 import re
 import shutil
@@ -179,6 +180,10 @@ def test_compare_ends_with_the_path_of_a_report(capsys, tmp_path, quick, monkeyp
     assert sorted(path.name for path in folder.iterdir()) == ["draws.nc", "report.html", "report.json"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "sgdvi compare mean.py --steps 400 --chains 2 --out here" in page
+    record = json.loads((tmp_path / "here/report.json").read_text(encoding="utf-8"))
+    scope: dict = {}
+    exec(record["experiment"]["call"].split("\nresult.save")[0], scope)  # what the page shows works when pasted
+    assert scope["result"].problem.name == "mean"
     assert load(folder)["SGD"]["posterior"].sizes["chain"] == 2
 
 
