@@ -135,7 +135,7 @@ def test_the_decay_is_tuned_as_well(tuned: Tuned) -> None:
 
 def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
     def made() -> list[int]:
-        return [program._cache_size() for program in (batch.prepare, expectations._panels, _log_posterior_mean)]
+        return [program._cache_size() for program in (batch.prepare.program, expectations._panels, _log_posterior_mean)]
 
     programs = made()
     assert tuned.divergence(tuned.temperature) == tuned.kl
@@ -148,7 +148,7 @@ def test_networks_of_one_depth_share_a_program(tuned: Tuned) -> None:
 
 def test_networks_from_depth_2_on_share_what_takes_longest_to_compile() -> None:
     def made() -> list[int]:
-        return [program._cache_size() for program in (batch.prepare, expectations._panels)]
+        return [program._cache_size() for program in (batch.prepare.program, expectations._panels)]
 
     split(network("small-n", depth=2), 0.2)
     programs = made()

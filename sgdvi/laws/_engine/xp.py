@@ -44,6 +44,7 @@ def compiled(function: Callable[..., Any], *, static: tuple[str, ...] = (), most
                 return function(*arguments, **options)
         return program(*arguments, **options)
 
+    call.program = program  # type: ignore[attr-defined]
     return call
 
 
