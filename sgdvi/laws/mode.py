@@ -37,8 +37,8 @@ def mode_expansion(moments: Moments, temperature: ArrayLike, weight_decay: Array
     >>> import sgdvi
     >>> moments = sgdvi.Moments.linear(slope=1.0, noise=1.0)
     >>> law = sgdvi.SGDStationary(moments, 0.002)
-    >>> print(f"{law.mode:.4f} {sgdvi.mode_expansion(moments, 0.002):.4f}")
-    0.9940 0.9940
+    >>> print(f"{law.mode:.3f} {sgdvi.mode_expansion(moments, 0.002):.3f}")
+    0.994 0.994
     """
     alpha1, alpha2, alpha3, beta1, beta2 = (np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(moments))
     rest = (beta2 - np.asarray(weight_decay)) / beta1
