@@ -1,5 +1,7 @@
 """What all of the package uses: files written whole, numbers and tables of text."""
 
+import pickle
+
 import pytest
 
 from sgdvi import InputError
@@ -63,3 +65,8 @@ def test_columns_are_aligned():
     assert table(rows) == ["  W1   KS  run", "0.25    1  SGD", "   7  0.5"]
     assert table(rows, left=1) == ["  W1   KS  run", "0.25    1  SGD", "   7  0.5"]
     assert table(rows, left=3) == ["W1    KS   run", "0.25  1    SGD", "7     0.5"]
+
+
+def test_bad_input_is_named_as_a_user_imports_it():
+    assert f"{InputError.__module__}.{InputError.__qualname__}" == "sgdvi.InputError"
+    assert pickle.loads(pickle.dumps(InputError("x"))).args == ("x",)

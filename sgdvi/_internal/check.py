@@ -10,6 +10,8 @@ import numpy as np
 class InputError(ValueError):
     """Bad input from the caller: the message says what is wrong, what was got and what to do."""
 
+    __module__ = "sgdvi"  # where a person finds it, and what a traceback names
+
 
 def message(rule: str, got: Any, advice: str = "") -> str:
     """Put the three parts of an error message together."""

@@ -96,19 +96,21 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         # Said with the first stage, so that bad input gets its one line alone.
         heading = [f"sgdvi compare {problem.name}: {problem.num_data} rows"]
 
-        started: list[float] = []
+        started: dict[str, float] = {}
 
         def took() -> None:
-            if started:
-                say(f"    {time.perf_counter() - started.pop():.1f} s")
+            for start in started.values():
+                say(f"    {time.perf_counter() - start:.1f} s")
+            started.clear()
 
         def announce(name: str, text: str) -> None:
             stop_if_interrupted()
-            took()
+            if name not in started:  # else a word on the same stage
+                took()
             if heading:
                 say(heading.pop())
             say(f"  {name}: {text}")
-            started.append(time.perf_counter())
+            started.setdefault(name, time.perf_counter())
 
         try:
             result = run(
