@@ -126,12 +126,17 @@ def dimension_of(points: np.ndarray, transform: np.ndarray, size: int) -> Dimens
 
 
 def _free(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates that move in either run; of very many, sums of them with random signs in their place.
+    """Return the coordinates that move in either run, counts left out; of very many, sums of them with random signs.
 
     Each of some hundred sums has its own coordinates, in units of the reference: time and memory are linear in their
     number, and a set of lower dimension than that of the sums stays one.
     """
-    free = (np.ptp(points, axis=0) > 0) | (np.ptp(others, axis=0) > 0) if min(len(points), len(others)) else slice(None)
+    moves = (np.ptp(points, axis=0) > 0) | (np.ptp(others, axis=0) > 0)
+    counts = (others == np.round(others)).all(axis=0) & (points == np.round(points)).all(axis=0)
+    # neighbours on a grid of whole numbers say nothing of a dimension; a run that stands still has dimension 0
+    free = moves & ~(counts & (np.ptp(points, axis=0) > 0))
+    if not free.any():
+        raise Skip("Every parameter is a count or is held at one value: there is no dimension to compare.")
     both = (points[:, free], others[:, free])
     size = both[0].shape[1]
     if size <= _MOST_COORDINATES:
@@ -201,9 +206,10 @@ def dimension(case: Case) -> Outcome:
     other = case.sampled
     if other is None:
         raise Skip("Needs a reference with draws of the same parameters.")
-    points, others = _free(case.draws.parameters(), other.parameters())
+    points, others = case.draws.parameters(), other.parameters()
     if min(len(points), len(others)) < 3:
         raise Skip("No chain with finite draws is left, in this run or in the reference.", Status.UNKNOWN)
+    points, others = _free(points, others)
     size, transform = min(case.draws.fewest, other.fewest), whitening(others)
     mine, reference = dimension_of(points, transform, size), dimension_of(others, transform, size)
     return compared(mine, reference, other.name, case.limits)

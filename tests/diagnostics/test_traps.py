@@ -123,6 +123,16 @@ def test_another_share_of_ones_is_a_difference(rng: np.random.Generator) -> None
     assert found(result)["distance.ks"].value == pytest.approx(0.2, abs=0.05)  # total variation
 
 
+def test_counts_have_no_dimension_to_compare(rng: np.random.Generator) -> None:
+    def draws(rate: float) -> dict[str, np.ndarray]:
+        return {"k": rng.poisson(rate, size=(*SHAPE, 3))}
+
+    result = judge(draws(2.0), draws(2.0))
+    assert found(result)["support.dimension"].status is Status.NOT_APPLICABLE
+    beside = judge({**draws(2.0), "t": rng.normal(size=SHAPE)}, {**draws(2.0), "t": rng.normal(size=SHAPE)})
+    assert found(beside)["support.dimension"].status is Status.PASS
+
+
 # --- what nobody asked about ------------------------------------------------------------------------------------
 
 
