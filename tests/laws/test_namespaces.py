@@ -74,7 +74,7 @@ def test_numpy_and_jax_agree(family):
             one, other = ours[i][what][0], values[i]
             scale = np.maximum(np.abs(other), 1 / spread if what == "score" else spread if what == "modes" else 1.0)
             equal = (one == other) | (np.isnan(one) & np.isnan(other))
-            gap = np.abs(np.where(equal, 0.0, one) - np.where(equal, 0.0, other)) / scale
+            gap = np.abs(np.where(equal, 0.0, one) - np.where(equal, 0.0, other)) / np.where(equal, 1.0, scale)
             if not np.all(gap <= BOUND):
                 wrong.append((name, what, float(np.max(gap))))
     assert not wrong, "\n".join(map(str, wrong))
