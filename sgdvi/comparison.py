@@ -226,9 +226,9 @@ class _Work:
 
     def _case(self, run: Run | Law, reference: Run | Law | None = None, trouble: str = "") -> Case:
         made = self.samplers.get(run.name) or _sampler_of(self.known)
-        fresh = None if made is None else partial(_fresh_step, *made, jax.random.fold_in(self.key, len(self.runs)))
+        fresh_step = None if made is None else partial(_fresh_step, *made, jax.random.fold_in(self.key, len(self.runs)))
         kinds = self._kinds(run, reference)
-        return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh)
+        return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh_step)
 
     def _kinds(self, run: Run | Law, reference: Run | Law | None) -> frozenset[str]:
         """Say which checks are made of a run, see `Case`."""

@@ -113,18 +113,18 @@ def discrete_time(
         As in `continuous_time`.
     """
     a, c, share = _checked(hessian, noise, num_data, batch_size, replace, kind)
-    spread = _spread(sample_hessians, a)
+    hessian_noise = _spread(sample_hessians, a)
     assumptions = (_QUADRATIC, _CONSTANT if sample_hessians is None else _LINEAR)
     if kind == "full":
         covariance = np.linalg.inv(num_data * a)
-        grown = c + (spread @ covariance.ravel()).reshape(a.shape)
+        grown = c + (hessian_noise @ covariance.ravel()).reshape(a.shape)
         return _result(2 * np.linalg.inv(num_data * share * grown + a), share, covariance, a, num_data, assumptions)
     if kind == "diagonal":
-        best = _best_diagonal(a, c, share, spread, num_data)
-        return _result(best, share, _discrete(a, c, share, spread, best), a, num_data, assumptions)
+        best = _best_diagonal(a, c, share, hessian_noise, num_data)
+        return _result(best, share, _discrete(a, c, share, hessian_noise, best), a, num_data, assumptions)
     sums = np.kron(a, np.eye(len(a))) + np.kron(np.eye(len(a)), a)
     # the Stein equation is (sums - eta products) vec(Sigma) = eta share vec(C): stable while its left side is positive
-    products = np.kron(a, a) + share * spread
+    products = np.kron(a, a) + share * hessian_noise
     limit = 1 / scipy.linalg.eigh(products, sums, eigvals_only=True)[-1]
 
     def covariance_at(rate: float) -> np.ndarray:
@@ -133,13 +133,13 @@ def discrete_time(
     # discreteness only adds variance, so the best rate lies below both the limit and about the continuous-time one
     first = _continuous_rate(c, num_data, share)
     bounds = (np.log(1e-3 * min(first, limit)), np.log(min(10 * first, (1 - 1e-9) * limit)))
-    found = scipy.optimize.minimize_scalar(
+    optimum = scipy.optimize.minimize_scalar(
         lambda log_rate: _kl(covariance_at(np.exp(log_rate)), a, num_data),
         bounds=bounds,
         method="bounded",
         options={"xatol": 1e-8},
     )
-    rate = float(np.exp(found.x))
+    rate = float(np.exp(optimum.x))
     return _result(rate, share, covariance_at(rate), a, num_data, assumptions)
 
 
@@ -173,19 +173,19 @@ def discrete_covariance(
     return covariance
 
 
-def _discrete(a: np.ndarray, c: np.ndarray, share: float, spread: np.ndarray, matrix: np.ndarray) -> Any:
+def _discrete(a: np.ndarray, c: np.ndarray, share: float, hessian_noise: np.ndarray, matrix: np.ndarray) -> Any:
     """Solve the Stein equation; None where the variance grows from step to step."""
     shrink = np.eye(len(a)) - matrix @ a
-    operator = np.kron(shrink, shrink) + share * np.kron(matrix, matrix) @ spread
+    operator = np.kron(shrink, shrink) + share * np.kron(matrix, matrix) @ hessian_noise
     if np.max(np.abs(np.linalg.eigvals(operator))) >= 1:
         return None
     forced = share * matrix @ c @ matrix.T
     return np.linalg.solve(np.eye(len(operator)) - operator, forced.ravel()).reshape(a.shape)
 
 
-def _best_diagonal(a: np.ndarray, c: np.ndarray, share: float, spread: np.ndarray, num_data: int) -> np.ndarray:
+def _best_diagonal(a: np.ndarray, c: np.ndarray, share: float, hessian_noise: np.ndarray, num_data: int) -> np.ndarray:
     def value(log_rates: np.ndarray) -> float:
-        covariance = _discrete(a, c, share, spread, np.diag(np.exp(log_rates)))
+        covariance = _discrete(a, c, share, hessian_noise, np.diag(np.exp(log_rates)))
         return np.inf if covariance is None else _kl(covariance, a, num_data)
 
     # discreteness only adds variance: below the continuous-time rates, and at a stable point to begin with

@@ -80,16 +80,16 @@ def load(name_or_path: str | os.PathLike[str], **options: Any) -> Problem:
     """
     text = os.fspath(name_or_path)
     name = text.replace("_", "-")
-    known = list()
-    if name in known:
+    names = list()
+    if name in names:
         made = importlib.import_module(f"sgdvi.models.{name.replace('-', '_')}").problem
         problem = _call(made, options, f"the problem {name!r}")
         _check_data(problem)
     elif text.endswith(".py") or os.sep in text or "/" in text:
         problem = _from_file(Path(text).expanduser(), options)
     else:
-        close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        advice = f"Closest: {', '.join(close)}." if close else f"There are: {', '.join(known)}."
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        advice = f"Closest: {', '.join(close)}." if close else f"There are: {', '.join(names)}."
         rule = "a model is a name of the zoo or the path of a .py file"
         raise InputError(message(rule, repr(text), f"{advice} `sgdvi models` lists them all."))
     return problem

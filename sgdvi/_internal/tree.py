@@ -68,11 +68,11 @@ class RowSplit:
             For strings and objects.
         """
         leaves = jax.tree.leaves(arguments)
-        found = [leaf for leaf, fixed in zip(leaves, self.leaves, strict=True) if fixed is None]
-        for leaf in found:
+        varying = [leaf for leaf, fixed in zip(leaves, self.leaves, strict=True) if fixed is None]
+        for leaf in varying:
             strange = isinstance(leaf, np.ndarray) and leaf.dtype.kind in "OSUTMm"
             require(not strange, "data must be numeric", f"dtype {leaf.dtype}", "Give categories as integers.")
-        return tuple(jnp.asarray(leaf) for leaf in found)
+        return tuple(jnp.asarray(leaf) for leaf in varying)
 
     def rebuild(self, rows: Rows) -> Arguments:
         """Put rows (all of them, or a minibatch) and the fixed leaves together again."""
@@ -103,8 +103,8 @@ def to_arrays(data: Any) -> Any:
     """Return data with the columns and tables of pandas, polars and xarray as NumPy arrays."""
 
     def converted(leaf: Any) -> Any:
-        known = isinstance(leaf, jax.Array | np.ndarray) or not hasattr(leaf, "to_numpy")
-        return leaf if known else np.asarray(leaf.to_numpy())
+        native = isinstance(leaf, jax.Array | np.ndarray) or not hasattr(leaf, "to_numpy")
+        return leaf if native else np.asarray(leaf.to_numpy())
 
     return jax.tree.map(converted, data)
 

@@ -100,8 +100,8 @@ def _quantiles(quantiles: dict[str, float]) -> str:
     """As many digits as tell the quantiles apart."""
     values = list(quantiles.values())
     largest = max(map(abs, values))
-    spread = (values[-1] - values[0]) / largest if largest else 1.0
-    digits = 3 + int(min(max(-log10(spread), 0.0), 3.0)) if spread > 0 else 6
+    relative_range = (values[-1] - values[0]) / largest if largest else 1.0
+    digits = 3 + int(min(max(-log10(relative_range), 0.0), 3.0)) if relative_range > 0 else 6
     cells = [num(v if abs(v) > 1e-14 * largest else 0.0, digits) for v in values]
     return indented_table([f"{100 * float(q):g} %" for q in quantiles], [cells])
 

@@ -67,7 +67,7 @@ def _run(
     if learning_rate is None and problem.exact is None:
         rate = min(rate, FASTEST)
     say(f"sgdvi balance {problem.name}: symmetries, then {chains} chains of {steps:,} steps of SGD")
-    found = measure(
+    result = measure(
         problem,
         key=jax.random.key(number),
         learning_rate=rate,
@@ -76,9 +76,9 @@ def _run(
         num_steps=steps,
         points=points,
     )
-    click.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False) if as_json else str(found))
+    click.echo(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) if as_json else str(result))
     if out is not None:
         from sgdvi.plots import save_figure
 
-        axes = next(iter(found.plot().values()))
+        axes = next(iter(result.plot().values()))
         click.echo(save_figure(axes.figure.get_figure(root=True), out), err=as_json)

@@ -20,14 +20,14 @@ def command(stores: tuple[str, ...]) -> int:
 def _store(name: str) -> int:
     from sgdvi.draws.committed import inspect
 
-    found = inspect(name)
-    for line in found.problems:
+    inspection = inspect(name)
+    for line in inspection.problems:
         click.echo(f"{'DAMAGED':<12}{line}")
-    click.echo(f"{'whole':<12}{found.whole} of {found.draws} draws of every chain in {name}")
-    if found.problems and found.whole:
-        click.echo(f"{'to save':<12}sgdvi.draws.open_store({name!r}).isel(draw=slice({found.whole})).load()")
-    click.echo(f"{'resume=True':<12}{'goes on with it' if found.can_resume else 'does not: begin a new store'}")
-    return 1 if found.problems else 0
+    click.echo(f"{'whole':<12}{inspection.whole} of {inspection.draws} draws of every chain in {name}")
+    if inspection.problems and inspection.whole:
+        click.echo(f"{'to save':<12}sgdvi.draws.open_store({name!r}).isel(draw=slice({inspection.whole})).load()")
+    click.echo(f"{'resume=True':<12}{'goes on with it' if inspection.can_resume else 'does not: begin a new store'}")
+    return 1 if inspection.problems else 0
 
 
 def _machine() -> int:

@@ -32,12 +32,12 @@ def command(ids: tuple[str, ...], quick: bool, seed: int, out: str, record: str 
         if record is not None:
             folder = Path(record).expanduser().parent
             require(folder.is_dir(), "the folder of --json must exist", repr(str(folder)), "Make it first.")
-        found = reproduce(
+        reproduction = reproduce(
             ids or None, quick=quick, seed=seed, out=out, progress=True, on_claim=lambda row: tqdm.write(str(row))
         )
-    click.echo(f"\n{found.answer}")
+    click.echo(f"\n{reproduction.answer}")
     if record is not None:
-        click.echo(found.to_json(Path(record).expanduser()))
+        click.echo(reproduction.to_json(Path(record).expanduser()))
     for name in (RECORD, PAGE):
         click.echo(Path(out) / name)
-    return CHANGED if fail_on_change and found.changed else 0
+    return CHANGED if fail_on_change and reproduction.changed else 0

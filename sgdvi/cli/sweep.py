@@ -45,7 +45,7 @@ def command(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **optio
 
         for path in out:
             _check(path)
-        found = make(
+        result = make(
             model,
             depth=options["depth"],
             width=options["width"],
@@ -60,11 +60,11 @@ def command(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **optio
             on_cell=lambda text: say(f"  {text}"),
         )
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
-        click.echo(found)
+        click.echo(result)
     for path in out:
-        click.echo(_write(found, path), err=as_json)
+        click.echo(_write(result, path), err=as_json)
 
 
 def _numbers(name: str, text: str | None, kind: Callable[[str], Any]) -> list[Any] | None:
@@ -91,15 +91,15 @@ def _check(path: str) -> None:
     require(not target.is_dir(), "--out must be a file", repr(path), "Give its name with an ending.")
 
 
-def _write(found: Any, path: str) -> Path:
+def _write(result: Any, path: str) -> Path:
     target = Path(path).expanduser()
     if target.suffix.lower() == ".html":
-        return found.to_html(target)
+        return result.to_html(target)
     if target.suffix.lower() == ".json":
-        return found.to_json(target)
+        return result.to_json(target)
     from sgdvi.plots import plot_sweep, save_figure
     from sgdvi.style.canvas import panels
 
-    with panels(1, (2.8 + 0.62 * len(found.batch_sizes), 1.6 + 0.36 * len(found.learning_rates))) as (figure, axes):
-        plot_sweep(found, ax=axes[0])
+    with panels(1, (2.8 + 0.62 * len(result.batch_sizes), 1.6 + 0.36 * len(result.learning_rates))) as (figure, axes):
+        plot_sweep(result, ax=axes[0])
     return save_figure(figure, target)

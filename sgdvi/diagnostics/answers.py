@@ -45,28 +45,28 @@ class Answer:
     decides: bool = field(default=False, compare=False)
 
 
-def arrived(run: str, found: Judged, facts: Facts) -> Answer:
+def arrived(run: str, judged: Judged, facts: Facts) -> Answer:
     """Answer whether the run ran and arrived: finite, moved, arrived, mixed."""
-    blocked = _unusable(run, found, facts)
+    blocked = _unusable(run, judged, facts)
     if blocked is not None:
         return blocked
-    if found.fails(*_MIXED):
-        check = next(check for check in _MIXED if found.fails(check))
-        where, why = clauses.why_not_mixed(found)
+    if judged.fails(*_MIXED):
+        check = next(check for check in _MIXED if judged.fails(check))
+        where, why = clauses.why_not_mixed(judged)
         return Answer(Status.FAIL, f"{run} {why}{f' on {where}' if where else ''}.", check)
-    worst = _worst(found.on(Question.ARRIVE))
+    worst = _worst(judged.on(Question.ARRIVE))
     if worst is None or worst.status is Status.PASS:
         return Answer(Status.PASS, f"{run} ran, moved and mixed, as far as its chains show.")
     return Answer(worst.status, worst.meaning, worst.check)
 
 
 def same_law(
-    run: str, found: Judged, facts: Facts, reference: str | None, trouble: str, unsure: list[Finding]
+    run: str, judged: Judged, facts: Facts, reference: str | None, trouble: str, unsure: list[Finding]
 ) -> Answer:
     """Answer whether the law of the run is that of the reference on what was asked for."""
-    chosen = clauses.lead(found)
+    chosen = clauses.lead(judged)
     name = (chosen.functional if chosen is not None else None) or facts.functional or "the functionals"
-    aside = clauses.in_parameters(found, facts)
+    aside = clauses.in_parameters(judged, facts)
     if facts.improper and reference is None:
         return Answer(Status.NOT_APPLICABLE, f"There is no posterior to compare {run} with: {facts.improper}")
     also = f" What is certain: {aside}." if aside else ""
@@ -74,23 +74,23 @@ def same_law(
         advice = "Run NUTS, or give draws of the posterior."
         sentence = f"Cannot tell: there is no reference to compare {run} with on {name}. {advice}{also}"
         return Answer(Status.UNKNOWN, sentence)
-    w1 = found.get("distance.w1")
+    w1 = judged.get("distance.w1")
     if trouble and (w1 is None or w1.status is Status.UNKNOWN):
         return Answer(Status.UNKNOWN, f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}")
-    if found.fails(*_MIXED) and not _far(w1):
-        where, why = clauses.why_not_mixed(found)
-        if not facts.singular and not found.fails("support.balance"):
+    if judged.fails(*_MIXED) and not _far(w1):
+        where, why = clauses.why_not_mixed(judged)
+        if not facts.singular and not judged.fails("support.balance"):
             also = ""  # the dimension that such chains seem to have is that of where they have been
-        check = next(check for check in _MIXED if found.fails(check))
+        check = next(check for check in _MIXED if judged.fails(check))
         return Answer(Status.UNKNOWN, f"Cannot tell yet on {where or name}: {run} {why}.{also}", check)
-    return _compared(run, name, found, aside, unsure)
+    return _compared(run, name, judged, aside, unsure)
 
 
-def usable_for(found: Judged, arrive: Answer) -> tuple[Answer, dict[str, Status]]:
+def usable_for(judged: Judged, arrive: Answer) -> tuple[Answer, dict[str, Status]]:
     """Answer what can be used of the run: means, intervals, tails, predictions, or nothing."""
     uses = {}
     for name, checks in _USES.items():
-        worst = _worst([found[check] for check in checks if check in found])
+        worst = _worst([judged[check] for check in checks if check in judged])
         if worst is not None:
             uses[name] = Status.FAIL if arrive.decides else worst.status
     if not uses:
@@ -117,9 +117,9 @@ def uses_of(run: str, findings: Iterable[Finding], checks: Sequence[Check]) -> d
     checks
         The checks that were made.
     """
-    found = Judged((finding for finding in findings if finding.run == run), checks)
-    _, uses = usable_for(found, Answer(Status.UNKNOWN, "", decides=found.any("first", Status.FAIL)))
-    if found.fails("mixing.rhat", "mixing.ess"):
+    judged = Judged((finding for finding in findings if finding.run == run), checks)
+    _, uses = usable_for(judged, Answer(Status.UNKNOWN, "", decides=judged.any("first", Status.FAIL)))
+    if judged.fails("mixing.rhat", "mixing.ess"):
         uses = {use: status if status is Status.FAIL else Status.UNKNOWN for use, status in uses.items()}
     return {use: uses.get(use, Status.UNKNOWN) for use in USES}
 
@@ -137,21 +137,21 @@ def _worst(findings: list[Finding]) -> Finding | None:
     return max(applicable, key=lambda finding: finding.status.severity, default=None)
 
 
-def _compared(run: str, name: str, found: Judged, aside: str, unsure: list[Finding]) -> Answer:
+def _compared(run: str, name: str, judged: Judged, aside: str, unsure: list[Finding]) -> Answer:
     """Answer where both sides are usable."""
-    on_functional = [finding.status for finding in found.those("on_functional")]
-    numbers = clauses.numbers(found)
-    missed = clauses.missed(found, name)
+    on_functional = [finding.status for finding in judged.those("on_functional")]
+    numbers = clauses.numbers(judged)
+    missed = clauses.missed(judged, name)
     extra = f", but {missed}" if missed else ""
-    modes = found.status("coverage.modes")
-    together = [f for f in found.those("joint") if f.functional is None and f.status is Status.FAIL]
+    modes = judged.status("coverage.modes")
+    together = [f for f in judged.those("joint") if f.functional is None and f.status is Status.FAIL]
     dependence = Status.FAIL not in on_functional and bool(together)
     if Status.FAIL in on_functional or modes is Status.FAIL or dependence:
-        unseen = clauses.modes(found) if modes is Status.FAIL and not missed else ""
-        apart = clauses.dependence(found) if dependence else ""
-        differences, soft = clauses.differences(found), ""
+        unseen = clauses.modes(judged) if modes is Status.FAIL and not missed else ""
+        apart = clauses.dependence(judged) if dependence else ""
+        differences, soft = clauses.differences(judged), ""
         if modes is not Status.FAIL and not dependence:
-            soft = clauses.barely(found)
+            soft = clauses.barely(judged)
         parts = [part for part in (soft, *differences, missed, unseen, apart, aside) if part]
         how = ": " + "; ".join(parts) if parts else ""
         answer = "Probably not" if soft else "No"
@@ -168,8 +168,8 @@ def _compared(run: str, name: str, found: Judged, aside: str, unsure: list[Findi
         return Answer(Status.WARN, f"{start}: there {run} {matches} ({numbers}){joined}.")
     if near:
         return Answer(Status.WARN, f"Nearly: {run} is close to the posterior on {name} ({numbers}){extra}.")
-    rest = [f for f in found.values() if f.status in (Status.WARN, Status.FAIL)]
-    untested = [finding for finding in found.those("untested") if finding.status is Status.UNKNOWN] + unsure
+    rest = [f for f in judged.values() if f.status in (Status.WARN, Status.FAIL)]
+    untested = [finding for finding in judged.those("untested") if finding.status is Status.UNKNOWN] + unsure
     matches = f"{run} matches the posterior on {name} ({numbers}){extra}"
     if untested and not rest:
         sentence = f"Yes, with a reservation: {matches}, but one thing was not tested. {untested[0].meaning}"
@@ -180,17 +180,17 @@ def _compared(run: str, name: str, found: Judged, aside: str, unsure: list[Findi
     return Answer(Status.PASS, f"Yes, as far as these checks see: {matches}.")
 
 
-def _unusable(run: str, found: Judged, facts: Facts) -> Answer | None:
+def _unusable(run: str, judged: Judged, facts: Facts) -> Answer | None:
     """Answer where the run is no sample of anything: overflowed, collapsed, or on its way to 0."""
 
     def no(sentence: str, check: str) -> Answer:
         return Answer(Status.FAIL, sentence, check, decides=True)
 
-    overflow = found.get("chains.overflow")
+    overflow = judged.get("chains.overflow")
     if overflow is not None and overflow.value == 1:
         text = f"No: every chain of {run} overflowed, so there is nothing to compare with a posterior."
         return no(text, overflow.check)
-    collapse, heat = found.get("phase.collapse"), found.get("phase.temperature")
+    collapse, heat = judged.get("phase.collapse"), judged.get("phase.temperature")
     warm = heat.value if heat is not None and heat.value is not None else math.nan
     if collapse is not None and collapse.status is Status.FAIL:
         at = "" if math.isnan(warm) else f" at T = {number(warm)} Tc"
@@ -200,7 +200,7 @@ def _unusable(run: str, found: Judged, facts: Facts) -> Answer | None:
         ratio = "" if math.isnan(warm) else f" (T = {number(warm)} Tc)"
         text = f"No: at this temperature{ratio} the only stationary law of {run} is the point mass at "
         return no(f"{text}{facts.functional} = 0; what the run shows is on its way there.", "phase.temperature")
-    distinct = found.get("draws.distinct")
+    distinct = judged.get("draws.distinct")
     if distinct is not None and distinct.status is Status.FAIL:
         return no(f"No: {run} is no sample. {distinct.meaning}", distinct.check)
     return None

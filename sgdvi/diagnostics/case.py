@@ -102,7 +102,7 @@ class Case:
         heavy = [
             [side.name for side in sides if not self.tail(side, name).has_moment(order, self.limits)] for name in names
         ]
-        return next((" and ".join(dict.fromkeys(found)) for found in heavy if found), "")
+        return next((" and ".join(dict.fromkeys(lacking)) for lacking in heavy if lacking), "")
 
     def once(self, measure: Callable[..., Any], *arguments: Hashable) -> Any:
         """Return ``measure(self, *arguments)``, computed at the first call: what several checks read."""

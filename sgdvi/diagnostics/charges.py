@@ -62,14 +62,14 @@ def drift(names: list[str], z: np.ndarray, thresholds: Thresholds, note: str = "
     note
         Why there is no prediction, or what makes it approximate.
     """
-    known = np.flatnonzero(np.isfinite(z))
-    if not known.size:
+    finite = np.flatnonzero(np.isfinite(z))
+    if not finite.size:
         reason = note or "Too few draws to tell."
         raise Skip(reason, Status.UNKNOWN)
-    worst = int(known[np.abs(z[known]).argmax()])
+    worst = int(finite[np.abs(z[finite]).argmax()])
     value, limit = abs(float(z[worst])), thresholds.drift_errors
     agrees = value <= limit
-    of = count(int(known.size), "charge")
+    of = count(int(finite.size), "charge")
     verdict = "as the law of balance says" if agrees else "not as the law of balance says"
     meaning = f"The mean drift of {of} is {verdict}: at most {number(value)} standard errors apart, at {names[worst]}."
     advice = (
@@ -81,7 +81,7 @@ def drift(names: list[str], z: np.ndarray, thresholds: Thresholds, note: str = "
         status=Status.PASS if agrees else Status.FAIL,
         meaning=f"{meaning} {note}".strip(),
         advice=advice,
-        details={"symmetry": names[worst], "charges": int(known.size)},
+        details={"symmetry": names[worst], "charges": int(finite.size)},
     )
 
 
@@ -108,22 +108,22 @@ def noise(
         Why terms are not known.
     """
     total = terms.sum(axis=0)
-    known = np.flatnonzero(np.isfinite(total) & (total > 0))
-    if not known.size:
+    usable = np.flatnonzero(np.isfinite(total) & (total > 0))
+    if not usable.size:
         if np.isnan(total).any():
             raise Skip(note, Status.UNKNOWN)
         reason = "There is no rescaling symmetry with gradient noise."
         raise Skip(reason)
-    apart = np.abs(terms[0] - terms[1])[known] / total[known]
+    apart = np.abs(terms[0] - terms[1])[usable] / total[usable]
     worst = int(apart.argmax())
     value, limit = float(apart[worst]), thresholds.noise_imbalance
     share = float((apart <= limit).mean())
     rest = value <= limit
     what = "What noise and weight decay pull to either side differs" if decays else "The two noise terms differ"
-    meaning = f"{what} by at most {percent(value)} of the sum, at {names[known[worst]]}. " + (
-        f"{of} has come to rest along the orbits of {count(int(known.size), 'rescaling')}."
+    meaning = f"{what} by at most {percent(value)} of the sum, at {names[usable[worst]]}. " + (
+        f"{of} has come to rest along the orbits of {count(int(usable.size), 'rescaling')}."
         if rest
-        else f"{percent(share) if share else 'None'} of {count(int(known.size), 'rescaling')} "
+        else f"{percent(share) if share else 'None'} of {count(int(usable.size), 'rescaling')} "
         f"{'are' if share else 'is'} balanced; along {'the rest' if share else 'them'} it still drifts."
     )
     return Outcome(
@@ -132,7 +132,7 @@ def noise(
         status=Status.PASS if rest else Status.WARN,
         meaning=meaning,
         advice="" if rest else "Run longer, or start from Symmetry.balanced_point.",
-        details={"symmetry": names[known[worst]], "median": float(np.median(apart)), "share balanced": share},
+        details={"symmetry": names[usable[worst]], "median": float(np.median(apart)), "share balanced": share},
     )
 
 
@@ -164,24 +164,24 @@ def ratios(
     decays
         Whether there is weight decay.
     """
-    known = np.flatnonzero(np.isfinite(bounds[0]) & np.isfinite(ratio))
-    if not known.size:
+    finite = np.flatnonzero(np.isfinite(bounds[0]) & np.isfinite(ratio))
+    if not finite.size:
         reason = "No bounds: no rescaling with exponents 1 and -1 and with gradient noise."
         raise Skip(reason)
     inside = beyond <= _RATIO_ERRORS
-    value = float(inside[known].mean())
+    value = float(inside[finite].mean())
     fits = value == 1.0
     meaning = (
         f"Over the second half of all chains the norm ratios of {percent(value) if value else 'none'} of "
-        f"{count(int(known.size), 'rescaling')} lie, to {_RATIO_ERRORS} standard errors, within the bounds at balance "
+        f"{count(int(finite.size), 'rescaling')} lie, to {_RATIO_ERRORS} standard errors, within the bounds at balance "
         f"{'of noise and weight decay' if decays else 'of the noise'}, read at {count(points, 'point')}"
     )
     details: dict[str, float | str] = {"points": points}
     if not fits:
-        first = next(place for place in known if not inside[place])
-        spread = f" ± {number(error[first])}" if np.isfinite(error[first]) else ""
+        first = next(place for place in finite if not inside[place])
+        error_text = f" ± {number(error[first])}" if np.isfinite(error[first]) else ""
         low, high = (number(bound) for bound in bounds[:, first])
-        meaning += f"; not that of {names[first]}, {number(ratio[first])}{spread}, bounds {low} to {high}"
+        meaning += f"; not that of {names[first]}, {number(ratio[first])}{error_text}, bounds {low} to {high}"
         details["symmetry"] = names[first]
     return Outcome(
         value=value,

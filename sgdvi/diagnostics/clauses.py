@@ -12,26 +12,26 @@ from sgdvi.diagnostics.judged import Judged
 _BARELY = 1.15
 
 
-def in_parameters(found: Judged, facts: Facts) -> str:
+def in_parameters(judged: Judged, facts: Facts) -> str:
     """Say what is wrong in parameter space, as the end of a sentence; "" where nothing is."""
-    if not found.any("in_parameters", Status.FAIL):
+    if not judged.any("in_parameters", Status.FAIL):
         return ""
     names = f"({', '.join(facts.factors)})" if facts.factors else "parameter space"
-    one_sign = one_sign_only(found, facts)
-    if found.status("support.balance") is Status.FAIL:
+    one_sign = one_sign_only(judged, facts)
+    if judged.status("support.balance") is Status.FAIL:
         line = " = ".join(f"|{name}|" for name in facts.factors)
         where = f"in {names} its draws lie on {line}{one_sign}"
         return f"{where}, a set to which the posterior gives probability 0 (KL = infinity)"
-    if found.status("kl.parameters") is Status.FAIL:
+    if judged.status("kl.parameters") is Status.FAIL:
         what = "its law has a support" if facts.singular else "its draws fill a set"
         return f"in {names} {what} of lower dimension than the posterior's (KL = infinity){one_sign}"
     return f"in {names} it covers only one of the sign patterns that are equally probable"
 
 
-def one_sign_only(found: Judged, facts: Facts) -> str:
+def one_sign_only(judged: Judged, facts: Facts) -> str:
     """Say that the chains are locked to one sign, as a part of a sentence; "" where they are not."""
     parts = []
-    sign, factors = found.get("sign.functional"), found.get("sign.factors")
+    sign, factors = judged.get("sign.functional"), judged.get("sign.factors")
     # posterior mass that is missed at the other sign has a clause of its own
     if sign is not None and sign.status is Status.PASS and sign.details.get("covered_side"):
         parts.append(f"{sign.functional} {'>' if sign.details['covered_side'] == 1 else '<'} 0")
@@ -43,9 +43,9 @@ def one_sign_only(found: Judged, facts: Facts) -> str:
     return f" and on one sign only ({', '.join(parts)})" if parts else ""
 
 
-def missed(found: Judged, name: str) -> str:
+def missed(judged: Judged, name: str) -> str:
     """Say which sign of a functional is left out; "" where none is."""
-    sign = found.get("sign.functional")
+    sign = judged.get("sign.functional")
     # a warning with the value 0 is one about chains that were left out
     if sign is None or not sign.value or sign.status not in (Status.WARN, Status.FAIL):
         return ""
@@ -54,41 +54,41 @@ def missed(found: Judged, name: str) -> str:
     return f"it leaves out the {percent(sign.value)} of the posterior at {name} {relation} 0"
 
 
-def modes(found: Judged) -> str:
+def modes(judged: Judged) -> str:
     """Say how much of the posterior lies in modes that are missed."""
-    finding = found["coverage.modes"]
+    finding = judged["coverage.modes"]
     return f"it misses {percent(finding.value or 0.0)} of the posterior, in modes of {finding.functional}"
 
 
-def lead(found: Judged) -> Finding | None:
+def lead(judged: Judged) -> Finding | None:
     """Return the distance that the sentence is about: W1 of the worst functional, or KS where that is worse."""
-    w1, ks = found.get("distance.w1"), found.get("distance.ks")
+    w1, ks = judged.get("distance.w1"), judged.get("distance.ks")
     if w1 is None or ks is None or w1.value is None:
         return ks if ks is not None and ks.value is not None else w1
     return ks if ks.status.severity > w1.status.severity else w1
 
 
-def numbers(found: Judged) -> str:
+def numbers(judged: Judged) -> str:
     """Return the distances of one functional, that of `lead`."""
-    chosen, parts = lead(found), []
+    chosen, parts = lead(judged), []
     if chosen is not None and chosen.value is not None:
         each = {"distance.w1": None, "distance.ks": None, chosen.check: chosen.value}
         for check, detail in (("distance.w1", "w1"), ("distance.ks", "ks")):
             other = chosen.details.get(detail)
-            if check != chosen.check and check in found and found[check].value is not None:
+            if check != chosen.check and check in judged and judged[check].value is not None:
                 each[check] = other if isinstance(other, float) else None
         for check, form in (("distance.w1", "W1 = {} sd"), ("distance.ks", "KS = {}")):
             if each[check] is not None:
                 parts.append(form.format(number(each[check], 2)))
-    exact = found.get("kl.functional")
+    exact = judged.get("kl.functional")
     if exact is not None and exact.value is not None:
         parts.append(f"KL = {number(exact.value, 2)} nats")
     return ", ".join(parts) or "no distances"
 
 
-def differences(found: Judged) -> list[str]:
+def differences(judged: Judged) -> list[str]:
     """Say how the law of the leading functional differs, and how many others do, in which direction."""
-    finding = lead(found)
+    finding = lead(judged)
     if finding is None:
         return []
     shift, widening = finding.details.get("shift"), finding.details.get("widening")
@@ -104,9 +104,9 @@ def differences(found: Judged) -> list[str]:
     return parts
 
 
-def dependence(found: Judged) -> str:
+def dependence(judged: Judged) -> str:
     """Say that functionals agree one by one only, and which pair shows it most."""
-    pair = found.get("distance.dependence")
+    pair = judged.get("distance.dependence")
     words = "each functional alone agrees, but not how they depend on each other"
     if pair is None or pair.status is not Status.FAIL:
         return words
@@ -116,9 +116,9 @@ def dependence(found: Judged) -> str:
     )
 
 
-def barely(found: Judged) -> str:
+def barely(judged: Judged) -> str:
     """Say by how little the worst distance is beyond chance; "" where it is not little, or other things are wrong."""
-    failing = [finding for finding in found.those("on_functional") if finding.status is Status.FAIL]
+    failing = [finding for finding in judged.those("on_functional") if finding.status is Status.FAIL]
     parts = []
     for finding in failing:
         null = finding.details.get("null_level")
@@ -131,11 +131,11 @@ def barely(found: Judged) -> str:
     return f"just beyond chance: {parts[0]}" + (f" for {of} functionals" if of != 1 else "") + "; more draws decide"
 
 
-def why_not_mixed(found: Judged) -> tuple[str | None, str]:
+def why_not_mixed(judged: Judged) -> tuple[str | None, str]:
     """Return the functional whose chains have not mixed, and what is wrong with them."""
-    ess, rhat = found["mixing.ess"], found["mixing.rhat"]
-    if found.fails("chains.copies"):
-        return found["chains.copies"].functional, "has chains that are copies of each other"
+    ess, rhat = judged["mixing.ess"], judged["mixing.rhat"]
+    if judged.fails("chains.copies"):
+        return judged["chains.copies"].functional, "has chains that are copies of each other"
     if rhat.status is Status.FAIL and rhat.value is not None:
         return rhat.functional, f"has chains that disagree (R-hat {number(rhat.value)})"
     if ess.value is not None:

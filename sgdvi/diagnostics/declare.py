@@ -122,15 +122,15 @@ class Check:
     def _finding(self, case: Case) -> Finding:
         try:
             names = (None,) if self.each is None else self.each(case)
-            found = worst([self._one(case, name) for name in names], lowest=self.lowest)
+            finding = worst([self._one(case, name) for name in names], lowest=self.lowest)
         except Skip as skip:
-            found = self.skipped(case.run.name, skip, title=self._title(case))
+            finding = self.skipped(case.run.name, skip, title=self._title(case))
         if self.of_chains and isinstance(case.run, Run):
-            found = survivors(case.run, found)
+            finding = survivors(case.run, finding)
         if self.of_reference and case.trouble:
-            meaning = f"{case.trouble} Measured against it: {found.meaning}"
-            found = replace(found, status=Status.UNKNOWN, meaning=meaning, advice="")
-        return found
+            meaning = f"{case.trouble} Measured against it: {finding.meaning}"
+            finding = replace(finding, status=Status.UNKNOWN, meaning=meaning, advice="")
+        return finding
 
     def _one(self, case: Case, name: str | None) -> Finding:
         try:

@@ -236,8 +236,8 @@ def w2(case: Case, name: str) -> Outcome:
     heavy = case.lacks_moment(2, name)
     if heavy:
         raise Skip(f"Not applicable: {heavy} has no usable variance on {name} (see the tail index).")
-    found = second_order(case.run.points[name], against.points[name], level_of_each(case))
-    value, null = (each / unit for each in found)
+    distances = second_order(case.run.points[name], against.points[name], level_of_each(case))
+    value, null = (each / unit for each in distances)
     start = f"On {name}, {case.run.name} is {number(value)} sd away from {against.name} (W2)"
     advice = "Where W2 is much larger than W1, the tails differ."
     details: Details = {"against": against.name}

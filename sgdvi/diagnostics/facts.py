@@ -217,10 +217,10 @@ class Facts:
             return (), math.nan
         network, batches = known.network, (known.batch_size, known.batching)
         try:
-            found, growth = network.discrete_threshold(*batches), network.growth(known.learning_rate, *batches)
+            threshold, growth = network.discrete_threshold(*batches), network.growth(known.learning_rate, *batches)
         except InputError:  # too many batches without replacement to list them
             return (), math.nan
-        return tuple((low / network.kappa, high / network.kappa) for low, high in found.intervals), growth
+        return tuple((low / network.kappa, high / network.kappa) for low, high in threshold.intervals), growth
 
     @cached_property
     def thresholds(self) -> tuple[tuple[float, float], ...]:

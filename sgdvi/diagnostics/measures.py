@@ -67,13 +67,13 @@ def fixed_coordinates(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.
     dict
         Site -> mask over its entries, flattened; empty for fewer than two runs: one that stands still is stuck.
     """
-    found: dict[str, np.ndarray] = {}
+    fixed: dict[str, np.ndarray] = {}
     for name, first in runs[0].items() if len(runs) > 1 else ():
         others = [run.get(name, np.empty((0, 0))) for run in runs]
         if all(other.shape[2:] == first.shape[2:] and other.size for other in others):
             flat = [other.reshape(other.shape[0] * other.shape[1], -1) for other in others]
-            found[name] = np.all([_close(each, flat[0][0]).all(axis=0) for each in flat], axis=0)
-    return found
+            fixed[name] = np.all([_close(each, flat[0][0]).all(axis=0) for each in flat], axis=0)
+    return fixed
 
 
 def _close(values: np.ndarray, one: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ def starts(case: Case) -> np.ndarray:
     """Return the number of each usable chain's start; skips unless there are several starts of equally many chains."""
     names = case.draws.starts
     if names is not None:
-        found, numbers, counts = np.unique(names[case.draws.keep], return_inverse=True, return_counts=True)
-        if len(found) > 1 and counts.min() > 1 and counts.min() == counts.max():
+        distinct, numbers, counts = np.unique(names[case.draws.keep], return_inverse=True, return_counts=True)
+        if len(distinct) > 1 and counts.min() > 1 and counts.min() == counts.max():
             return numbers
     needs = "Needs at least two named starts with two chains each"
     raise Skip(f"{needs}: sgdvi.sample(..., init={{'a': {{...}}, 'b': {{...}}}}).")

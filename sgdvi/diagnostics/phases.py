@@ -109,8 +109,8 @@ class Fall:
         """Mean slope in standard errors between chains, positive when falling; nan with fewer than 3 chains."""
         if self.slopes.size < 3:
             return math.nan
-        spread = self.slopes.std(ddof=1) / math.sqrt(self.slopes.size)
-        return float(-self.slopes.mean() / spread) if spread > 0 else math.copysign(math.inf, -self.slopes.mean())
+        error = self.slopes.std(ddof=1) / math.sqrt(self.slopes.size)
+        return float(-self.slopes.mean() / error) if error > 0 else math.copysign(math.inf, -self.slopes.mean())
 
 
 def measure_fall(logs: np.ndarray, thinning: int = 1) -> Fall:

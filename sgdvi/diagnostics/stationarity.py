@@ -175,9 +175,9 @@ def bias_terms(v: np.ndarray, law: StationaryLaw | SGDStationary, tail: float) -
         slope2, slope1, beta2 = sign * alpha2, alpha1, sign * beta2
         count, order = law.depth + 1, (law.depth - 1) / (law.depth + 1)
         power, heat = 2 * law.depth / count, temperature
-        spread = np.maximum(x / law.width, 1e-300)
-        phi = beta1 * x - beta2 + decay * spread**-order
-        phi = phi + law.depth * heat * (slope1 * x**2 - 2 * slope2 * x + alpha3) * spread**order
+        share = np.maximum(x / law.width, 1e-300)
+        phi = beta1 * x - beta2 + decay * share**-order
+        phi = phi + law.depth * heat * (slope1 * x**2 - 2 * slope2 * x + alpha3) * share**order
     needed = 2.0 if law.depth == 0 else 2 * (2 + order)
     if tail > needed:
         return phi / beta1

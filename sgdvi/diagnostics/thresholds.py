@@ -183,11 +183,11 @@ class Thresholds:
     @classmethod
     def sources(cls) -> dict[str, str]:
         """Return name -> why the number is what it is, and where it comes from."""
-        found, why = {}, ""
+        origins, why = {}, ""
         for entry in fields(cls):
             why = entry.metadata["why"] or why  # the second of a pair has the reason of the first
-            found[entry.name] = why
-        return found
+            origins[entry.name] = why
+        return origins
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of those that differ from the defaults."""

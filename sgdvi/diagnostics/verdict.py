@@ -102,20 +102,20 @@ def judge(
 
 
 def _judge_one(
-    run: str, found: Judged, findings: list[Finding], facts: Facts, reference: str | None, trouble: str
+    run: str, judged: Judged, findings: list[Finding], facts: Facts, reference: str | None, trouble: str
 ) -> Verdict:
     # of one chain of the reference nothing is wrong, so it is no trouble, but all distances rest on it
     unsure = [f for f in findings if f.run == reference and f.check == "mixing.rhat" and f.status is Status.UNKNOWN]
     unsure = [replace(f, meaning=f"{f.meaning} This is about the reference, {reference}.") for f in unsure]
-    arrive = arrived(run, found, facts)
-    same = same_law(run, found, facts, reference, trouble, unsure)
-    use, uses = usable_for(found, arrive)
+    arrive = arrived(run, judged, facts)
+    same = same_law(run, judged, facts, reference, trouble, unsure)
+    use, uses = usable_for(judged, arrive)
     sentence, status = same.sentence, same.status
     if arrive.decides:
         sentence, status = arrive.sentence, arrive.status
-    ranked = _ranked(found, unsure)
+    ranked = _ranked(judged, unsure)
     reasons = [trouble] if trouble else []
-    always = found.those("always")
+    always = judged.those("always")
     for finding in _once(ranked):
         if finding in always or finding.status is not Status.PASS:
             reasons.append(finding.meaning.split(_WORST)[0])
@@ -124,10 +124,10 @@ def _judge_one(
     return Verdict(sentence, status, tuple(dict.fromkeys(reasons)), _changes(status, ranked), answers, uses)
 
 
-def _ranked(found: Judged, unsure: list[Finding]) -> list[Finding]:
+def _ranked(judged: Judged, unsure: list[Finding]) -> list[Finding]:
     """Order findings by weight: failures before warnings, what overrides the rest first, then what is always named."""
-    first = [finding for finding in reversed(found.those("first")) if finding.status is Status.FAIL]
-    ordered = {finding.check: finding for finding in [*first, *found.those("always"), *found.values()]}
+    first = [finding for finding in reversed(judged.those("first")) if finding.status is Status.FAIL]
+    ordered = {finding.check: finding for finding in [*first, *judged.those("always"), *judged.values()]}
     # stable: the order above breaks ties
     ranked = sorted([*ordered.values(), *unsure], key=lambda finding: -finding.status.severity)
     return [finding for finding in ranked if finding.status is not Status.NOT_APPLICABLE]

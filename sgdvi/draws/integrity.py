@@ -116,8 +116,8 @@ def read_committed(store: Store) -> Committed | None:
         raise InputError(message(rule, "something else"))
     try:
         root = json.loads(text)
-        known = root["attributes"][MARK]
-        if known in range(1, FORMAT + 1):
+        store_format = root["attributes"][MARK]
+        if store_format in range(1, FORMAT + 1):
             if root.get("consolidated_metadata") is None:
                 return None
             committed = Committed(text, root)
@@ -125,7 +125,7 @@ def read_committed(store: Store) -> Committed | None:
     except (ValueError, TypeError, KeyError, AttributeError):
         raise damage(store, f"{ROOT}, which is not as it was written") from None
     advice = "Open it with the version of sgdvi that wrote it."
-    require(known in range(1, FORMAT + 1), f"the store must have a format up to {FORMAT}", known, advice)
+    require(store_format in range(1, FORMAT + 1), f"the store must have a format up to {FORMAT}", store_format, advice)
     if not whole:
         raise damage(store, f"{ROOT}, which is not as it was written")
     return committed

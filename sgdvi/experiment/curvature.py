@@ -50,8 +50,8 @@ def curvature(problem: Problem, seed: int) -> Curvature:
     key = jax.random.key(seed)
     target = make_target(problem.model, arguments, key)
     rows = target.rows(arguments)
-    start, found = find_start(target, key, rows)
-    require_finite(found)
+    start, finite = find_start(target, key, rows)
+    require_finite(finite)
     point, unravel = ravel_pytree(start)
     loss = jax.jit(lambda z, data: target.loss(unravel(z), data))
     # it only sets a step size: a rough one is good enough

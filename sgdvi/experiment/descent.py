@@ -96,9 +96,9 @@ def find_orbits(problem: Problem, key: Any) -> tuple[Symmetry, ...]:
     InputError
         If it has none.
     """
-    found = [one for one in model_symmetries(problem.model, problem.data, key=key) if one.kind == "rescaling"]
-    require(found, "the model must have a rescaling symmetry", "none", "It has no orbits to move along.")
-    return tuple(found)
+    rescalings = [one for one in model_symmetries(problem.model, problem.data, key=key) if one.kind == "rescaling"]
+    require(rescalings, "the model must have a rescaling symmetry", "none", "It has no orbits to move along.")
+    return tuple(rescalings)
 
 
 def on_quotient(problem: Problem, symmetries: tuple[Symmetry, ...], key: Any, most: int = _DRAWS) -> Any:
@@ -140,7 +140,7 @@ def with_noise(problem: Problem, symmetries: tuple[Symmetry, ...], plan: Plan, k
 
 def _prior_sds(sites: Mapping[str, Any], symmetries: tuple[Symmetry, ...]) -> Mapping[str, float]:
     """Site that the symmetries move -> sd of its normal prior."""
-    found = {}
+    sds = {}
     for label in {group.label for symmetry in symmetries for group in symmetry.groups}:
         law = sites[label]
         while isinstance(law, dist.Independent | dist.ExpandedDistribution):
@@ -150,5 +150,5 @@ def _prior_sds(sites: Mapping[str, Any], symmetries: tuple[Symmetry, ...]) -> Ma
             raise InputError(message(rule, type(law).__name__))
         sd = np.unique(np.asarray(law.scale, np.float64))
         require(sd.size == 1 and bool(np.all(np.asarray(law.loc) == 0)), rule, f"N({law.loc}, {law.scale}^2)")
-        found[label] = float(sd[0])
-    return found
+        sds[label] = float(sd[0])
+    return sds

@@ -209,7 +209,7 @@ class Forecast:
             names = each.usable
             usable = "all" if len(names) == count else "none" if not names else listed(names[:4])
             usable += f" and {len(names) - 4} more" if 4 < len(names) < count else ""
-            spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+            ratio_range = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
             rate, steps = number(each.learning_rate), number(each.steps, 2)
-            rows.append([each.title, str(each.batch_size), rate, steps, f"{each.largest_w1:.2f}", spread, usable])
+            rows.append([each.title, str(each.batch_size), rate, steps, f"{each.largest_w1:.2f}", ratio_range, usable])
         return rows

@@ -94,12 +94,14 @@ def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
 def _flat(problem: Problem, key: jax.Array) -> FlatLoss:
     """Return the flat loss of a problem: that of an earlier call, whose programs are compiled, where it is alike."""
     model, flat = _RECENT.pop(id(problem.model), (None, None))
-    found = flat.renewed(problem.arguments, key, NUM_STARTS) if flat is not None and model is problem.model else None
-    found = found or FlatLoss(problem.model, problem.arguments, key=key, num_starts=NUM_STARTS)
-    _RECENT[id(problem.model)] = problem.model, found
+    flat_loss = (
+        flat.renewed(problem.arguments, key, NUM_STARTS) if flat is not None and model is problem.model else None
+    )
+    flat_loss = flat_loss or FlatLoss(problem.model, problem.arguments, key=key, num_starts=NUM_STARTS)
+    _RECENT[id(problem.model)] = problem.model, flat_loss
     while len(_RECENT) > _MOST_RECENT:
         _RECENT.pop(next(iter(_RECENT)))
-    return found
+    return flat_loss
 
 
 def _points(size: int) -> np.ndarray:
@@ -192,8 +194,8 @@ def _scaling(problem: Problem, flat: FlatLoss, condition: float) -> tuple[tuple[
         values = np.asarray(rows[place])
         if values.dtype.kind != "f" or values.ndim > 2:
             continue
-        spread = values.std(axis=0)
-        scaled = np.where(spread > 0, (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1), values)
+        sd = values.std(axis=0)
+        scaled = np.where(sd > 0, (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1), values)
         changed = [*rows[:place], scaled, *rows[place + 1 :]]
         other = flat.on(tuple(changed))
         other.starts = flat.starts[:1]

@@ -130,10 +130,10 @@ def named_reference(name: str) -> str:
     InputError
         If there is none of this name.
     """
-    known = {_spelling(one): one for one in ALL_REFERENCES}
-    if _spelling(name) not in known:
+    by_spelling = {_spelling(one): one for one in ALL_REFERENCES}
+    if _spelling(name) not in by_spelling:
         raise InputError(message("a reference is one of " + ", ".join(ALL_REFERENCES), repr(name)))
-    return known[_spelling(name)]
+    return by_spelling[_spelling(name)]
 
 
 def _spelling(name: str) -> str:

@@ -367,9 +367,9 @@ def _collect(leaves: Any, sign: int, shape: tuple[int, ...]) -> Parameters:
         return xp.broadcast_to(to_float64(leaf), shape).reshape(-1)
 
     data = jax.tree.map(flat, oriented(moments, sign))
-    found = interpolation(data)
+    fit = interpolation(data)
     # A variance that is rounding of data which are the same in every row is none.
-    shared, same = found.holds & (found.k == 0), ~found.holds & found.quiet
+    shared, same = fit.holds & (fit.k == 0), ~fit.holds & fit.quiet
     a1 = xp.where(same, 0.0, data.alpha1)
     a2, a3 = (xp.where(shared | same, 0.0, leaf) for leaf in (data.alpha2, data.alpha3))
     # Traced moments that no data have cannot raise an error: there is no law.

@@ -133,8 +133,8 @@ def support(
         rest = xp.maximum(room, 0.0) / m.beta1
         collapses = heat * m.alpha3 >= room if depth == 1 else (m.beta2 <= 0) | (decay > 0)
         # Growth rate of |v - k| about the fixed point: the noise there only helps it to attract.
-        spread = heat * m.alpha1 * (depth + 1) * k * (k / units) ** power
-        stable = m.beta1 - power * pulls / k + spread > 0
+        noise_drift = heat * m.alpha1 * (depth + 1) * k * (k / units) ** power
+        stable = m.beta1 - power * pulls / k + noise_drift > 0
         data = data._replace(quiet=data.quiet & (room > 0) & ((decay == 0) | (depth == 1)))
     level = sided & (xp.abs(pull) <= _C_ROUNDING * (xp.abs(data.k) * m.beta1 + xp.abs(m.beta2) + pulls))
     fixed = warm & ((level & stable) | data.quiet)

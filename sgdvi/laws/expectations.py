@@ -30,8 +30,8 @@ class Panels(NamedTuple):
 
     def square(self, center: float) -> Array:
         """E[(|v| - center)^2]."""
-        spread = jnp.sum(self.mass * (jnp.exp(self.log_v) - center) ** 2)
-        return spread + center**2 * self.left + self._above(2) - 2 * center * self._above(1) + center**2 * self.right
+        central = jnp.sum(self.mass * (jnp.exp(self.log_v) - center) ** 2)
+        return central + center**2 * self.left + self._above(2) - 2 * center * self._above(1) + center**2 * self.right
 
     def power(self, order: float) -> Array:
         """E[|v|^order] for an order above 0 that exists."""

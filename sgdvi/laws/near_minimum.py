@@ -162,8 +162,8 @@ class NearMinimum:
         weight = np.outer(rates, rates) / sums
 
         def grown(x: np.ndarray) -> np.ndarray:
-            spread = basis.T @ self._spread(basis @ x @ basis.T) @ basis
-            return weight * (x / self.num_data**2 + share * spread)
+            hessian_noise = basis.T @ self._spread(basis @ x @ basis.T) @ basis
+            return weight * (x / self.num_data**2 + share * hessian_noise)
 
         return grown
 

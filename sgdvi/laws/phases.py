@@ -271,16 +271,16 @@ def phase_intervals(
     if alpha1 > 0 and alpha3 > 0:
         edges |= set(_discriminant_zeros(alpha1, side * alpha2, alpha3, beta1, drift))
     ordered = sorted(edges)
-    found: list[PhaseInterval] = []
+    intervals: list[PhaseInterval] = []
     # Not every candidate is a border: a double root below zero changes nothing.
     for lower, upper in zip(ordered, ordered[1:], strict=False):
         inside = (lower + upper) / 2 if math.isfinite(upper) else 2 * lower or 1.0
         label = phase(moments, inside, 1, decay, sign=side)
-        if found and found[-1].phase == label:
-            found[-1] = found[-1]._replace(upper=upper)
+        if intervals and intervals[-1].phase == label:
+            intervals[-1] = intervals[-1]._replace(upper=upper)
         else:
-            found.append(PhaseInterval(label, lower, upper))
-    return tuple(found)
+            intervals.append(PhaseInterval(label, lower, upper))
+    return tuple(intervals)
 
 
 def _discriminant_zeros(

@@ -118,13 +118,13 @@ class SGDStationary(AbstractLaw):
 
     def _check_exists(self) -> None:
         with in_float64():
-            found = jax.tree.map(np.asarray, _support(self._parameters(self.depth, self.width), self.depth))
-        self._bounds = float(found.lower.min()), float(found.upper.max())
-        if found.proper.all():
+            bounds = jax.tree.map(np.asarray, _support(self._parameters(self.depth, self.width), self.depth))
+        self._bounds = float(bounds.lower.min()), float(bounds.upper.max())
+        if bounds.proper.all():
             return
         heat, decay, beta2 = (np.asarray(leaf) for leaf in (self.temperature, self.weight_decay, self.moments.beta2))
-        if found.fixed.any():
-            point = self.sign * found.point[found.fixed][0]
+        if bounds.fixed.any():
+            point = self.sign * bounds.point[bounds.fixed][0]
             rule = f"SGD needs gradient noise at v = {point:.6g}: the data are fitted exactly there"
             advice = "There is no density: sgdvi.stationary_law gives the point mass that SGD ends in."
             raise InputError(message(rule, f"Delta = {_short(np.asarray(self.moments.delta))}", advice))
@@ -160,9 +160,9 @@ class SGDStationary(AbstractLaw):
     def _left_order(self, p: Parameters) -> Any:
         if self.depth != 1:
             return super()._left_order(p)
-        spread = 2 * p.temperature * p.alpha3
+        noise_at_zero = 2 * p.temperature * p.alpha3
         above = _support(p, self.depth).lower > 0
-        return xp.where(above | (spread == 0), np.inf, (p.beta2 - p.weight_decay) / spread - 0.5)
+        return xp.where(above | (noise_at_zero == 0), np.inf, (p.beta2 - p.weight_decay) / noise_at_zero - 0.5)
 
 
 @partial(xp.compiled, static=("depth",))

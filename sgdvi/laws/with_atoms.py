@@ -84,7 +84,7 @@ class StationaryLaw(Distribution):
 
             # Any fixed data will do where there is no law; it keeps nan out of the other branch's gradients.
             def fill(value: Any, other: Any) -> Any:
-                return jax.tree.map(lambda kept, instead: xp.where(proper, kept, instead), value, other)
+                return jax.tree.map(lambda kept, replacement: xp.where(proper, kept, replacement), value, other)
 
             # Values on the other side of 0 are no mistake here: the law has density 0 there.
             return SGDStationary(

@@ -19,12 +19,12 @@ _MOST_LINES = 200
 _FEW_DECADES = 1000
 
 
-def plot_balance(found: Readings, *, axes: Mapping[str, Axes] | None = None) -> dict[str, Axes]:
+def plot_balance(readings: Readings, *, axes: Mapping[str, Axes] | None = None) -> dict[str, Axes]:
     """Draw how SGD moves along the symmetries of a model.
 
     Parameters
     ----------
-    found
+    readings
         What `sgdvi.balance` returned.
     axes
         Axes for any of the panels "charges", "drift" and "noise"; a new figure with all three by default.
@@ -36,32 +36,32 @@ def plot_balance(found: Readings, *, axes: Mapping[str, Axes] | None = None) -> 
     """
     if axes is not None:
         for name, each in axes.items():
-            _DRAW[name](found, each)
+            _DRAW[name](readings, each)
         return dict(axes)
     with panels(len(PANELS), (11.0, 3.9)) as (figure, made):
         for name, each in zip(PANELS, made, strict=True):
-            _DRAW[name](found, each)
+            _DRAW[name](readings, each)
     return dict(zip(PANELS, made, strict=True))
 
 
-def _charges(found: Readings, axes: Axes) -> None:
-    mean = found.measured.charges.mean(axis=1)[:_MOST_LINES]
-    axes.plot(found.path.steps, mean.T, color=_LINE, linewidth=0.9, alpha=max(0.25, 1 / max(len(mean), 1) ** 0.5))
+def _charges(readings: Readings, axes: Axes) -> None:
+    mean = readings.measured.charges.mean(axis=1)[:_MOST_LINES]
+    axes.plot(readings.path.steps, mean.T, color=_LINE, linewidth=0.9, alpha=max(0.25, 1 / max(len(mean), 1) ** 0.5))
     axes.axhline(0, color=LIGHT.muted, linewidth=0.8)
     axes.set(xlabel="steps of SGD", ylabel="charge, mean over chains")
-    axes.set_title(f"{len(found.symmetries)} charges", fontsize=9)
+    axes.set_title(f"{len(readings.symmetries)} charges", fontsize=9)
 
 
-def _drift(found: Readings, axes: Axes) -> None:
-    moved = found.drift
+def _drift(readings: Readings, axes: Axes) -> None:
+    moved = readings.drift
     error = np.nan_to_num(moved.error)
     axes.errorbar(
         moved.predicted, moved.measured, yerr=error, fmt="o", markersize=3, linewidth=1, color=_LINE, label="± 1 error"
     )
-    known = np.concatenate([moved.predicted, moved.measured - error, moved.measured + error])
-    known = known[np.isfinite(known)]
-    if known.size:
-        ends = float(known.min()), float(known.max())
+    finite = np.concatenate([moved.predicted, moved.measured - error, moved.measured + error])
+    finite = finite[np.isfinite(finite)]
+    if finite.size:
+        ends = float(finite.min()), float(finite.max())
         axes.plot(ends, ends, color=LIGHT.ink, linewidth=1.2, label="law of balance", zorder=1)
         axes.legend(loc="upper left", fontsize=8)
     axes.set(xlabel="predicted drift dc/dt", ylabel="measured drift dc/dt")
@@ -69,16 +69,16 @@ def _drift(found: Readings, axes: Axes) -> None:
     axes.set_title("drift over the run", fontsize=9)
 
 
-def _noise(found: Readings, axes: Axes) -> None:
-    start = found.measured.terms[:, :, :, 0].mean(axis=-1)
-    shown = (("first point", start, _START, "x"), ("second half", found.noise_terms, _LINE, "o"))
+def _noise(readings: Readings, axes: Axes) -> None:
+    start = readings.measured.terms[:, :, :, 0].mean(axis=-1)
+    shown = (("first point", start, _START, "x"), ("second half", readings.noise_terms, _LINE, "o"))
     for label, (one, two), color, marker in shown:
         seen = (one > 0) & (two > 0)
         axes.scatter(one[seen], two[seen], s=14, linewidths=1, label=label, color=color, marker=marker)
-    known = np.concatenate([start, found.noise_terms], axis=1)
-    known = known[np.isfinite(known) & (known > 0)]
-    if known.size:
-        ends = float(known.min()), float(known.max())
+    positive = np.concatenate([start, readings.noise_terms], axis=1)
+    positive = positive[np.isfinite(positive) & (positive > 0)]
+    if positive.size:
+        ends = float(positive.min()), float(positive.max())
         axes.plot(ends, ends, color=LIGHT.ink, linewidth=1.2, label="balance", zorder=1)
         axes.set(xscale="log", yscale="log")
         if ends[1] < _FEW_DECADES * ends[0]:

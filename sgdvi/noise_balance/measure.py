@@ -92,7 +92,7 @@ class Drift:
         return (self.measured - self.predicted) / self.error
 
 
-def drift(found: Measurement, path: Trajectory) -> Drift:
+def drift(measurement: Measurement, path: Trajectory) -> Drift:
     """Compare the change of every charge from point to point with the predicted one, over the whole trajectory.
 
     Over an interval of one step the prediction at its start is the exact mean, and the differences are martingale
@@ -100,11 +100,13 @@ def drift(found: Measurement, path: Trajectory) -> Drift:
     interval of equal length differ in (Euler and Maclaurin).
     """
     total = path.spans.sum()
-    changes = np.diff(found.charges, axis=2)
-    predicted, flow = (_over_intervals(values, path.lags) * path.spans for values in (found.discrete, found.flow))
+    changes = np.diff(measurement.charges, axis=2)
+    predicted, flow = (
+        _over_intervals(values, path.lags) * path.spans for values in (measurement.discrete, measurement.flow)
+    )
     statistical = np.array([standard_error(each) for each in changes - predicted]) * len(path.spans)
-    floor = _ROUNDING * np.abs(found.charges).mean(axis=(1, 2)) + np.finfo(float).tiny
-    error = np.hypot(np.hypot(statistical, _rule(found.discrete.mean(axis=1), path)), floor) / total
+    floor = _ROUNDING * np.abs(measurement.charges).mean(axis=(1, 2)) + np.finfo(float).tiny
+    error = np.hypot(np.hypot(statistical, _rule(measurement.discrete.mean(axis=1), path)), floor) / total
     moved, expected, flowed = (values.sum(axis=2).mean(axis=1) / total for values in (changes, predicted, flow))
     return Drift(moved, expected, flowed, error)
 
@@ -127,13 +129,13 @@ def standard_error(values: np.ndarray) -> float:
     """Return the standard error of the mean of values (chain, draw), by their effective number."""
     if values.size < _FEWEST or values.shape[1] < 4:
         return float("nan")
-    spread = float(values.std(ddof=1))
-    if spread <= _ROUNDING * float(np.abs(values).max()):
+    sd = float(values.std(ddof=1))
+    if sd <= _ROUNDING * float(np.abs(values).max()):
         return 0.0
     with np.errstate(all="ignore"):
         effective = float(array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean"))
     # Antithetic increments, more effective than there are, would make the error too small where few are seen.
-    return spread / float(np.sqrt(min(effective, values.size))) if np.isfinite(effective) else float("nan")
+    return sd / float(np.sqrt(min(effective, values.size))) if np.isfinite(effective) else float("nan")
 
 
 def _matrix(symmetries: Sequence[Symmetry], loss: SampleLoss) -> csr_array:

@@ -90,20 +90,20 @@ class Readings:
         names, run, limits = self.names, "SGD", self.thresholds
         pairs = [number for number, symmetry in enumerate(self.symmetries) if symmetry.kind == "rescaling"]
         kept, few = [names[number] for number in pairs], np.array(pairs, int)
-        found = [charges.directions.on(run, self.num_charges, self.num_parameters)]
+        results = [charges.directions.on(run, self.num_charges, self.num_parameters)]
         if names:
-            found.append(charges.drift.on(run, names, self.drift.z, limits, self._note()))
+            results.append(charges.drift.on(run, names, self.drift.z, limits, self._note()))
             decays = any(self.symmetries[number].weight_decay for number in pairs)
             read = self.ratios
             late = self.measured.norms[..., self.path.late]
             outside = beyond(late, read.bounds, charges.slack(limits))
             values = read.value[few], read.error[few], read.bounds[:, few], outside[few]
             pulls, note = self.pulls[:, few], self._note()
-            found.append(charges.noise.on(run, kept, pulls, limits, of=run, decays=decays, note=note))
-            found.append(charges.ratios.on(run, kept, *values, points=read.points, decays=decays))
+            results.append(charges.noise.on(run, kept, pulls, limits, of=run, decays=decays, note=note))
+            results.append(charges.ratios.on(run, kept, *values, points=read.points, decays=decays))
         else:
-            found += charges.without_symmetry(run)
-        return tuple(found)
+            results += charges.without_symmetry(run)
+        return tuple(results)
 
     def table(self) -> list[dict[str, Any]]:
         """Return one mapping per symmetry: names, charges, drifts, noise terms, norm ratio, its error and bounds."""

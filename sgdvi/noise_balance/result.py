@@ -22,7 +22,7 @@ class Balance(Readings):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the trajectory itself as JSON types; infinities and nan as texts."""
-        path, found = self.path, self.symmetries
+        path, symmetries = self.path, self.symmetries
         return {
             "schema_version": SCHEMA_VERSION,
             "model": self.title,
@@ -39,8 +39,8 @@ class Balance(Readings):
             "parameters": self.num_parameters,
             "charges": self.num_charges,
             "effective_dimension": self.effective_dimension,
-            "families": [family.size for family in found.families],
-            "broken": [dict(symmetry.exponents) for symmetry in found.broken],
+            "families": [family.size for family in symmetries.families],
+            "broken": [dict(symmetry.exponents) for symmetry in symmetries.broken],
             "symmetries": [
                 {**plain(row), "charge": plain(self.measured.charges[s].mean(axis=0).tolist())}
                 for s, row in enumerate(self.table())

@@ -83,13 +83,13 @@ def _from_model(problem: Problem) -> Source:
     key = jax.random.key(0)
     target = model_target(problem.model, problem.arguments, key)
     rows = target.rows(problem.arguments)
-    first, found = find_start(target, key, rows)
-    require_finite(found)
+    first, finite = find_start(target, key, rows)
+    require_finite(finite)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), first)
 
     def starts(key: jax.Array, chains: int) -> Any:
-        drawn, found = jax.vmap(lambda one: find_start(target, one, rows))(jax.random.split(key, chains))
-        require_finite(found)
+        drawn, finite = jax.vmap(lambda one: find_start(target, one, rows))(jax.random.split(key, chains))
+        require_finite(finite)
         return drawn
 
     return Source(problem.name, Loss(_row_loss(target), params), rows, starts, lambda draws: _free(target, rows, draws))

@@ -14,39 +14,39 @@ _MOST_ROWS = 12
 _MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.NOT_APPLICABLE: "n/a"}
 
 
-def describe(found: Readings) -> str:
+def describe(readings: Readings) -> str:
     """Return the result as a person reads it in a terminal."""
-    path = found.path
+    path = readings.path
     chains = f"{path.num_chains} chain{'s' if path.num_chains > 1 else ''} of SGD, {int(path.steps[-1]):,} steps"
-    lines = textwrap.wrap(f"{found.title}: {chains}, {_rate(found)}", _WIDTH)
+    lines = textwrap.wrap(f"{readings.title}: {chains}, {_rate(readings)}", _WIDTH)
     if path.lost:
         lines.append(f"{path.lost} more chain{'s' if path.lost > 1 else ''} overflowed and were left out.")
-    if len(found.symmetries):
-        lines += ["", *_tables(found)]
-    for family in found.symmetries.families:
+    if len(readings.symmetries):
+        lines += ["", *_tables(readings)]
+    for family in readings.symmetries.families:
         charges, member = family.size * (family.size + 1) // 2, short_name(family.members[0])
         text = f"GL({family.size}), with {charges} charges: the product of {member} and its like"
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
-    for finding in found.findings:
+    for finding in readings.findings:
         mark = _MARKS.get(finding.status, "unknown")
         text = f"{finding.meaning} {finding.advice}".strip()
         lines += ["", *textwrap.wrap(text, _WIDTH, initial_indent=f"{mark:<8}", subsequent_indent=" " * 8)]
     return "\n".join(lines)
 
 
-def _rate(found: Readings) -> str:
-    if math.isnan(found.path.learning_rate):
+def _rate(readings: Readings) -> str:
+    if math.isnan(readings.path.learning_rate):
         return "learning rate not known"
-    size = found.path.batch_size
-    return f"learning rate {found.path.learning_rate:.3g}, batch size {size}, T = {found.path.temperature:.3g}"
+    size = readings.path.batch_size
+    return f"learning rate {readings.path.learning_rate:.3g}, batch size {size}, T = {readings.path.temperature:.3g}"
 
 
-def _tables(found: Readings) -> list[str]:
+def _tables(readings: Readings) -> list[str]:
     """Two tables: charges with their drift, and noise terms with the norm ratio; the farthest from rest first."""
-    rows = found.table()
+    rows = readings.table()
     if len(rows) > _MOST_ROWS:
         with np.errstate(all="ignore"):
-            above, below = found.noise_terms
+            above, below = readings.noise_terms
             apart = np.nan_to_num(np.abs(above - below) / (above + below), nan=-1.0)
         chosen = sorted(np.argsort(-apart, kind="stable")[:_MOST_ROWS])
     else:
@@ -67,8 +67,8 @@ def _tables(found: Readings) -> list[str]:
         row = rows[number]
         above, below = row["noise_positive"], row["noise_negative"]
         terms = (above, below, above / below if below > 0 else math.inf, row["norm_ratio"])
-        spread = "".join(_cell(row[f"norm_ratio_{each}"], 7, 2) for each in ("error", "low", "high"))
-        lines.append(_clip(row["name"]) + "".join(_cell(each, 8) for each in terms) + spread)
+        ratios = "".join(_cell(row[f"norm_ratio_{each}"], 7, 2) for each in ("error", "low", "high"))
+        lines.append(_clip(row["name"]) + "".join(_cell(each, 8) for each in terms) + ratios)
     left = len(rows) - len(chosen)
     if left:
         lines.append(f"... and {left} more, nearer to balance; .table() and .to_json have all.")

@@ -102,10 +102,10 @@ def read_tree(
     require(not missing, rule, f"{', '.join(map(str, group.data_vars)) or 'none'}", "Draw with keep=None.")
     draws = {label: np.asarray(group[label]) for label in loss.labels}
     draws = draws if free is None else free(draws)
-    known = {**config, **{name: value for name, value in settings.items() if value is not None}}
-    thinning = whole("thinning", known.get("thinning", 1), least=1)
+    merged = {**config, **{name: value for name, value in settings.items() if value is not None}}
+    thinning = whole("thinning", merged.get("thinning", 1), least=1)
     arrays = [draws[label] for label in loss.labels]
-    return make_trajectory(arrays, loss, known, config.get("num_warmup", 0) + thinning)
+    return make_trajectory(arrays, loss, merged, config.get("num_warmup", 0) + thinning)
 
 
 def read_arrays(params: Any, loss: SampleLoss, settings: Mapping[str, Any]) -> Trajectory:

@@ -99,26 +99,24 @@ def plot_phase_diagram(
 
 
 def _contours(axes: Axes, diagram: PhaseDiagram) -> None:
-    spread = np.sqrt(diagram.variance)
-    levels = np.asarray(
-        MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0.0, float(np.quantile(spread, 0.995)))[1:-1]
-    )
+    sd = np.sqrt(diagram.variance)
+    levels = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0.0, float(np.quantile(sd, 0.995)))[1:-1])
     # The variance, not the deviation: towards Tc it falls to 0 like a line, which interpolation on the grid follows.
     lines = axes.contour(
         diagram.noise, diagram.temperature, diagram.variance.T, levels**2, colors=_GREY, linewidths=0.7, zorder=2
     )
     labels = dict(zip(lines.levels, (f"{level:.3g}" for level in levels), strict=True))
-    axes.clabel(lines, fontsize=7, fmt=labels, manual=_label_places(diagram, spread, levels))
+    axes.clabel(lines, fontsize=7, fmt=labels, manual=_label_places(diagram, sd, levels))
     axes.plot([], [], color=_GREY, linewidth=0.7, label="standard deviation of v")
 
 
-def _label_places(diagram: PhaseDiagram, spread: np.ndarray, levels: np.ndarray) -> list[tuple[float, float]]:
+def _label_places(diagram: PhaseDiagram, sd: np.ndarray, levels: np.ndarray) -> list[tuple[float, float]]:
     """Where each contour is met on the way up from cold, below Tc/3, at noises that differ from level to level."""
     columns = np.linspace(0.25, 0.85, len(levels)) * len(diagram.noise)
     places = []
     for level, column in zip(levels, columns.astype(int), strict=True):
         for trial in (*range(column, len(diagram.noise)), *range(column)):
-            first = int(np.argmax(spread[trial] >= level))
+            first = int(np.argmax(sd[trial] >= level))
             if 0 < first and diagram.temperature[first] < 0.3 * diagram.critical[trial]:
                 places.append((float(diagram.noise[trial]), float(diagram.temperature[first])))
                 break
@@ -127,13 +125,13 @@ def _label_places(diagram: PhaseDiagram, spread: np.ndarray, levels: np.ndarray)
 
 def _mode_boundary(axes: Axes, fine: PhaseDiagram) -> None:
     """Draw A(T) = 0 where it is a border: where the double root that it stands for is above zero."""
-    found = False
+    any_inside = False
     contours = contour_generator(fine.noise, fine.temperature, fine.mode_discriminant.T, line_type="Separate")
     for line in map(np.asarray, contours.lines(0.0)):
         outside = fine.double_root(line[:, 0], line[:, 1]) <= 0
         axes.plot(*np.where(outside[:, None], np.nan, line).T, ":", color=_MODE, linewidth=1.6, zorder=4)
-        found |= not outside.all()
-    if found:
+        any_inside |= not outside.all()
+    if any_inside:
         axes.plot([], [], ":", color=_MODE, linewidth=1.6, label="mode away from 0: b yes, a no")
 
 

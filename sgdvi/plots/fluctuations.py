@@ -41,11 +41,11 @@ def plot_fluctuations(
     if temperature is None:
         temperature = temperature_grid(moments, _POINTS, depth, width, weight_decay)
     heat = np.asarray(temperature, np.float64)
-    found = fluctuations(moments, heat, depth, width, weight_decay)
+    values = fluctuations(moments, heat, depth, width, weight_decay)
     critical = float(critical_temperature(moments, depth, weight_decay))
     curves = {
-        "v": ("Var[v]", found.variance, LIGHT.ink, "-", 2.0),
-        "u": ("Var[u] of one factor", found.factor_variance, _FACTOR, (0, (5, 1.5)), 1.6),
+        "v": ("Var[v]", values.variance, LIGHT.ink, "-", 2.0),
+        "u": ("Var[u] of one factor", values.factor_variance, _FACTOR, (0, (5, 1.5)), 1.6),
     }
     with canvas(ax) as axes:
         for of, (name, heights, color, dashes, thickness) in curves.items():

@@ -204,9 +204,9 @@ def _visible_peak(law: Any, grid: np.ndarray, height: np.ndarray) -> float:
 
 def _atoms(law: Any) -> list[tuple[float, float]]:
     """Places and masses of the atoms of a law."""
-    found = [(0.0, float(getattr(law, "zero_mass", 0.0)))]
-    found.append((float(getattr(law, "point", 0.0)), float(getattr(law, "point_mass", 0.0))))
-    return [(place, mass) for place, mass in found if mass > 0]
+    atoms = [(0.0, float(getattr(law, "zero_mass", 0.0)))]
+    atoms.append((float(getattr(law, "point", 0.0)), float(getattr(law, "point_mass", 0.0))))
+    return [(place, mass) for place, mass in atoms if mass > 0]
 
 
 def _has_density(law: Any) -> bool:

@@ -288,11 +288,13 @@ class _Rows:
         def step(state: Any) -> Any:
             b, damping, (value, slope, curvature), count = state
             tried = b + slope / (curvature * (1 + damping))
-            found = derivatives(tried)
+            at_tried = derivatives(tried)
             # an end is no step up: rounding decides there
-            better = jnp.isfinite(found[0]) & jnp.isfinite(found[1]) & (found[0] >= value - 1e-12 * jnp.abs(value))
+            better = (
+                jnp.isfinite(at_tried[0]) & jnp.isfinite(at_tried[1]) & (at_tried[0] >= value - 1e-12 * jnp.abs(value))
+            )
             b = jnp.where(better, tried, b)
-            kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, (value, slope, curvature))
+            kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), at_tried, (value, slope, curvature))
             return b, jnp.where(better, damping / 8, 8 * damping + 1), kept, count + 1
 
         start = lax.stop_gradient(self.start())

@@ -141,15 +141,15 @@ def check_shape(fn: Callable[[Any], Any], batch: Any, size: int) -> jax.ShapeDty
         If it does not run, or does not return one number per row.
     """
     try:
-        found = jax.eval_shape(fn, batch)
+        losses = jax.eval_shape(fn, batch)
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         rule = "loss(params, batch) must run on rows of the data"
         raise InputError(message(rule, f"{type(error).__name__}: {lines[0]}")) from error
     rule = f"loss must return one value per row, shape ({size},) for {size} rows"
-    require(hasattr(found, "shape"), rule, f"a {type(found).__name__}", "Return the losses alone.")
-    shape: tuple[int, ...] = found.shape
+    require(hasattr(losses, "shape"), rule, f"a {type(losses).__name__}", "Return the losses alone.")
+    shape: tuple[int, ...] = losses.shape
     advice = "Sum over the outputs of each row." if len(shape) > 1 and shape[0] == size else MEAN_ADVICE
     require(shape == (size,), rule, f"shape {shape}", advice)
-    require(jnp.issubdtype(found.dtype, jnp.floating), "loss must return floating values", found.dtype)
-    return found
+    require(jnp.issubdtype(losses.dtype, jnp.floating), "loss must return floating values", losses.dtype)
+    return losses

@@ -41,8 +41,8 @@ def model_symmetries(model: Any, data: Any, *, key: jax.Array | None = None) -> 
         arguments = as_arguments(model, data)
         target = model_target(model, arguments, key)
         rows = target.rows(arguments)
-        start, found = find_start(target, key, rows)
-        require_finite(found)
+        start, finite = find_start(target, key, rows)
+        require_finite(finite)
         used = _used(target, start, rows)
         fixed = {name: value for name, value in start.items() if name not in used}
 

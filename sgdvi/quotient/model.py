@@ -103,11 +103,11 @@ class QuotientModel:
 
         def entrywise(points: jax.Array, chosen: Sequence[dist.Distribution | None] = bases) -> jax.Array:
             """Log prior of points (B, P), entry by entry; 0 where a site has none of these laws."""
-            found = []
+            columns = []
             for base, leaf in zip(chosen, self._split(points), strict=True):
                 values = jnp.zeros_like(leaf) if base is None else jnp.broadcast_to(base.log_prob(leaf), leaf.shape)
-                found.append(values.reshape(len(points), -1))
-            return jnp.concatenate(found, axis=-1)
+                columns.append(values.reshape(len(points), -1))
+            return jnp.concatenate(columns, axis=-1)
 
         others = [None if isinstance(base, dist.Normal) else base for base in bases]
         quadratic = [

@@ -202,9 +202,9 @@ class Sampler(MCMCKernel):
         with jax.ensure_compile_time_eval():
             target = self.prepare((model_args, model_kwargs))
             rows = target.rows((model_args, model_kwargs))
-            z, found = find_start(target, jax.random.key(_CHECK_SEED), rows)
+            z, finite = find_start(target, jax.random.key(_CHECK_SEED), rows)
             if not is_traced(model_args, model_kwargs):
-                require_finite(found)
+                require_finite(finite)
                 self.check(target, z, rows)
             check_algorithm(self.algorithm, target, z, batch_like(rows, self.size(target.num_data)))
 

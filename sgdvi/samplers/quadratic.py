@@ -111,9 +111,9 @@ class LocalQuadratic:
 
     def _sizes(self, batch_size: int, batching: str) -> dict[str, Any]:
         way = Batching.of(batching)
-        known = way in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
+        supported = way in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
         advice = "Epochs and full batches have no temperature."
-        require(known, 'batching must be "replacement" or "without-replacement"', repr(way.value), advice)
+        require(supported, 'batching must be "replacement" or "without-replacement"', repr(way.value), advice)
         return {"num_data": self.num_data, "batch_size": batch_size, "replace": way is Batching.REPLACEMENT}
 
 

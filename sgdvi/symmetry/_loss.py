@@ -132,9 +132,9 @@ class SampleLoss:
             rule, advice = "loss must compute in the precision of its parameters, float64 here", "Remove its casts."
             require(got.dtype == jnp.float64, rule, got.dtype, advice)
             for block in self.blocks(0, VALUE_ROWS):
-                found = np.asarray(self.values(self.leaves, self.rows(np.resize(block, size))))
-                bad = np.flatnonzero(~np.isfinite(found[: len(block)]))
-                where = f"{found[bad[0]]} in row {block[bad[0]]}" if bad.size else ""
+                losses = np.asarray(self.values(self.leaves, self.rows(np.resize(block, size))))
+                bad = np.flatnonzero(~np.isfinite(losses[: len(block)]))
+                where = f"{losses[bad[0]]} in row {block[bad[0]]}" if bad.size else ""
                 require(not bad.size, "loss must be finite at params on every row", where, "Check the data there.")
             together = np.asarray(self.values(self.leaves, self.rows(np.arange(size))))
             few = min(3, size)

@@ -141,7 +141,7 @@ class Slices:
             start += count
             if np.any(block):
                 blocks[leaf][axes] = block.reshape([self.shapes[leaf][axis] - 1 for axis in axes])
-        found: list[Group] = []
+        grouped: list[Group] = []
         for leaf, terms in enumerate(blocks):
             active = tuple(sorted({axis for axes in terms for axis in axes}))
             table = np.zeros([self.shapes[leaf][axis] for axis in active])
@@ -153,9 +153,9 @@ class Slices:
                 index: list[int | None] = [None] * len(self.shapes[leaf])
                 for axis, number in zip(active, place, strict=True):
                     index[axis] = int(number)
-                found.append(Group(leaf, labels[leaf], tuple(index), float(table[tuple(place)])))
-        sign = math.copysign(1.0, found[0].exponent)
-        return tuple(replace(group, exponent=_plain(sign * group.exponent)) for group in found)
+                grouped.append(Group(leaf, labels[leaf], tuple(index), float(table[tuple(place)])))
+        sign = math.copysign(1.0, grouped[0].exponent)
+        return tuple(replace(group, exponent=_plain(sign * group.exponent)) for group in grouped)
 
 
 def _size(shape: tuple[int, ...], axes: Axes) -> int:

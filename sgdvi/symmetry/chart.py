@@ -79,7 +79,7 @@ def components(symmetries: Sequence[Symmetry]) -> list[Component]:
         If the scale of a symmetry can only be fixed on one parameter whose sign the loss tells apart.
     """
     rows = _exponents(symmetries)
-    found = []
+    parts = []
     for numbers in _connected(rows != 0):
         entries = np.flatnonzero((rows[numbers] != 0).any(0))
         exponents = rows[np.ix_(numbers, entries)]
@@ -89,8 +89,8 @@ def components(symmetries: Sequence[Symmetry]) -> list[Component]:
         these = [symmetries[number] for number in numbers]
         single = np.array([pivot[0] for pivot in chosen if len(pivot) == 1], int)
         patterns = _patterns(these, exponents, single)
-        found.append(Component(tuple(map(str, these)), entries, exponents, pivots, at, patterns))
-    return found
+        parts.append(Component(tuple(map(str, these)), entries, exponents, pivots, at, patterns))
+    return parts
 
 
 def _exponents(symmetries: Sequence[Symmetry]) -> np.ndarray:
@@ -105,15 +105,15 @@ def _exponents(symmetries: Sequence[Symmetry]) -> np.ndarray:
 
 
 def _connected(moved: np.ndarray) -> list[list[int]]:
-    left, found = list(range(len(moved))), []
+    left, blocks = list(range(len(moved))), []
     while left:
         block = [left.pop(0)]
         for one in block:
             near = [other for other in left if (moved[one] & moved[other]).any()]
             block += near
             left = [other for other in left if other not in near]
-        found.append(sorted(block))
-    return found
+        blocks.append(sorted(block))
+    return blocks
 
 
 def _pivots(exponents: np.ndarray) -> list[np.ndarray]:
@@ -130,11 +130,11 @@ def _pivots(exponents: np.ndarray) -> list[np.ndarray]:
 
 def _patterns(symmetries: Sequence[Symmetry], exponents: np.ndarray, single: np.ndarray) -> np.ndarray:
     signed = [number for number, symmetry in enumerate(symmetries) if len(single) and symmetry.signed]
-    found: dict[int, np.ndarray] = {0: np.ones(exponents.shape[1])}
+    by_sign: dict[int, np.ndarray] = {0: np.ones(exponents.shape[1])}
     for chosen in itertools.product((0, 1), repeat=min(len(signed), _MOST_SIGNS)):
-        pattern = 1.0 - 2.0 * (np.array(chosen, float) @ exponents[signed] % 2) if signed else found[0]
-        found.setdefault(int(((pattern[single] < 0) * 2 ** np.arange(len(single))).sum()), pattern)
-    if len(found) < 2 ** len(single):
+        pattern = 1.0 - 2.0 * (np.array(chosen, float) @ exponents[signed] % 2) if signed else by_sign[0]
+        by_sign.setdefault(int(((pattern[single] < 0) * 2 ** np.arange(len(single))).sum()), pattern)
+    if len(by_sign) < 2 ** len(single):
         rule = f"the scale of the symmetry {symmetries[0]} must stand in several parameters, or in one of either sign"
         raise InputError(message(rule, "one parameter whose sign the loss tells apart", "Leave this symmetry out."))
-    return np.array([found[number] for number in range(len(found))])
+    return np.array([by_sign[number] for number in range(len(by_sign))])

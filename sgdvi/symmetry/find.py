@@ -166,24 +166,24 @@ def find_symmetries(
     # so many points without an exception exclude a share of _MOST_EXCEPTIONS with this confidence
     checks = math.ceil(math.log(1 - confidence) / math.log(1 - _MOST_EXCEPTIONS))
     # at points that the null space has not seen: on its own it would hold by construction
-    fresh = radial_derivatives(sampler, slices, checks)
-    candidates, broken = _verified(vectors, fresh, slices, checked, gamma, tolerance)
+    held_out = radial_derivatives(sampler, slices, checks)
+    candidates, broken = _verified(vectors, held_out, slices, checked, gamma, tolerance)
     _require_decided(len(vectors) - len(candidates) - len(broken), null, tolerance)
     kept = sorted(_hold(candidates, checked, sampler, checks, tolerance), key=_place)
     families = find_families(kept, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
-    exceptions = 1 - (1 - confidence) ** (1 / len(fresh.rows))
+    exceptions = 1 - (1 - confidence) ** (1 / len(held_out.rows))
     ranks = tolerance, null.largest_dropped, null.smallest_kept
     return Symmetries(tuple(kept), families, tuple(broken), ignored, *ranks, confidence, exceptions)
 
 
 def _verified(
-    vectors: np.ndarray, fresh: Radial, slices: Slices, loss: SampleLoss, gamma: float, tolerance: float
+    vectors: np.ndarray, held_out: Radial, slices: Slices, loss: SampleLoss, gamma: float, tolerance: float
 ) -> tuple[list[Symmetry], list[Symmetry]]:
     """Return the vectors that hold at fresh points as symmetries, and those that a penalty breaks."""
     kept: list[Symmetry] = []
     broken: list[Symmetry] = []
     for vector in vectors:
-        deviation, penalty = _penalty(vector, fresh, tolerance)
+        deviation, penalty = _penalty(vector, held_out, tolerance)
         if deviation <= tolerance:
             symmetry = Symmetry(
                 slices.groups(vector, loss.labels), loss, gamma + (penalty or 0.0), penalty or 0.0, deviation
@@ -196,23 +196,23 @@ def _place(symmetry: Symmetry) -> list[tuple[int, list[int]]]:
     return [(group.leaf, [-1 if entry is None else entry for entry in group.index]) for group in symmetry.groups]
 
 
-def _penalty(vector: np.ndarray, fresh: Radial, tolerance: float) -> tuple[float, float | None]:
+def _penalty(vector: np.ndarray, held_out: Radial, tolerance: float) -> tuple[float, float | None]:
     """Return the relative deviation from invariance, up to a term without samples, and that term as weight decay.
 
     A decay gamma ||theta||^2 makes <dl/dtheta, A theta> = 2 gamma theta^T A theta at every point. None: another term.
     """
     weights = np.abs(vector)
     # differences between samples do not see a penalty; they are measured by what would have to cancel
-    scale = np.maximum(fresh.spreads @ weights, _FLOOR)
-    deviation = float((np.abs(fresh.differences @ vector) / scale).max())
-    radial, size = fresh.rows @ vector, fresh.sizes @ weights
+    scale = np.maximum(held_out.spreads @ weights, _FLOOR)
+    deviation = float((np.abs(held_out.differences @ vector) / scale).max())
+    radial, size = held_out.rows @ vector, held_out.sizes @ weights
     if np.all(np.abs(radial) <= tolerance * size):
         return deviation, 0.0
-    common, charge = radial[:, 0], fresh.squares @ vector
+    common, charge = radial[:, 0], held_out.squares @ vector
     # least squares over the points
     gamma = float(common @ charge) / float(charge @ charge) / 2
     left = np.abs(common - 2 * gamma * charge)
-    fits = left <= _DECAY_TOLERANCE * 2 * gamma * (fresh.squares @ weights) + 1e-12 * size[:, 0]
+    fits = left <= _DECAY_TOLERANCE * 2 * gamma * (held_out.squares @ weights) + 1e-12 * size[:, 0]
     return deviation, gamma if gamma > 0 and bool(fits.all()) else None
 
 

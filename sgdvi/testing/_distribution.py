@@ -97,8 +97,8 @@ def check_distribution(
     unwanted = names_to_skip(skip, CHECKS)
     with jax.enable_x64(True):
         subject = Subject(distribution, jax.random.key(0) if key is None else key, num_draws, level)
-        found = run_checks(CHECKS, subject, unwanted)
-    report = Report(type(distribution).__name__, tuple(found))
+        checks = run_checks(CHECKS, subject, unwanted)
+    report = Report(type(distribution).__name__, tuple(checks))
     if report.failed:
         raise ContractError(report)
     return report

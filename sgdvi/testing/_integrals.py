@@ -122,5 +122,5 @@ def integrals_of(subject: Subject) -> Integrals:
     """Return the integrals of the density of a subject, computed once."""
     if "integrals" not in subject.kept:
         subject.kept["integrals"] = Integrals(subject)
-    found: Integrals = subject.kept["integrals"]
-    return found
+    integrals: Integrals = subject.kept["integrals"]
+    return integrals

@@ -56,10 +56,10 @@ class Skip(Exception):
 
 def run_checks(functions: Mapping[str, Callable[[Any], Iterable[str]]], subject: Any, skip: set[str]) -> list[Check]:
     """Run the checks on a subject, each a function that yields what is wrong; leave out those in `skip`."""
-    found: list[Check] = []
+    results: list[Check] = []
     for name, function in functions.items():
         if name in skip:
-            found.append(Check(name, "skipped", "as asked"))
+            results.append(Check(name, "skipped", "as asked"))
             continue
         failures, reason = [], ""
         try:
@@ -69,17 +69,17 @@ def run_checks(functions: Mapping[str, Callable[[Any], Iterable[str]]], subject:
             reason = str(skipped)
         except Exception as error:  # whatever a user's method raises is a finding, not a crash
             failures.append(f"raised {type(error).__name__}: {error}")
-        found += [Check(name, "failed", text) for text in failures] or [
+        results += [Check(name, "failed", text) for text in failures] or [
             Check(name, "skipped" if reason else "passed", reason)
         ]
-    return found
+    return results
 
 
-def names_to_skip(skip: Iterable[str], known: Iterable[str]) -> set[str]:
+def names_to_skip(skip: Iterable[str], names: Iterable[str]) -> set[str]:
     """Return the names of checks to leave out, which must be known ones."""
     unwanted = {skip} if isinstance(skip, str) else set(skip)
-    unknown = sorted(unwanted - set(known))
-    require(not unknown, f"skip must name checks of {', '.join(known)}", unknown)
+    unknown = sorted(unwanted - set(names))
+    require(not unknown, f"skip must name checks of {', '.join(names)}", unknown)
     return unwanted
 
 

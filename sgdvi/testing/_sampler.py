@@ -224,8 +224,8 @@ def check_sampler(
         reference=dict(reference or {}),
         functionals=dict(functionals or {}),
     )
-    found = run_checks(CHECKS, make_runs(make, plan), names_to_skip(skip, CHECKS))
-    report = Report(getattr(made, "kind", type(made).__name__), tuple(found), "sampler")
+    results = run_checks(CHECKS, make_runs(make, plan), names_to_skip(skip, CHECKS))
+    report = Report(getattr(made, "kind", type(made).__name__), tuple(results), "sampler")
     if report.failed:
         raise ContractError(report)
     return report
@@ -258,8 +258,8 @@ def _togetherness(values: np.ndarray) -> float:
     moves = moves[:, moves.shape[1] // 2 :]
     moves = moves - moves.mean(axis=1, keepdims=True)
     products = (moves.sum(0) ** 2 - (moves**2).sum(0)) / 2
-    spread = products.std()
-    if not spread > 0 or len(products) < 20:
+    sd = products.std()
+    if not sd > 0 or len(products) < 20:
         return 0.0
     effective = float(effective_sample_size(products[None]))
-    return float(products.mean() / spread * math.sqrt(min(effective, len(products))))
+    return float(products.mean() / sd * math.sqrt(min(effective, len(products))))

@@ -228,15 +228,15 @@ class Subject:
     @cached_property
     def tails(self) -> np.ndarray:
         """Exponents s of power-law tails p ~ |v|^-s, the smaller of both sides, infinite where it falls faster."""
-        found = np.full(self.size, np.inf)
+        exponents = np.full(self.size, np.inf)
         for side, bound in zip((-1, 1), self.bounds, strict=True):
             far = np.abs(self.centre) + self.spread * np.array([[1e12], [1e14]])
             with np.errstate(all="ignore"):
                 level = self.call("log_prob", side * far)
                 exponent = -(level[1] - level[0]) / np.log(far[1] / far[0])
             exponent = np.where(np.isfinite(level).all(0) & (level[1] > -690), exponent, np.inf)
-            found = np.where(np.isinf(bound), np.minimum(found, exponent), found)
-        return found
+            exponents = np.where(np.isinf(bound), np.minimum(exponents, exponent), exponents)
+        return exponents
 
     def moment_exists(self, order: float) -> np.ndarray:
         """Whether E|v|^order is finite by the tails, with a margin that quadrature can follow."""
@@ -246,15 +246,15 @@ class Subject:
     def fields(self) -> dict[str, list[Any]]:
         """Floating leaves of the pytree by field, ``name`` or ``name[i]``, with the leaf's place in the flat list."""
         names = type(self.law).gather_pytree_data_fields()
-        found: dict[str, list[Any]] = {}
+        entries: dict[str, list[Any]] = {}
         place = 0
         for name in names:
             leaves = jax.tree.leaves(self.law.__dict__.get(name))
             for i, leaf in enumerate(leaves):
                 if jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                    found[name if len(leaves) == 1 else f"{name}[{i}]"] = [place, leaf]
+                    entries[name if len(leaves) == 1 else f"{name}[{i}]"] = [place, leaf]
                 place += 1
-        return found
+        return entries
 
 
 def cast(distribution: Distribution, dtype: Any) -> Distribution:

@@ -248,8 +248,8 @@ def _split(
     network: LinearNetwork, temperature: float, posterior: LinePosterior, weight_decay: float | None = None
 ) -> DivergenceParts:
     with jax.enable_x64(True):
-        found = against_posterior(network, posterior, temperature, weight_decay)
-        whole, mean, variance, entropy = (float(number) for number in found)
+        terms = against_posterior(network, posterior, temperature, weight_decay)
+        whole, mean, variance, entropy = (float(number) for number in terms)
     covered, center, width = 1.0, posterior.mean, posterior.variance
     if isinstance(posterior, ProductPosterior):
         covered, center, width = posterior.given_side(network.side)

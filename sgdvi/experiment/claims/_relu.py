@@ -44,7 +44,9 @@ def network(seed: int) -> Network:
     x = rng.standard_normal((ROWS, INPUTS))
     y = x[:, :OUTPUTS] + rng.standard_normal((ROWS, OUTPUTS))
     params = {"w": rng.standard_normal((INPUTS, NEURONS)), "u": rng.standard_normal((NEURONS, OUTPUTS))}
-    found = find_symmetries(loss, params, (x, y), key=jax.random.key(seed))
+    symmetries = find_symmetries(loss, params, (x, y), key=jax.random.key(seed))
     # in the order of the neurons, whatever the order of the leaves
-    ordered = sorted(found, key=lambda symmetry: min(str(name) for name in symmetry.exponents if name.startswith("w")))
+    ordered = sorted(
+        symmetries, key=lambda symmetry: min(str(name) for name in symmetry.exponents if name.startswith("w"))
+    )
     return Network(x, y, params, tuple(ordered))

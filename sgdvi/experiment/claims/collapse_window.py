@@ -72,15 +72,15 @@ def row(run: Run) -> Measured:
     critical = float(m.beta2 / m.alpha3)
     rates = np.array([*(critical * share for share in COLD), *WARM, *HOT])
     exponents = np.array([exponent(x, y, rate) for rate in rates])
-    found = descend(run, (x, y), rates, chains=chains, steps=steps, spread=SPREAD)
-    named = {"depth 0": found.shallow, "depth 1": found.deep}
-    v, w, deep = (part[::THIN, ..., None] for part in (found.shallow, found.weights, found.deep))
+    trajectory = descend(run, (x, y), rates, chains=chains, steps=steps, spread=SPREAD)
+    named = {"depth 0": trajectory.shallow, "depth 1": trajectory.deep}
+    v, w, deep = (part[::THIN, ..., None] for part in (trajectory.shallow, trajectory.weights, trajectory.deep))
     inner = np.divide(deep, w, out=np.zeros_like(deep), where=w != 0)  # u; exactly zero where both have collapsed
     outputs = {"depth 0": np.tanh(v * x), "depth 1": w * np.tanh(inner * x)}
     losses = {name: np.square(out - y).mean(-1).mean(0) for name, out in outputs.items()}
-    spread = {name: _by_rate((v - v.mean((0, 2), keepdims=True)) ** 2) for name, v in named.items()}
-    last = np.abs(found.deep[-1])
-    cold = spread["depth 1"]
+    variances = {name: _by_rate((v - v.mean((0, 2), keepdims=True)) ** 2) for name, v in named.items()}
+    last = np.abs(trajectory.deep[-1])
+    cold = variances["depth 1"]
     rises = exceeds(cold[0, 2], cold[0, 0], np.hypot(cold[1, 2], cold[1, 0]))
     inside = exponents < CLEAR
     collapsed = (last[inside] < ZERO).all()
@@ -89,14 +89,14 @@ def row(run: Run) -> Measured:
     for k in np.flatnonzero((exponents > ABOVE) & (rates > max(WARM))):
         mean, error = over_chains(losses["depth 1"][k])
         unstable.append(True if not np.isfinite(mean) else exceeds(mean, ground, error))
-    flat, errors = _by_rate(found.shallow**2)
+    flat, errors = _by_rate(trajectory.shallow**2)
     grows = [exceeds(flat[k + 1], flat[k], np.hypot(errors[k + 1], errors[k])) for k in range(len(flat) - 1)]
     scan = np.geomspace(0.5 * critical, 2.0, 400)
     negative = scan[np.array([exponent(x, y, rate) for rate in scan]) < 0]
     window = (float(negative.min()), float(negative.max())) if negative.size else (np.nan, np.nan)
     curves: dict[str, Any] = {"rate": rates, "window": window}
     for name in named:
-        mean, error = spread[name]
+        mean, error = variances[name]
         curves[f"{name} sd of v"] = [np.sqrt(mean), error / (2 * np.sqrt(np.maximum(mean, 1e-30)))]
         curves[f"{name} loss"] = np.array([over_chains(loss) for loss in losses[name]]).T
     deepest = np.sqrt(cold[0])

@@ -77,20 +77,20 @@ def reproduce(
             rows.append(_check(one, run))
             if on_claim is not None:
                 on_claim(rows[-1])
-    found = Reproduction(tuple(rows), run.quick, run.seed, sgdvi.__version__)
+    reproduction = Reproduction(tuple(rows), run.quick, run.seed, sgdvi.__version__)
     if folder is not None:
-        found.to_json(folder / RECORD)
-        found.to_html(folder / PAGE)
-    return found
+        reproduction.to_json(folder / RECORD)
+        reproduction.to_html(folder / PAGE)
+    return reproduction
 
 
 def _check(one: Claim, run: Run) -> Checked:
     begun = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # chains that overflow are counted
-        found = one.measure(run)
+        measured = one.measure(run)
     seconds = round(time.perf_counter() - begun, 2)
-    text, setting = (part.format(**found.values).replace("0e+00", "0") for part in (found.text, one.setting))
-    return Checked(one, found.verdict, text, setting, plain(found.values), _short(found.curves), seconds)
+    text, setting = (part.format(**measured.values).replace("0e+00", "0") for part in (measured.text, one.setting))
+    return Checked(one, measured.verdict, text, setting, plain(measured.values), _short(measured.curves), seconds)
 
 
 def _short(curves: Any) -> Any:

@@ -32,8 +32,8 @@ def draws(run: Run, data: tuple[np.ndarray, np.ndarray], depth: int, rate: float
     sampler = SGD(loss, learning_rate=rate, batch_size=batch_size)
     tree = sample(sampler, data, key=jax.random.key(run.seed), num_steps=2 * gap, num_chains=chains, thinning=gap,
                   progress=False)  # fmt: skip
-    found = tree["posterior"]
-    values = [np.asarray(found[name].values, np.float64) for name in loss.names]
+    posterior = tree["posterior"]
+    values = [np.asarray(posterior[name].values, np.float64) for name in loss.names]
     return np.prod(values, axis=0).ravel()
 
 

@@ -115,8 +115,8 @@ def fall(deep: np.ndarray, shallow: np.ndarray) -> tuple[float, float, float]:
 def rule(run: Run) -> Measured:
     """Train with both rules."""
     depths, steps = (1, 8) if run.quick else (1, 2, 4, 8), 3000
-    found = {depth: accuracies(run, depth, [RATE, RATE / depth], BATCH, steps) for depth in depths}
-    (deep_fixed, deep_scaled), shallow = found[8], found[1][0]
+    accuracy = {depth: accuracies(run, depth, [RATE, RATE / depth], BATCH, steps) for depth in depths}
+    (deep_fixed, deep_scaled), shallow = accuracy[8], accuracy[1][0]
     mean, _, high = fall(deep_scaled, shallow)
     least = float((shallow - deep_fixed).min())
     _, low, _ = fall(deep_scaled, shallow)
@@ -124,7 +124,7 @@ def rule(run: Run) -> Measured:
     verdict = Verdict.UNKNOWN if kept is None else Verdict.HOLDS if kept and least > LOST else Verdict.FAILS
     lines = {}
     for place, name in enumerate(("eta = 1.2", "eta = 1.2/D")):
-        rows = [(d, found[d][place].mean(), found[d][place].std(ddof=1) / np.sqrt(SEEDS)) for d in depths]
+        rows = [(d, accuracy[d][place].mean(), accuracy[d][place].std(ddof=1) / np.sqrt(SEEDS)) for d in depths]
         lines[name] = np.array(rows).T
     return Measured(
         verdict,
@@ -153,12 +153,12 @@ def rule(run: Run) -> Measured:
 def reason(run: Run) -> Measured:
     """Train with larger batches."""
     steps, depths = run.size(1500, 600), (1, 4) if run.quick else (1, 2, 4, 8)
-    found = {depth: accuracies(run, depth, [RATE], BATCH * depth, steps)[0] for depth in depths}
-    shallow, deep = found[1], found[depths[-1]]
+    accuracy = {depth: accuracies(run, depth, [RATE], BATCH * depth, steps)[0] for depth in depths}
+    shallow, deep = accuracy[1], accuracy[depths[-1]]
     mean, _, high = fall(deep, shallow)
     worst = float((shallow - deep).max())
     verdict = Verdict.FAILS if worst > 0.3 else Verdict.HOLDS if high < SMALL else Verdict.UNKNOWN
-    line = np.array([(d, acc.mean(), acc.std(ddof=1) / np.sqrt(SEEDS)) for d, acc in found.items()]).T
+    line = np.array([(d, acc.mean(), acc.std(ddof=1) / np.sqrt(SEEDS)) for d, acc in accuracy.items()]).T
     return Measured(
         verdict,
         "With S = 16 D at a fixed rate the accuracy falls by {mean:.2f} on average and {worst:.2f} in the worst seed "

@@ -41,11 +41,11 @@ def mixture(run: Run) -> Measured:
         worst = max(worst, abs(ends[-1] - float(betainc(0.5 - q, 1 + q, 0.5))))
     heat, v = _paper.SHARE * float(noisy.beta2 / noisy.alpha3), _paper.points(noisy)
     mixed = stationary_law(noisy, heat, zero_mass=0.3).cdf(v) - 0.3 - 0.7 * SGDStationary(noisy, heat).cdf(v)
-    spread = float(np.abs(mixed).max())
+    gap = float(np.abs(mixed).max())
     return Measured(
-        verdict(worst < ROUNDING, spread < ROUNDING),
+        verdict(worst < ROUNDING, gap < ROUNDING),
         "P(v -> k) is {two:.4f} and {four:.4f} at 2 and 4 Tc, the formula to {worst:.0e}; the mixture to {spread:.0e}.",
-        {"two": ends[0], "four": ends[1], "worst": worst, "spread": spread, "rows": ROWS},
+        {"two": ends[0], "four": ends[1], "worst": worst, "spread": gap, "rows": ROWS},
     )
 
 

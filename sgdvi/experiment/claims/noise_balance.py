@@ -120,9 +120,9 @@ def rate(run: Run) -> Measured:
     value, error = over_chains((fall - eta * sums[-1] / steps) / gamma)
     four = exceeds(0.3 - abs(value - 4), 0.0, error)
     printed = exceeds(0.3 - abs(value - 1), 0.0, error)
-    found = Verdict.HOLDS if printed else verdict(four, yes=Verdict.CORRECTED)
+    outcome = Verdict.HOLDS if printed else verdict(four, yes=Verdict.CORRECTED)
     return Measured(
-        found,
+        outcome,
         "The rate is T C0 + ({value:.3f} ± {error:.3f}) gamma: 4 gamma, not gamma.",
         {"value": value, "error": error, "rows": len(x), "chains": chains, "steps": steps},
     )

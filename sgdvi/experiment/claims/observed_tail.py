@@ -36,10 +36,10 @@ def flow(run: Run, m: Moments, data: Any, heat: float, depth: int, step: float, 
         return (product * batch[0] - batch[1]) ** 2
 
     sampler = StochasticGradientFlow(Loss(loss, dict.fromkeys(names, size)), heat, step)
-    found = sample(sampler, data, key=jax.random.key(run.seed), num_warmup=round(WARM / step),
+    posterior = sample(sampler, data, key=jax.random.key(run.seed), num_warmup=round(WARM / step),
                    num_steps=draws * round(APART / step), thinning=round(APART / step), num_chains=CHAINS,
                    progress=False)["posterior"]  # fmt: skip
-    return np.prod([np.asarray(found[name].values, np.float64) for name in names], axis=0)
+    return np.prod([np.asarray(posterior[name].values, np.float64) for name in names], axis=0)
 
 
 def hill(v: np.ndarray, edge: float) -> float:
@@ -91,7 +91,7 @@ def row(run: Run) -> Measured:
     m = Moments.from_data(x, y)
     heat, draws = SHARE * float(m.beta1 / m.alpha1), run.size(60, 24)
     values: dict[str, Any] = {"rows": ROWS, "chains": CHAINS, "draws": draws}
-    found, curves = [], {}
+    verdicts, curves = [], {}
     depths = (1,) if run.quick else (1, 2)
     for depth in depths:
         law = SGDStationary(m, heat, depth=depth)
@@ -105,7 +105,7 @@ def row(run: Run) -> Measured:
         picks = rng.integers(CHAINS, size=(200, CHAINS))
         error = float(np.std([hill(v[pick], edge) for pick in picks]))
         end = 5 - 3 / (depth + 1)
-        found.append(judge(seen, error, own, end) if gap < NULL else Verdict.UNKNOWN)
+        verdicts.append(judge(seen, error, own, end) if gap < NULL else Verdict.UNKNOWN)
         values |= {f"seen{depth}": seen, f"error{depth}": error, f"own{depth}": own, f"end{depth}": end,
                    f"step{depth}": step, f"gap{depth}": gap}  # fmt: skip
         if depth == 1:
@@ -119,5 +119,5 @@ def row(run: Run) -> Measured:
         f"{{step{d}:g}}, distance to the law {{gap{d}:.3f}})."
         for d in depths
     ]
-    worst = next((one for one in (Verdict.FAILS, Verdict.UNKNOWN, Verdict.CORRECTED) if one in found), Verdict.HOLDS)
+    worst = next((one for one in (Verdict.FAILS, Verdict.UNKNOWN, Verdict.CORRECTED) if one in verdicts), Verdict.HOLDS)
     return Measured(worst, " ".join(texts), {**values, "depths": " and ".join(map(str, depths))}, curves)

@@ -52,9 +52,9 @@ def row(run: Run) -> Measured:
     over = np.maximum.accumulate(gone, axis=0).mean(-1)  # (kept, rates)
     count = round(float(over[-1, -1]) * chains)
     lower = float(beta.ppf(1 - LEVEL, count, chains - count + 1)) if count else 0.0
-    found = Verdict.FAILS if lower > 0.01 else Verdict.HOLDS if count == 0 else Verdict.UNKNOWN
+    outcome = Verdict.FAILS if lower > 0.01 else Verdict.HOLDS if count == 0 else Verdict.UNKNOWN
     return Measured(
-        found,
+        outcome,
         "{quarter:.1%}, {half:.1%} and {most:.1%} of the chains overflow at 0.25, 0.5 and 0.75 Tc (at least "
         "{lower:.1%} at the last).",
         {"quarter": over[-1, 0], "half": over[-1, 1], "most": over[-1, 2], "lower": lower, "rows": 500,

@@ -23,14 +23,14 @@ def figures(row: Checked, theme: Theme) -> list[Figure]:
     return []
 
 
-def render_page(found: Rows) -> str:
+def render_page(reproduction: Rows) -> str:
     """Return the page as HTML: no scripts, nothing loaded from outside, the same bytes for the same rows."""
-    return str(render("claims", found=found, rows=[(row, _pictures(row)) for row in found.claims]))
+    return str(render("claims", found=reproduction, rows=[(row, _pictures(row)) for row in reproduction.claims]))
 
 
-def write_html(found: Rows, path: str | os.PathLike[str]) -> Path:
+def write_html(reproduction: Rows, path: str | os.PathLike[str]) -> Path:
     """Write the page to `path`, whole or not at all, and return the path."""
-    return write_page(render_page(found), path)
+    return write_page(render_page(reproduction), path)
 
 
 def _pictures(row: Checked) -> list[Picture]:

@@ -51,10 +51,10 @@ def row(run: Run) -> Measured:
     shares: dict[str, list[tuple[float, float]]] = {"tanh(v x)": [], "w tanh(u x)": [], "u w x": []}
     data = {slope: _paper.signal(run, slope, shape=np.tanh) for slope in (WEAK, STRONG)}
     heats = {slope: float(m.beta2 / m.alpha3) for slope, m in ((s, Moments.from_data(*d)) for s, d in data.items())}
-    found = descend(run, data[WEAK], heats[WEAK] * np.array(SHARES), chains=chains, steps=steps)
-    for name, v in zip(shares, found[:3], strict=True):
+    trajectories = descend(run, data[WEAK], heats[WEAK] * np.array(SHARES), chains=chains, steps=steps)
+    for name, v in zip(shares, trajectories[:3], strict=True):
         shares[name] = [over_chains((v[:, k] < 0).mean(0)) for k in range(len(SHARES))]
-    never = not (found.linear[-1] < 0).any()
+    never = not (trajectories.linear[-1] < 0).any()
     (deep, error), (shallow, _) = shares["w tanh(u x)"][1], shares["tanh(v x)"][1]
     strong = descend(run, data[STRONG], [0.5 * heats[STRONG]], chains=chains, steps=steps // 2)
     strong_deep, strong_shallow = ((v < 0).mean() for v in (strong.deep, strong.shallow))

@@ -124,8 +124,8 @@ class Deep(NamedTuple):
         falls = (excess[:-1] > 0) & (excess[1:] <= 0) & self.noise.reaches(self.noise.r * xp.expm1(grid[1:]))
         first = xp.first_true(falls)
         last = len(falls) - 1 - xp.first_true(falls[::-1])
-        found = [_root(lambda z: self.slope(z) - 1, grid[i], grid[i + 1]) for i in (first, last)]
-        low, high = (xp.where(xp.any(falls), self.to_v(z), np.nan) for z in found)
+        places = [_root(lambda z: self.slope(z) - 1, grid[i], grid[i + 1]) for i in (first, last)]
+        low, high = (xp.where(xp.any(falls), self.to_v(z), np.nan) for z in places)
         return xp.stack([low, xp.where(first == last, np.nan, high)])
 
     def mode(self) -> Array:

@@ -140,10 +140,10 @@ class Line(NamedTuple):
         """Both tails fall at least like exp(-|z|), so +-60 covers every temperature."""
         noise = self.noise
         reach = xp.full_like(self.scale, 60.0)
-        spread = noise.alpha1 * self.scale
-        safe = xp.where(spread > 0, spread, 1.0)
-        real = xp.where(spread > 0, xp.clip(-noise.half_slope / safe, -1e6, 1e6), 0.0)
-        imaginary = xp.where(spread > 0, xp.clip(noise.root / safe, 0.0, 1e6), 1e6)
+        lead = noise.alpha1 * self.scale
+        safe = xp.where(lead > 0, lead, 1.0)
+        real = xp.where(lead > 0, xp.clip(-noise.half_slope / safe, -1e6, 1e6), 0.0)
+        imaginary = xp.where(lead > 0, xp.clip(noise.root / safe, 0.0, 1e6), 1e6)
         # The singularity of log g, through the inverse of sinh.
         low, high = xp.hypot(real, 1 - imaginary), xp.hypot(real, 1 + imaginary)
         centre = xp.sign(real) * xp.arccosh(xp.maximum((low + high) / 2, 1.0))
@@ -380,10 +380,10 @@ def _larger_root(q2: Array, q1: Array, q0: Array, root: Array) -> Array:
 
 def singularity(noise: Noise) -> tuple[Array, Array]:
     """Place in log(v/r) of the complex root of g, and its distance from the real axis (not below what matters)."""
-    spread = noise.alpha1 * noise.r
-    safe = xp.where(spread > 0, spread, 1.0)
+    lead = noise.alpha1 * noise.r
+    safe = xp.where(lead > 0, lead, 1.0)
     square = (noise.half_slope / safe) ** 2 + (noise.root / safe) ** 2 - 2 * noise.half_slope / safe
-    far = ~(spread > 0) | ~xp.isfinite(square)
+    far = ~(lead > 0) | ~xp.isfinite(square)
     centre = xp.where(far, 1e3, xp.log1p(xp.where(far, 0.0, xp.maximum(square, -1 + 1e-15))) / 2)
     distance = xp.arctan2(noise.root, noise.alpha2)
     degenerate = (noise.root == 0) & (noise.alpha2 == 0)

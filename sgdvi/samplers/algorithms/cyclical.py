@@ -58,9 +58,11 @@ def cyclical(
         loss, gradient = batch.value_and_grad(state.z)
         part = (state.step % length) / length
         rate, sampling = peak * jnp.cos(0.5 * jnp.pi * part) ** 2, part >= explored
-        spread = jnp.where(sampling, jnp.sqrt(2 * drag * rate * heat / batch.num_data), 0.0)
+        noise_scale = jnp.where(sampling, jnp.sqrt(2 * drag * rate * heat / batch.num_data), 0.0)
         noise = gaussian_like(key, state.z)
-        velocity = jax.tree.map(lambda v, g, n: (1 - drag) * v - rate * g + spread * n, state.memory, gradient, noise)
+        velocity = jax.tree.map(
+            lambda v, g, n: (1 - drag) * v - rate * g + noise_scale * n, state.memory, gradient, noise
+        )
         z = as_before(jax.tree.map(jnp.add, state.z, velocity), state.z)
         after = Steps(z, as_before(velocity, state.memory), state.step + 1)
         return after, CyclicalInfo(loss, rate, sampling)

@@ -55,10 +55,10 @@ def flow(noise_scale: float, step_size: float) -> Algorithm:
         noise = pull((normal - normal.mean()) * (heat * pace / count) ** 0.5)[0]
         along = jax.jvp(lambda point: batch.row_losses(unravel(point)), (flat,), (flat,))[1]
         size = flat @ flat + _SCALE**2
-        radial, spread = flat @ noise / size, heat * pace * jnp.var(along) / size**2
-        factor = _implicit(radial, spread) ** -0.5
+        radial, radial_variance = flat @ noise / size, heat * pace * jnp.var(along) / size**2
+        factor = _implicit(radial, radial_variance) ** -0.5
         moved = factor * (flat + _tamed(drift, size)) + _tamed(noise - radial * flat, size)
-        return FlowState(unravel(moved)), FlowInfo(losses.mean(), jnp.sqrt(spread))
+        return FlowState(unravel(moved)), FlowInfo(losses.mean(), jnp.sqrt(radial_variance))
 
     return Algorithm(init, step)
 

@@ -55,14 +55,14 @@ def sghmc(
             loss = batch.loss(state.z)
         injected = (1 - kept**2) * now * heat / batch.num_data
         # how far a kick of the gradient carries z, against one that is injected: (1 - f/2)
-        spread = _root(injected, steps * ((1 + kept) / 2 * now) ** 2 * noise)
+        noise_root = _root(injected, steps * ((1 + kept) / 2 * now) ** 2 * noise)
         pull = jax.grad(lambda at: batch.loss(unravel(at)))
 
         def move(number: int, at: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             z, v = at
             z = z + v / 2
             n = jax.random.normal(jax.random.fold_in(key, number), v.shape, v.dtype)
-            v = kept * v + (spread @ n if spread.ndim == 2 else spread * n)
+            v = kept * v + (noise_root @ n if noise_root.ndim == 2 else noise_root * n)
             z = z + v / 2
             return z, v - now * pull(z)
 

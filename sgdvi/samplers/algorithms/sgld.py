@@ -48,9 +48,9 @@ def preconditioned_sgld(learning_rate: float | Schedule, temperature: float, roo
     def step(key: jax.Array, state: Steps, batch: Batch) -> tuple[Steps, StepInfo]:
         loss, gradient = batch.value_and_grad(state.z)
         now = jnp.asarray(rate(state.step), loss.dtype)
-        spread = jnp.sqrt(2 * now * heat / batch.num_data)
+        noise_scale = jnp.sqrt(2 * now * heat / batch.num_data)
         normal = jax.random.normal(key, (root.shape[-1],), loss.dtype)
-        z = moved(state.z, gradient, root, now, spread * normal)
+        z = moved(state.z, gradient, root, now, noise_scale * normal)
         return Steps(z, (), state.step + 1), StepInfo(loss, now)
 
     return Algorithm(init, step)

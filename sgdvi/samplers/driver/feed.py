@@ -58,9 +58,9 @@ class Feed:
 
     def block(self, start: int, following: int) -> tuple[np.ndarray, ...]:
         """Return the rows of the steps from `start` on, axes (chain, step, row, ...), and begin on those after."""
-        found = self._ahead[1] if self._ahead and self._ahead[0] == start else self._thread.submit(self._gather, start)
+        future = self._ahead[1] if self._ahead and self._ahead[0] == start else self._thread.submit(self._gather, start)
         self._ahead = following, self._thread.submit(self._gather, following)
-        return found.result()
+        return future.result()
 
     def _gather(self, start: int) -> tuple[np.ndarray, ...]:
         return self._held.take(np.asarray(self._indices(start)))

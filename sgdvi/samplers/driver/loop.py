@@ -195,8 +195,8 @@ def advance(chains: Chains, seeds: jax.Array, fed: Rows, rows: Rows, span: Span,
     own, alike = PartitionSpec(AXIS), PartitionSpec()
     into, out = (own, own, own, alike, alike), (own, PartitionSpec(None, AXIS))
     # no device uses another's arrays, and jax cannot see it through the loops: the check of that would refuse them
-    spread = jax.shard_map(on_device, mesh=plan.mesh, in_specs=into, out_specs=out, check_vma=False)
-    return spread(chains, seeds, fed, rows, span)
+    sharded = jax.shard_map(on_device, mesh=plan.mesh, in_specs=into, out_specs=out, check_vma=False)
+    return sharded(chains, seeds, fed, rows, span)
 
 
 def _advance_group(group: tuple[Chains, jax.Array, Rows], rows: Rows, span: Span, work: Work, plan: Plan) -> Any:

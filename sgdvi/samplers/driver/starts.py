@@ -39,8 +39,8 @@ def make_starts(
         return Starts(z, None)
     init = target.default if init is None else init
     if init is None:
-        z, found = _drawn(target, keys, rows)
-        require_finite(found)
+        z, finite = _drawn(target, keys, rows)
+        require_finite(finite)
         return Starts(z, None)
     chains, names = len(keys), None
     if _is_named(target, init):
@@ -54,13 +54,13 @@ def make_starts(
         places = np.arange(chains) % count
         named = {name: np.broadcast_to(value, (count, *value.shape[1:])) for name, value in named.items()}
     params = target.from_names(named)
-    z, found = _given(target, params, rows)
+    z, finite = _given(target, params, rows)
     for name, value in target.by_name(z, "init").items():
         rule, advice = f"the start of {name!r} must lie in the support of its prior", "Move it off the boundary."
         require(bool(np.isfinite(value).all()), rule, named[name].ravel()[:3], advice)
-    if not found.all():
-        lost = int(np.argmin(found))
-        require_finite(found, target.not_finite(jax.tree.map(lambda leaf: leaf[lost], z), rows))
+    if not finite.all():
+        lost = int(np.argmin(finite))
+        require_finite(finite, target.not_finite(jax.tree.map(lambda leaf: leaf[lost], z), rows))
     return Starts(jax.tree.map(lambda leaf: leaf[places], z), names)
 
 

@@ -52,15 +52,15 @@ def open_recorder(facts: RunFacts, store: Any, resume: bool, state: Chains, brea
 
 
 def _open_or_create(facts: RunFacts, place: Store, store: Any, resume: bool, state: Chains) -> tuple[DrawStore, Chains]:
-    found = DrawStore.open(place)
-    if found is None:
+    existing = DrawStore.open(place)
+    if existing is None:
         return _create(facts, place, state), state
     advice = "Go on with it with resume=True, or give another name."
-    require(resume, "store must be a new name", f"{str(store)!r}, which holds {found.progress.draws} draws", advice)
-    found.check_fingerprint(facts.fingerprint())
-    rule = f"num_steps must be at least what the store holds, {found.progress.draws} draws"
-    require(facts.num_draws >= found.progress.draws, rule, f"{facts.num_draws} draws", "Read the store instead.")
-    return found, _from_bytes(found.state, state)
+    require(resume, "store must be a new name", f"{str(store)!r}, which holds {existing.progress.draws} draws", advice)
+    existing.check_fingerprint(facts.fingerprint())
+    rule = f"num_steps must be at least what the store holds, {existing.progress.draws} draws"
+    require(facts.num_draws >= existing.progress.draws, rule, f"{facts.num_draws} draws", "Read the store instead.")
+    return existing, _from_bytes(existing.state, state)
 
 
 def open_together(

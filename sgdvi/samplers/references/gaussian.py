@@ -210,9 +210,9 @@ def _search(joint: Joint, place: Place, full: bool, points: np.ndarray, x: np.nd
         bounds.append(-float(intermediate_result.fun))
 
     options = {"maxcor": 20, "ftol": 0.0, "gtol": LARGEST_GRADIENT / 2, "maxiter": num_steps, "maxfun": 2 * num_steps}
-    found = scipy.optimize.minimize(negative_bound, x, jac=True, method="L-BFGS-B", options=options, callback=note)
-    gradient = float(np.abs(found.jac).max()) if found.fun < _TOO_HIGH else np.inf
-    return _End(found.x, *parts(found.x), bounds or [-float(found.fun)], gradient)
+    optimum = scipy.optimize.minimize(negative_bound, x, jac=True, method="L-BFGS-B", options=options, callback=note)
+    gradient = float(np.abs(optimum.jac).max()) if optimum.fun < _TOO_HIGH else np.inf
+    return _End(optimum.x, *parts(optimum.x), bounds or [-float(optimum.fun)], gradient)
 
 
 def _fit(place: Place, end: _End, gap: float, draws: int) -> GaussianFit:

@@ -119,8 +119,8 @@ class Joint:
         """Return the values of all sites at K vectors, in the precision of the caller."""
         kind = jnp.result_type(float)
         with jax.enable_x64(True):
-            found = {name: np.asarray(values) for name, values in self._sites(jnp.asarray(z)).items()}
-        return {name: values.astype(kind) if values.dtype.kind == "f" else values for name, values in found.items()}
+            by_site = {name: np.asarray(values) for name, values in self._sites(jnp.asarray(z)).items()}
+        return {name: values.astype(kind) if values.dtype.kind == "f" else values for name, values in by_site.items()}
 
     def _draw(self, key: jax.Array, size: int) -> np.ndarray | None:
         for attempt in range(_ATTEMPTS):

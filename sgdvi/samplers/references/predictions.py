@@ -77,10 +77,10 @@ def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_dra
         }
 
     keys = jax.random.split(key, shape[0] * shape[1])
-    found = jax.jit(jax.vmap(one))(keys, {name: samples[label(name)] for name in latent})
+    predicted = jax.jit(jax.vmap(one))(keys, {name: samples[label(name)] for name in latent})
 
     def in_chains(part: int) -> dict[str, np.ndarray]:
-        arrays = {name: np.asarray(pair[part]) for name, pair in found.items()}
+        arrays = {name: np.asarray(pair[part]) for name, pair in predicted.items()}
         return {label(name): values.reshape(*shape, *values.shape[1:]) for name, values in arrays.items()}
 
     run = with_group(run, "log_likelihood", in_chains(0), draws=True)

@@ -109,9 +109,9 @@ def find_start(target: Target, key: jax.Array, rows: Rows) -> tuple[Params, jax.
     return target.start(key, rows)
 
 
-def require_finite(found: jax.Array, where: str = "") -> None:
+def require_finite(finite: jax.Array, where: str = "") -> None:
     """Raise `InputError` unless loss and gradient are finite at all starts."""
     advice = "Look for NaN in the data and for data outside the support of the likelihood; or give starts with init=."
     rule = "loss and gradient must be finite at the start of every chain"
-    got = f"{int(jnp.sum(~found))} of {found.size} that are not{where and f' ({where})'}"
-    require(bool(jnp.all(found)), rule, got, advice)
+    got = f"{int(jnp.sum(~finite))} of {finite.size} that are not{where and f' ({where})'}"
+    require(bool(jnp.all(finite)), rule, got, advice)

@@ -92,15 +92,15 @@ class ModelTarget(Target):
 
         blank = {site: jnp.zeros(shape) for site, shape in sorted(self.shapes.items())}
         none = (jnp.int32(0), blank, jnp.array(False))
-        _, z, found = lax.while_loop(lambda s: ~s[2] & (s[0] < START_ATTEMPTS), attempt, none)
-        return z, found
+        _, z, finite = lax.while_loop(lambda s: ~s[2] & (s[0] < START_ATTEMPTS), attempt, none)
+        return z, finite
 
     def by_name(self, params: Params, what: str) -> dict[str, Any]:
         """See `Target`: the values of all latent sites."""
         if isinstance(params, Mapping):
             # as draws name them
-            known = {label(site): site for site in self.shapes}
-            params = {known.get(name, name): value for name, value in params.items()}
+            site_of = {label(site): site for site in self.shapes}
+            params = {site_of.get(name, name): value for name, value in params.items()}
         names = sorted(params, key=str) if isinstance(params, Mapping) else type(params).__name__
         rule = f"{what} must be a dict with the sites {sorted(self.shapes)}"
         require(names == sorted(self.shapes), rule, names)
@@ -181,15 +181,15 @@ def model_target(
     arguments = to_jax(arguments)  # a NumPy array cannot be indexed by the numbers of rows that are being traced
     try:
         model = with_fixed_params(model, arguments)
-        found = describe(model, arguments, key)
+        description = describe(model, arguments, key)
     except InputError:
         raise
     except Exception as error:
         raise InputError(message(rule, first_line(error), advice_on(error, advice))) from error
 
-    latent = {name: site for name, site in found.sites.items() if site.kind == "latent"}
+    latent = {name: site for name, site in description.sites.items() if site.kind == "latent"}
     require(latent, "the model must have at least one latent site", "none", "Give its parameters with numpyro.sample.")
-    num_rows, plates = data_plates(found, arguments)
+    num_rows, plates = data_plates(description, arguments)
     for name, site in latent.items():
         smooth = f"the latent site {name!r} must be continuous"
         require(not site.discrete, smooth, "a discrete distribution", "Sum the site out of the model.")
@@ -200,7 +200,9 @@ def model_target(
         if not plates.isdisjoint(site.plates):
             raise latent_with_rows(name, site, num_rows, f"one in the data plate of {num_rows} rows")
     derived = tuple(
-        name for name, site in found.sites.items() if site.kind == "deterministic" and plates.isdisjoint(site.plates)
+        name
+        for name, site in description.sites.items()
+        if site.kind == "deterministic" and plates.isdisjoint(site.plates)
     )
     shapes = {name: site.free_shape for name, site in latent.items()}
     target = ModelTarget(model, RowSplit.of(arguments, num_rows, num_data), plates, shapes, (*latent, *derived))
@@ -250,12 +252,12 @@ def check_minibatches(target: ModelTarget, rows: Rows, batch_size: int, z: Param
         raise
     except Exception as error:
         raise InputError(message(rule, first_line(error), advice_on(error, _CLOSED_OVER))) from error
-    found = {name: float(value) for name, value in compared.items()}
+    sums = {name: float(value) for name, value in compared.items()}
     rule = f"every row must weigh the same in any block of {batch_size} rows as in all {size}"
-    got = f"a log-likelihood of {found['parts']:.6g} for {count} block(s), {found['whole']:.6g} for their rows in all"
-    require(found["row_error"] <= CHECK_TOLERANCE, rule, got, _CLOSED_OVER)
-    if not found["rest_error"] <= CHECK_TOLERANCE:
-        raise _terms_outside(target, z, rows, take(rows, order[0]), found["rest_error"])
+    got = f"a log-likelihood of {sums['parts']:.6g} for {count} block(s), {sums['whole']:.6g} for their rows in all"
+    require(sums["row_error"] <= CHECK_TOLERANCE, rule, got, _CLOSED_OVER)
+    if not sums["rest_error"] <= CHECK_TOLERANCE:
+        raise _terms_outside(target, z, rows, take(rows, order[0]), sums["rest_error"])
 
 
 def _terms_outside(target: ModelTarget, z: Params, rows: Rows, block: Rows, error: float) -> InputError:
