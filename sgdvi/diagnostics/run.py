@@ -77,8 +77,8 @@ class Run:
     @cached_property
     def mixing(self) -> dict[str, Mixing]:
         """Functional -> how well the usable chains mixed."""
-        found = {name: mixing_of(values[self.keep], self.independent) for name, values in self.values.items()}
-        return {name: replace(one, trouble="fixed") if name in self.still else one for name, one in found.items()}
+        by_name = {name: mixing_of(values[self.keep], self.independent) for name, values in self.values.items()}
+        return {name: replace(one, trouble="fixed") if name in self.still else one for name, one in by_name.items()}
 
     @cached_property
     def points(self) -> dict[str, Points]:

@@ -104,10 +104,10 @@ def name_those_that_pass(comparison: Comparison, why_not: str, forecast: Forecas
     ran = [name for name in RUNS.values() if name in comparison.runs]
     passing = []
     for name in ran:
-        found = {f.check: f for f in comparison.findings if f.run == name}
-        w1 = found.get("distance.w1")
-        close = all(check in found and found[check].status is Status.PASS for check in _PASSING)
-        mixed = all(check in found and found[check].status is not Status.FAIL for check in _MIXED)
+        findings = {f.check: f for f in comparison.findings if f.run == name}
+        w1 = findings.get("distance.w1")
+        close = all(check in findings and findings[check].status is Status.PASS for check in _PASSING)
+        mixed = all(check in findings and findings[check].status is not Status.FAIL for check in _MIXED)
         if close and mixed and w1 is not None and w1.value is not None:
             passing.append(f"{name} (W1 = {number(w1.value, 2)} sd)")
     verdict = comparison.verdict

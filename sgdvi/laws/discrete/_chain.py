@@ -238,14 +238,14 @@ class Chain:
             stiff = curvature + self.decay / width
             best = batch.mean / stiff
             return best, max(math.sqrt(self.rate * width * self._noise(best) / stiff), 1e-6 * abs(best))
-        found = self.bulk()
-        if found is None:
+        bulk = self.bulk()
+        if bulk is None:
             return -math.log(2 * self.rate * curvature), 1.0
-        best = found[1]
+        best = bulk[1]
         lever = (best / width) ** self.power
         pull = curvature * best * (1 + self.power) - self.power * batch.mean
-        spread = (self.depth + 1) * self.rate * lever * self._noise(best) / max(pull, 1e-3 * curvature * best)
-        return math.log(best), float(np.clip(np.sqrt(spread), 1e-6, 1.0))
+        variance = (self.depth + 1) * self.rate * lever * self._noise(best) / max(pull, 1e-3 * curvature * best)
+        return math.log(best), float(np.clip(np.sqrt(variance), 1e-6, 1.0))
 
     def _noise(self, v: float) -> float:
         """Variance of A v - B."""
