@@ -49,6 +49,7 @@ class NearMinimum:
         self.hessian, self.noise, self.num_data = hessian, noise, num_data
         self.size = len(hessian)
         scale = np.sqrt(np.diag(hessian))
+        # with a unit diagonal: eigenvalues that are small by the units of a parameter alone would lose their digits
         values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
         width = np.sqrt(num_data * values)
         self.root = vectors / scale[:, None] / width
@@ -99,6 +100,7 @@ class NearMinimum:
             forced = forced + basis.T @ white @ basis
         if not self._limit(rates, basis, share) > 1:
             return None
+        # white, H is I/N and the step diagonal: but for the rows' Hessians and the second order in the step this is it
         first = forced / sums
         if not first.any():
             return np.zeros_like(step)
@@ -170,6 +172,8 @@ class NearMinimum:
     def _limit(self, rates: np.ndarray, basis: np.ndarray, share: float) -> float:
         if not rates[0] > 0:
             return 0.0
+        # the map takes covariances to covariances: power iteration from I finds its largest eigenvalue, which is linear
+        # in the size of the step, so that its inverse is the factor
         grown, x, value = self._growth(rates, basis, share), np.eye(self.size), 0.0
         for _ in range(_MOST_ITERATIONS):
             x, before = grown(x), value
@@ -185,6 +189,7 @@ class NearMinimum:
             count = min(len(rows), max(64, _MOST_WORK // self.size**3))
             rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
         white = self.root.T @ rows @ self.root
+        # less their mean, so that E[B X B] - H X H is a mean of squares and nothing cancels
         white = white - white.mean(axis=0)
         if self.size > _DENSE:
             return np.einsum("nij,njk->ik", white, white, optimize=True) / len(white)

@@ -57,6 +57,7 @@ def log_masses(parts: Sequence[Component], prior: Prior, flat: jax.Array) -> jax
     """
     dimension = len(parts[0].names)
     log_density = _integrand(parts, prior, flat)
+    # nothing is stretched by more than exp(FARTHEST)
     reach = FARTHEST / np.array([np.abs(part.exponents).max() for part in parts])
     low = jnp.broadcast_to(-reach, (dimension, len(parts))).astype(flat.dtype)
     fixed = lax.stop_gradient
@@ -151,6 +152,7 @@ def _outer(operation: Callable[[jax.Array, jax.Array], jax.Array], along: Sequen
 
 def log_area(part: Component) -> float:
     """Log of |det E| and of the areas of the unit spheres, of which a single sign is counted by the patterns."""
+    # along the orbit the logs of the pivots' norms move by E t: hence |det E|
     areas = sum(log_sphere(len(pivot)) for pivot in part.directions)
     return float(np.linalg.slogdet(part.pivot_exponents)[1]) + areas
 

@@ -196,6 +196,7 @@ def _dense(flat: Smooth, start: np.ndarray) -> _End:
     kept: list[Any] = [None, None]
 
     def at(z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        # SciPy asks for value, gradient and Hessian one after the other at the same point
         if kept[0] is None or not np.array_equal(kept[0], z):
             kept[:] = z.copy(), flat.curved(z)
         return kept[1]
@@ -205,6 +206,7 @@ def _dense(flat: Smooth, start: np.ndarray) -> _End:
     def step(z: np.ndarray) -> None:
         path.append(z.copy())
         _, gradient, hessian = at(z)
+        # the gradient that SciPy looks at has units; the decrement has none
         if _measures(gradient, hessian, size)[0] < _DONE:
             raise StopIteration
 
@@ -227,6 +229,7 @@ def _measures(gradient: np.ndarray, hessian: np.ndarray, num_data: int) -> tuple
     values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
     along = vectors.T @ (gradient / scale)
     floor = 1e-16 * max(np.abs(values).max(), 1e-300)
+    # with curvatures by size, so that at a saddle, too, it is a distance
     decrement = np.sqrt(num_data * np.sum(along**2 / np.maximum(np.abs(values), floor)))
     return float(decrement), float(values[0] / np.abs(values).max())
 
@@ -237,6 +240,7 @@ def _sparse(flat: Smooth, start: np.ndarray) -> _End:
 
     def value(z: np.ndarray) -> tuple[float, np.ndarray]:
         loss, gradient = flat.slope(z)
+        # large, not infinite: the line search interpolates between values
         return (size * loss, size * gradient) if np.isfinite(loss) else (1e50, np.zeros_like(z))
 
     options = {"maxcor": 20, "ftol": 1e-15, "gtol": 1e-6, "maxiter": 10 * _MOST_STEPS, "maxfun": 20 * _MOST_STEPS}

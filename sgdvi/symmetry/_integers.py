@@ -51,6 +51,7 @@ def null_space(rows: np.ndarray, spreads: np.ndarray, tolerance: float) -> NullS
     floor = _FLOOR * np.linalg.norm(spreads[:, live] / scale[live], axis=1)
     norms = np.maximum(np.linalg.norm(scaled, axis=1), floor)
     scaled = scaled[norms > 0] / norms[norms > 0, None]
+    # it has the singular values and the right vectors of the rows, however many these are
     triangle = np.linalg.qr(scaled, mode="r")
     _, values, right = np.linalg.svd(triangle, full_matrices=True)
     values = np.pad(values, (0, len(live) - len(values))) / values[0]
@@ -78,6 +79,7 @@ def integer_basis(basis: np.ndarray, overlaps: np.ndarray) -> np.ndarray:
     if not len(basis):
         return basis
     scaled = basis / np.abs(basis).max(axis=1, keepdims=True)
+    # made the identity on its best conditioned columns: where the space has a rational basis, this one is rational
     _, _, order = qr(scaled, mode="economic", pivoting=True)
     reduced = solve(scaled[:, order[: len(basis)]], scaled)
     vectors, whole = zip(*(_rationalise(vector) for vector in reduced), strict=True)
@@ -125,6 +127,7 @@ def _shorter(gram: np.ndarray, inverse: np.ndarray, number: int) -> np.ndarray |
     projection = inverse[number] / inverse[number, number]
     starts = [np.zeros(len(gram)), *(np.sign(projection) * np.floor(np.abs(projection) + up) for up in _ROUNDINGS)]
     others = np.arange(len(gram)) != number
+    # squared lengths are whole numbers: what is shorter is so by one at least
     best, shortest = None, gram[number, number] - 0.5
     for times in {tuple(start): start for start in starts}.values():
         times[number] = 1.0

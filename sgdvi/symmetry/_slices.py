@@ -124,6 +124,7 @@ class Slices:
     def _overlap(shape: tuple[int, ...], axes: Axes, others: Axes) -> np.ndarray:
         free = math.prod(shape[axis] for axis in range(len(shape)) if axis not in axes and axis not in others)
         block = np.full([shape[axis] - 1 for axis in (*axes, *others)], float(free))
+        # two slices that fix the same axis meet only where they fix it at the same place
         for place, axis in enumerate(axes):
             if axis in others:
                 dims = [1] * block.ndim

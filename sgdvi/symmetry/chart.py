@@ -108,6 +108,7 @@ def _connected(moved: np.ndarray) -> list[list[int]]:
     left, blocks = list(range(len(moved))), []
     while left:
         block = [left.pop(0)]
+        # the list grows under the loop: neighbours of neighbours join
         for one in block:
             near = [other for other in left if (moved[one] & moved[other]).any()]
             block += near
@@ -121,6 +122,7 @@ def _pivots(exponents: np.ndarray) -> list[np.ndarray]:
     _, inverse = np.unique(exponents, axis=1, return_inverse=True)
     blocks = [np.flatnonzero(inverse.ravel() == number) for number in range(inverse.max() + 1)]
     chosen: list[np.ndarray] = []
+    # large ones first: only a pivot of one entry has a sign to be settled
     for block in sorted(blocks, key=lambda block: (-len(block), block[0])):
         columns = exponents[:, [pivot[0] for pivot in (*chosen, block)]]
         if np.linalg.matrix_rank(columns) == columns.shape[1]:
@@ -132,6 +134,7 @@ def _patterns(symmetries: Sequence[Symmetry], exponents: np.ndarray, single: np.
     signed = [number for number, symmetry in enumerate(symmetries) if len(single) and symmetry.signed]
     by_sign: dict[int, np.ndarray] = {0: np.ones(exponents.shape[1])}
     for chosen in itertools.product((0, 1), repeat=min(len(signed), _MOST_SIGNS)):
+        # (-1)^c: the flip of a signed symmetry is its scaling with lambda = -1
         pattern = 1.0 - 2.0 * (np.array(chosen, float) @ exponents[signed] % 2) if signed else by_sign[0]
         by_sign.setdefault(int(((pattern[single] < 0) * 2 ** np.arange(len(single))).sum()), pattern)
     if len(by_sign) < 2 ** len(single):

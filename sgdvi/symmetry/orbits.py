@@ -17,8 +17,10 @@ from sgdvi.symmetry.scaling import Symmetry
 # Log of the largest scale that is looked at: far beyond any draw, and its square is still finite in float64.
 FARTHEST = 60.0
 # Log density below its maximum that is negligible, and the scans of ever smaller windows that find where it is.
+# exp(-40) is lost in the rounding of a sum of order 1.
 DEPTH, REFINEMENTS = 40.0, 3
 _SCAN = 33
+# From a bracket of twice FARTHEST down to 1e-16.
 _HALVINGS = 60
 _STILL = 1e-12
 _MOST_SWEEPS = 500
@@ -131,6 +133,7 @@ def canonical_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
         For draws of another form, and where a side of a symmetry is zero: such an orbit has no canonical point.
     """
     moves = _Moves(symmetries, draws)
+    # rescalings that share parameters: each in turn lowers the norm, which is convex along the orbits
     for _ in range(_MOST_SWEEPS):
         farthest = 0.0
         for symmetry in moves.symmetries:
@@ -275,6 +278,7 @@ class _Moves:
 
 def _apart(powers: np.ndarray, squares: np.ndarray, aim: float, step: np.ndarray) -> np.ndarray:
     """Sum of c e^{2 c s} q over the exponents, less its aim, shape (B,)."""
+    # its derivative in the step is a sum of squares times positive numbers: it rises
     with np.errstate(over="ignore"):
         return (powers * np.exp(2 * powers * step[:, None]) * squares).sum(1) - aim
 

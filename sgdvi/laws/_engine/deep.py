@@ -22,6 +22,7 @@ _OCTAVES = 17
 _FAR = 40
 _SIDE = 1 + _OCTAVES + _FAR
 _LONGEST = 1.2
+# Below one in single precision, too.
 _BELOW_ONE = 1 - 2.0**-20
 # The left tail is a double exponential: nothing is left where its exponent has fallen by this much.
 _DEEP_NATS = 600.0
@@ -120,6 +121,7 @@ class Deep(NamedTuple):
         """Zeros of the score where it falls: one as a rule, two at the most."""
         reach = 1 + _FAR * self.lengths
         grid = _search_grid(self.noise, xp.maximum(-reach[0], self.floor), reach[1], 4 * _GRID)
+        # With respect to v the log density lacks the Jacobian, whose slope in z is 1.
         excess = self.slope(grid) - 1
         falls = (excess[:-1] > 0) & (excess[1:] <= 0) & self.noise.reaches(self.noise.r * xp.expm1(grid[1:]))
         first = xp.first_true(falls)
@@ -234,6 +236,7 @@ def _build(p: Parameters, drift: Drift) -> Deep:
     log_r, floor, reach = _landmarks(*fixed)
     r = xp.exp(log_r)
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
+    # As small as T at a small T, where C is as large as 1/T: formed without the rounding of its products.
     at_r = difference_of_products(p.beta1, r, p.beta2, xp.ones_like(r))
     split = _split(noise, drift)
     # Without a root of g every term is an exponential of z, and longer panels do.
@@ -266,6 +269,7 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     large = xp.maximum(xp.sqrt(a3 / a1), bend / a1)
     center = p.beta2 / p.beta1
     small = xp.where(p.alpha3 > 0, small, center)  # else there is no region near 0 where g is constant
+    # Where the exponent C beta2 v^-m/(m g) is _DEEP_NATS, with a bound of g below the centre.
     gone = (drift.strength * p.beta2 / (m * (a3 + bend * center + a1 * center**2) * _DEEP_NATS)) ** (1 / m)
     lower = xp.log(xp.minimum(gone, TAIL * xp.minimum(small, center)))
     upper = xp.log(xp.maximum(large, center) / TAIL)
@@ -273,6 +277,7 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
 
     # The slope is in closed form: its zeros are the maxima, its integral on a grid says which is the highest.
     noise = Noise.about(center, p.alpha1, p.alpha2, p.alpha3)
+    # beta1 v - beta2 vanishes at the least-squares v.
     at_center = xp.zeros_like(center)
     grid = _search_grid(noise, lower - xp.log(center), upper - xp.log(center), 2 * _GRID)
     slopes = _slope(noise, drift, at_center, grid)
@@ -329,6 +334,7 @@ def _split(noise: Noise, drift: Drift) -> Split:
     ratio = angle / xp.where(width > 0, width, 1.0)
     ratio = xp.where(width > 0, ratio, 1 / k)
 
+    # sin(order angle)/width, both of which vanish at Delta = 0: as a sinc it has its limit.
     def imaginary(order: Array) -> Array:
         return -(size**-order) * order * ratio * xp.sinc(order * angle / np.pi)
 
@@ -353,6 +359,7 @@ def _quotient(noise: Noise, split: Split, plain: Array, s: Array) -> Array:
     """(N - value - slope (v - k))/g, by its Taylor series near k."""
     away = (noise.half_slope + noise.alpha1 * s) / _lead(noise)
     t, gap = away / split.k, (split.width / split.k) ** 2
+    # Within a tenth of k each term of the series adds a digit; the difference itself loses them towards k.
     near = t**2 + gap < 0.01
     t = xp.where(near, t, 0.0)
 
@@ -378,6 +385,7 @@ def _integrate(noise: Noise, drift: Drift, at_r: Array, split: Split, lengths: A
     values = xp.where(split.used, _quotient(noise, split, plain, s), whole) * v * half[:, None]
     series = apply(TO_INTEGRAL, values)
     sides = xp.sum(series, axis=-1).reshape(2, _SIDE)  # every Chebyshev polynomial is 1 at s = 1
+    # Summed from r outward on either side: near r the integral is small, and keeps its relative accuracy.
     start = xp.cumsum(sides, axis=1) - sides
     return xp.concatenate([series[:, :1] + start.reshape(-1, 1), series[:, 1:]], axis=1)
 

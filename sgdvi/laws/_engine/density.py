@@ -21,6 +21,7 @@ TAIL = 1e-10
 _SHADOW = 0.01
 # From further away a second hump can stand near the root, on the scale of the root itself.
 _REACH = 0.2
+# exp(+-700) are still floating-point numbers.
 _FAR = 700.0
 
 
@@ -276,6 +277,7 @@ class Ray(NamedTuple):
         n2, linear = self._curve, xp.abs(self._linear)
         tiny = np.finfo(np.float64).tiny
         # At alpha3 = 0 there is no left tail to be found: the density falls like a double exponential.
+        # n0/alpha3 multiplies the relative change of g: at a small temperature the left tail holds only nearer to 0.
         strength = xp.sqrt(1 + xp.where(a3 > 0, xp.abs(self.n0) / xp.where(a3 > 0, a3, 1.0), 0.0))
         bend = linear + 2 * a2 * strength**2
         small = xp.minimum(a3 / xp.maximum(bend, tiny), xp.sqrt(a3 / xp.maximum(a1, tiny)) / strength)
@@ -335,9 +337,13 @@ def line(parameters: Parameters) -> Line:
     p = parameters
     temperature, b = p.temperature * p.width, p.beta1 + p.weight_decay / p.width
     r = (p.beta2 + 2 * temperature * p.alpha2) / (b + 2 * temperature * p.alpha1)
+    # r is an origin that the normalised law does not depend on: nothing of it is differentiated.
     r = xp.stop_gradient(r)
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
+    # The width of the bulk: that of the pull b/T at a small temperature, that of g at a large one. The curvature in z
+    # then lies between 1 and 3 at every temperature, and sinh turns the power tails into exponential ones.
     scale = xp.stop_gradient(xp.sqrt(2 * noise.at_r / (p.alpha1 + b / temperature)))
+    # As small as T, and divided by T: formed without the rounding of its products, for r as it was rounded.
     offset = difference_of_products(b, r, p.beta2, xp.ones_like(r)) / temperature
     return Line(noise, scale, b / temperature, offset)
 
@@ -361,10 +367,12 @@ def _ray(p: Parameters, batch_size: Array | None) -> Ray:
     q0 = drift / heat - p.alpha3 / 2 - size * drift**2 / 2
     r = xp.stop_gradient(_larger_root(q2, q1, q0, xp.sqrt(q1**2 + 4 * q2 * q0)))
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
+    # As small as T, and divided by T: formed without the rounding of its products, for r as it was rounded.
     offset = difference_of_products(p.beta1, r, drift, xp.ones_like(r))
     n0, at_r, n1 = -drift / heat, offset / heat, p.beta1 / heat
     if batch_size is None:
         return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, None)
+    # 3 beta1 r - B, from the difference that is known to all digits.
     other = offset + 2 * p.beta1 * r
     n0 = n0 + batch_size * drift**2 / 2
     at_r = at_r + batch_size * offset * other / 2
@@ -382,10 +390,13 @@ def singularity(noise: Noise) -> tuple[Array, Array]:
     """Place in log(v/r) of the complex root of g, and its distance from the real axis (not below what matters)."""
     lead = noise.alpha1 * noise.r
     safe = xp.where(lead > 0, lead, 1.0)
+    # For the root v0 of g this is |v0/r|^2 - 1: near r the logarithm keeps its digits. The angle of v0 is free of r.
     square = (noise.half_slope / safe) ** 2 + (noise.root / safe) ** 2 - 2 * noise.half_slope / safe
     far = ~(lead > 0) | ~xp.isfinite(square)
+    # Without a root: a place that no panel reaches.
     centre = xp.where(far, 1e3, xp.log1p(xp.where(far, 0.0, xp.maximum(square, -1 + 1e-15))) / 2)
     distance = xp.arctan2(noise.root, noise.alpha2)
+    # With its root at 0 or at infinity g is a power of v, and log v sees no singularity.
     degenerate = (noise.root == 0) & (noise.alpha2 == 0)
     distance = xp.where(degenerate, np.pi / 2, distance)
     return centre, xp.maximum(distance, shadow(centre))

@@ -78,6 +78,7 @@ def build(density: Any, log_norm: Array) -> Lookup:
 
     # Cores, and how far from its centre each arm goes.
     bulk = density.scale if on_line else r / jnp.sqrt(density.shape().curvature)
+    # sqrt(g(r)/alpha1) is the distance of the roots of g from r.
     near = jnp.minimum(bulk, jnp.where(steep, jnp.sqrt(noise.at_r / lead) / 4, jnp.inf))
     beside = jnp.where(used, jnp.maximum(gap / 4, _CLOSEST * apart), 1.0)
     low, to_zero = -never, never
@@ -146,6 +147,7 @@ def evaluate(table: Lookup, v: Array) -> tuple[Array, Array]:
     # The reciprocal of a power of two has the opposite exponent; the fraction of a number is that of one in [1, 2).
     core = size * _floats((2 * _BIAS + 1 - base) << _SHIFT) - 1
     place = jnp.where(octave > 0, 2 * _floats((bits & _FRACTION) | (_BIAS << _SHIFT)) - 3, core)
+    # Past its last octave an arm reads its panel of nan.
     index = jnp.minimum(of_arm(table.start) + jnp.maximum(octave, 0), of_arm(table.stop)).astype(jnp.int32)
     index, place = jax.lax.optimization_barrier((index, place))
     value = jnp.zeros_like(v)

@@ -39,10 +39,12 @@ class Noise(NamedTuple):
     def about(cls, r: Array, alpha1: Array, alpha2: Array, alpha3: Array) -> Self:
         """See g from r."""
         delta = noise_gap(alpha1, alpha2, alpha3)
+        # Otherwise the least value of g is half of alpha3 or more, and the plain form loses a bit or two.
         peaked = alpha2**2 > 0.5 * alpha1 * alpha3
         half_slope = difference_of_products(alpha1, r, alpha2, xp.ones_like(alpha2))
         lead = xp.where(peaked, alpha1, 1.0)
         at_r = xp.where(peaked, (half_slope**2 + delta) / lead, alpha3 + r * (alpha1 * r - 2 * alpha2))
+        # The root has no derivative at 0: neither branch of the choice may form it there.
         some = delta > 0
         root = xp.where(some, xp.sqrt(xp.where(some, delta, 1.0)), 0.0)
         return cls(alpha1, alpha2, alpha3, delta, root, r, half_slope, at_r, peaked)
@@ -57,6 +59,7 @@ class Noise(NamedTuple):
         rise = self.half_slope + self.alpha1 * s
         # The square of a larger number overflows; all but the leading term is lost in it anyway.
         large = xp.abs(s) > _LARGE
+        # (g(r + s) - g(r))/g(r) as a product: the difference of the values would cancel.
         change = xp.where(large, 0.0, s) * ((self.half_slope + rise) * (1 / self.at_r))
         far = xp.abs(xp.where(self.peaked, rise, self.alpha1 * s)) / xp.sqrt(self.alpha1 * self.at_r)
         far = xp.where(self.alpha1 > 0, far, 1.0)
@@ -82,9 +85,11 @@ class Noise(NamedTuple):
         form = xp.where(self.peaked, peaked, self.at_r + s * self.half_slope)
         plain = s / form
         tangent = self.root * plain
+        # Here the series is exact to rounding, and has the limit at Delta = 0, where angle/root is 0/0.
         near = (form > 0) & (xp.abs(tangent) < 1e-3)
         small = xp.where(near, tangent, 0.0) ** 2
         series = plain * (1 - small * (1 / 3 - small * (1 / 5 - small / 7)))
+        # Past a right angle between the two the tangent has changed its sign.
         angle = xp.arctan(xp.where(near, 1.0, tangent)) + xp.where(form < 0, xp.sign(s) * np.pi, 0.0)
         return xp.where(near, series, angle * (1 / xp.where(self.root > 0, self.root, 1.0)))
 
@@ -109,6 +114,7 @@ def first_moment(lead: Array, half_slope: Array, at: Array, s: Array, log_ratio:
     # Not 0 times infinity where a coefficient vanishes and s is beyond all bounds.
     linear = xp.where(half_slope == 0, 0.0, s * (2 * half_slope / at))
     square = xp.where(lead == 0, 0.0, s * s * (lead / at))
+    # The closed form is a difference of two terms of the order of s, itself of the order of s^2: it cancels near 0.
     small = xp.abs(linear) + xp.abs(square) < _SMALL
     linear, square = xp.where(small, linear, 0.0), xp.where(small, square, 0.0)
     # The sum over the nodes as one fraction: a division takes as long as ten products.

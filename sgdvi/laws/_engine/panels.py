@@ -88,6 +88,7 @@ def panel_edges(log_density: Callable[[Array], Array], shape: Shape) -> Array:
     first = xp.first_true(covered)
     last = len(covered) - xp.first_true(covered[::-1])
     edges = xp.interp(total[-1] * np.linspace(0.0, 1.0, PANELS + 1), total, grid)
+    # The ends from the window itself: outside it the cumulative cost is flat, and its inverse no single point.
     return xp.concatenate([grid[first][None], edges[1:-1], grid[last][None]])
 
 
@@ -152,6 +153,7 @@ def buckets(edges: Array) -> Array:
 def locate(edges: Array, starts: Array, z: Array) -> tuple[Array, Array]:
     """Panel that z lies in, and its place s in [-1, 1] there; the ends for z outside the panels."""
     inside = xp.clip(z, edges[0], edges[-1])
+    # The number of the panel has no derivative; the place in it has, and is formed below of what is not fixed.
     fixed, ends = xp.stop_gradient(inside), xp.stop_gradient(edges)
     share = (fixed - ends[0]) / (ends[-1] - ends[0])
     bucket = xp.clip((share * BUCKETS).astype(np.int32), 0, BUCKETS - 1)

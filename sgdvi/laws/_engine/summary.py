@@ -82,6 +82,7 @@ def _power(quadrature: Quadrature, nodes: Array, mass: Array, power: Array) -> t
     """Mean and variance of exp(power z); centred, so that a narrow law costs no digits."""
     q = quadrature
 
+    # Over an exponential tail beyond z0 the mean of exp(k z) is exp(k z0) rate/(rate +- k), here k = order power.
     def left(order: int) -> Array:
         rate = q.left_rate
         return q.left * xp.exp(order * power * q.edges[0]) * rate / (rate + order * power)
@@ -95,6 +96,7 @@ def _power(quadrature: Quadrature, nodes: Array, mass: Array, power: Array) -> t
     ratio = xp.exp(power * nodes)
     mean = xp.sum(mass * ratio) + left(1) + right(1)
     zeroth, first, second = (left(order) + right(order) for order in range(3))
+    # In the tails the ratio is far from its mean, so that there the expanded square does not cancel.
     return mean, xp.sum(mass * (ratio - mean) ** 2) + second - 2 * mean * first + mean**2 * zeroth
 
 
@@ -164,6 +166,7 @@ def _tilt(density: Any, order: Array) -> Tilted:
     bulk = width * xp.sinh(np.linspace(-1.0, 1.0, 257) * xp.arcsinh(60.0 / width))
     grid = xp.concatenate([even, xp.clip(bulk, shape.lower, shape.upper)])
     level = _tilted(density, order, grid)
+    # The best point of the grid will do: an origin must lie in the bulk, not at its very top.
     best = first_of_largest(xp.where(xp.isnan(level), -np.inf, level))
     shift, top = xp.stop_gradient((grid[best], level[best]))
     return Tilted(density, order, shift, top)
@@ -175,6 +178,7 @@ def barrier(p: Parameters, density: Deep, log_norm: Array) -> tuple[Array, Array
     The flow of x = log v has the noise s^2 = 4 T n^2 g (v/d)^(2m). The time from the bulk over the barrier is the
     bulk's mass times the integral of 2/(s^2 p) below it.
     """
+    # The law ends at the barrier; the time is an integral below it, of the density that goes on.
     whole = density._replace(floor=xp.full_like(density.floor, -np.inf))
     edge = density.floor
     # 1/p falls off below the barrier like a double exponential; above, it is negligible from the maximum on.

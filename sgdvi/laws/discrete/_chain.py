@@ -72,6 +72,7 @@ class Chain:
                 break
             start = None
             if finer.count > DENSE:
+                # the coarser law is close: few steps of the chain lead from it to the finer one
                 start = np.interp(finer.s, grid.s, eigen.masses)
                 start /= start.sum()
             coarse, before, eigen = table, self.exponent(eigen.escape), self._solve(finer, start)
@@ -142,12 +143,14 @@ class Chain:
         def excess(v: float) -> float:
             return (self.batch.mean - self.batch.curvature * v) * (v / self.width) ** self.power - self.decay
 
+        # the pull of the loss beside that of decay is largest here: barrier and bulk lie on either side
         top = best * self.power / (1 + self.power)
         if excess(top) <= 0:
             return None
         return brentq(excess, 0.0, top, xtol=1e-300, rtol=1e-12), brentq(excess, top, best, xtol=1e-300, rtol=1e-12)
 
     def _heaviness(self) -> float:
+        # E|f|^k - 1 is convex in k and 0 at k = 0: the other root is bracketed by doubling and halving
         factors, high = self.near_zero(), 1.0
         while factors.excess(high) <= 0:
             high *= 2
@@ -167,6 +170,7 @@ class Chain:
         """Return the larger root of E exp(-2 eta (D - 1) theta B) = 1 - escape."""
         points, masses, _ = self.batch.mean_product()
         steps = -2 * self.rate * (self.depth - 1) * points
+        # exp(600) is a floating-point number still
         top = math.log(600 / np.abs(steps).max())
         return _larger_root(lambda log: float(masses @ np.expm1(math.exp(log) * steps)) + escape, top)
 
@@ -213,6 +217,7 @@ class Chain:
             lowest, highest = self._reach(centre, scale, exponent)
             eigen = self._solve(Grid.between(centre, scale, lowest, highest, _COARSEST))
             again = self.exponent(eigen.escape)
+            # with escape the exponent is smaller, and the same mass reaches further down
             if again is None or again > 0.7 * exponent or math.isinf(again):
                 break
             exponent = again
@@ -220,6 +225,7 @@ class Chain:
 
     def _reach(self, centre: float, scale: float, exponent: float) -> tuple[float, float]:
         if self.depth == 0:
+            # a tail |v|^-k has fallen by _FOOT nats after exp(_FOOT/k) widths
             heavy = math.exp(min(_FOOT / exponent, math.log(_FARTHEST)))
             return centre - scale * max(_REACH, heavy), centre + scale * max(_REACH, heavy)
         lowest = min(centre, self.highest)
@@ -228,6 +234,7 @@ class Chain:
         if self.ends_below:
             barrier, _ = self.bulk() or (math.exp(centre), 0.0)
             return math.log(barrier) - 3 / self.power, self.highest
+        # in (v/d)^-m the tail is exponential: _FOOT nats of it
         stretched = math.exp(-self.power * (lowest - math.log(self.width))) + _FOOT / exponent
         return math.log(self.width) - math.log(stretched) / self.power - 12 * scale, self.highest
 
@@ -240,6 +247,7 @@ class Chain:
             return best, max(math.sqrt(self.rate * width * self._noise(best) / stiff), 1e-6 * abs(best))
         bulk = self.bulk()
         if bulk is None:
+            # the mean step falls to 0: steps that overshoot keep v up, as that of the average row does from here on
             return -math.log(2 * self.rate * curvature), 1.0
         best = bulk[1]
         lever = (best / width) ** self.power
@@ -259,6 +267,7 @@ class Chain:
         centre = grid.centre if self.depth == 0 else math.exp(grid.centre)
         values = centre * self.batch.squares - self.batch.products
         _, step, masses = mean_on_lattice(values[None], self.batch.size, _LATTICES[0])
+        # what a change of the pull does to the coordinate, where F is about 1
         lever = self.width if self.depth == 0 else (self.depth + 1) * (centre / self.width) ** self.power
         wanted = 2 * self.rate * lever * float(step[0]) * masses.shape[1] / (grid.scale * grid.step)
         return int(np.clip(2 ** math.ceil(math.log2(max(wanted, 1.0))), *_LATTICES))

@@ -50,6 +50,7 @@ class _Phi:
             return np.array([0.0, np.inf])
         first, last = np.zeros(1, int), np.array([count - 1])
         start = [0.0, 0.0]
+        # phi(0) = 0 and phi is concave up to the first pole: it is positive from 0 on exactly if its slope E w there is
         if self.w @ self.p > 0:
             top = self._summit(np.zeros(1), self.poles[:1])
             start[1] = float(self.poles[0] - self._root(first, -1.0, self.poles[:1] - top)[0])
@@ -57,6 +58,7 @@ class _Phi:
         begin = self.poles[left] + self._root(left, 1.0, top - self.poles[left])
         end = self.poles[left + 1] - self._root(left + 1, -1.0, self.poles[left + 1] - top)
         reach = self.poles[last].copy()
+        # past the last pole every |1 + eta w| grows with eta without bound, so this ends
         while self._near(last, reach)[0] <= 0:
             reach *= 2
         past = self.poles[-1] + self._root(last, 1.0, reach)
@@ -95,6 +97,7 @@ class _Phi:
         seen = self._near(pole, side * distance) < 0
         low, high, pole = distance[seen], far[seen], pole[seen]
         for _ in range(_HALVINGS):
+            # a root can be closer to its pole by many powers of ten: the logarithm of the distance is halved
             middle = np.sqrt(low * high)
             less = self._near(pole, side * middle) < 0
             low, high = np.where(less, middle, low), np.where(less, high, middle)

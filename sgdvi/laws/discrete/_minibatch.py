@@ -41,6 +41,7 @@ class Factors:
         """E |f|^power - 1, without cancellation where it is small; at most 1e300."""
         with np.errstate(divide="ignore", over="ignore"):
             values = np.expm1(power * np.log(np.abs(self.points)))
+            # In cells at the zero of f, or near it, the mean of |t|^power is in closed form: infinite from power -1 on.
             near = np.abs(self.points) < 10 * self.half
             if near.any():
                 if power <= -1:
@@ -170,11 +171,13 @@ def mean_on_lattice(values: np.ndarray, size: int, count: int) -> tuple[np.ndarr
     # Sums end at size times the largest; beyond Bernstein's bound they have a probability of exp(-deviation).
     tail = _DEVIATION * largest / 3
     half = np.minimum(size * largest, tail + np.sqrt(tail**2 + 2 * _DEVIATION * size * variance))
+    # The lattice is periodic, and each draw is spread over six of its points: with room for all of them no sum wraps.
     step = 2 * half / (count - 6 * size - 6) if count > 12 * size else 2 * half / (count - 8)
     step = np.where(step > 0, step, 1.0)
     origin = np.arange(rows)[:, None] * count
     single = np.zeros(rows * count)
     for point, weight in spread(centred / step[:, None], SIX):
+        # Negative places count from the end, in the order of `fftfreq`.
         single += np.bincount((origin + (point & (count - 1))).ravel(), weight.ravel(), rows * count)
     spectrum = np.fft.rfft(single.reshape(rows, count) / number, axis=1) ** size
     return mean, step / size, np.fft.irfft(spectrum, count, axis=1)
@@ -186,6 +189,7 @@ def _mean_log(centre: np.ndarray, half: float) -> np.ndarray:
     def primitive(t: np.ndarray) -> np.ndarray:
         return t * np.log(np.maximum(np.abs(t), 1e-300)) - t
 
+    # Far from it the primitives cancel, and what the series leaves out, (half/centre)^4/20, is below 1e-13.
     far = np.abs(centre) > 1e3 * half
     safe = np.where(far, centre, 1.0)
     near = (primitive(centre + half) - primitive(centre - half)) / (2 * half)

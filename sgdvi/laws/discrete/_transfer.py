@@ -50,6 +50,7 @@ class Grid:
         """Span [lowest, highest] in x; `highest` is met exactly."""
         first, last = np.arcsinh((lowest - centre) / scale), np.arcsinh((highest - centre) / scale)
         count = int(np.ceil((last - first) / step)) + 1
+        # The top is where chains count as lost, so it stays where it is when the step is halved; the foot may move.
         return cls(centre, scale, last - (count - 1) * step, step, count)
 
     @property

@@ -339,6 +339,7 @@ def discrete_law(
     advice = "Steps as small as this are lost to rounding; sgdvi.SGDStationary is the law to that accuracy."
     require(rate >= least, f"learning_rate must be at least {least:.3g} for these data", learning_rate, advice)
     power = (depth - 1) / (depth + 1)
+    # where 2 eta E[x^2] v (v/d)^m is _FAR
     top = width ** (power / (1 + power)) * (_FAR / (2 * rate * batch.curvature)) ** (1 / (1 + power)) if depth else 1.0
     if escape_at is not None:
         top, inside = positive("escape_at", escape_at), abs(batch.mean) / batch.curvature
@@ -357,6 +358,7 @@ def discrete_law(
         if chain.leaks(eigen):
             reason = "leaks to zero"
         elif chain.ends_below and eigen.escape > chain.relaxation:
+            # chains leave the bulk faster than they settle in it: nothing is quasi-stationary
             reason = "collapses"
     if reason:
         return _no_law(reason, batch.side, growth, depth, top)
@@ -385,10 +387,10 @@ def _on_the_line(chain: Chain, tolerance: float) -> DiscreteLaw:
     best = width * batch.mean / (width * batch.curvature + decay)
     # v - best is multiplied by 1 - 2 eta gamma - 2 eta d A, and gets a kick without a mean at v = best
     kept = 1 - 2 * rate * (decay + width * batch.curvature)
-    spread = batch.masses @ (batch.squares - batch.curvature) ** 2 / batch.size
+    square_variance = batch.masses @ (batch.squares - batch.curvature) ** 2 / batch.size
     kick = best * batch.squares - batch.products
     kick = batch.masses @ (kick - batch.masses @ kick) ** 2 / batch.size
-    lost = 1 - kept**2 - (2 * rate * width) ** 2 * spread
+    lost = 1 - kept**2 - (2 * rate * width) ** 2 * square_variance
     variance = (2 * rate * width) ** 2 * kick / lost if lost > 0 else math.inf
     return DiscreteLaw(
         "proper",
@@ -397,7 +399,7 @@ def _on_the_line(chain: Chain, tolerance: float) -> DiscreteLaw:
         depth=0,
         error_estimate=error,
         residual=eigen.residual,
-        tail_exponent=heavy + 1,
+        tail_exponent=heavy + 1,  # of the density: that of the mass is less by one
         table=table,
         line=(best if heavy > 1 else math.nan, float(variance)),
     )

@@ -125,6 +125,7 @@ def mark_overflow(state: Any, overflow: jax.Array, step: jax.Array) -> tuple[Any
     """Note the first step after which a parameter is not finite, and set a chain that overflowed to NaN."""
     finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state.z)]))
     overflow = jnp.where((overflow < 0) & ~finite, step, overflow)
+    # all of it: parameters that are finite still would pass for draws
     return state._replace(z=jax.tree.map(lambda leaf: jnp.where(overflow < 0, leaf, jnp.nan), state.z)), overflow
 
 
@@ -260,6 +261,7 @@ class _Steps:
         """Take step t of one chain; `drawn` are its rows if they are fed, or their numbers."""
         whole = self.work.batching.takes_all(self.num_data, self.work.batch_size)
         batch = Batch(self.work.outputs.target, drawn if self.fed else self.rows if whole else take(self.rows, drawn))
+        # from the number of the step alone: however a run is cut into spans or resumed, its noise is the same
         return self.work.algorithm.step(jax.random.fold_in(key, t), state, batch)
 
     def say(self, state: Any, drawn: Any, key: jax.Array, t: jax.Array) -> dict[str, jax.Array]:
@@ -309,6 +311,7 @@ class _Steps:
             return mark_overflow(self.step(state, drawn, key, t)[0], overflow, t + 1)
 
         say = jax.vmap(self.say, (0, 0, 0, None))
+        # before the move: it takes the same step once more, from the same state
         said = lax.cond(self.draws(t), lambda: say(state, drawn, self.keys, t), self.nothing_said)
         state, overflow = jax.vmap(move)(state, overflow, drawn, self.keys)
         return (state, overflow), self.put(t, (z, stats), (state.z, said))
