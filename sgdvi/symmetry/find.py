@@ -171,6 +171,7 @@ def find_symmetries(
     _require_decided(len(vectors) - len(candidates) - len(broken), null, tolerance)
     kept = sorted(_hold(candidates, checked, sampler, checks, tolerance), key=_place)
     families = find_families(kept, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
+    # were the share of exceptions larger, these points would have shown one with this confidence
     exceptions = 1 - (1 - confidence) ** (1 / len(held_out.rows))
     ranks = tolerance, null.largest_dropped, null.smallest_kept
     return Symmetries(tuple(kept), families, tuple(broken), ignored, *ranks, confidence, exceptions)

@@ -21,15 +21,15 @@ class Runs(NamedTuple):
 
 
 def descend(
-    run: Run, data: tuple[np.ndarray, np.ndarray], rates: Any, *, chains: int, steps: int, spread: float = 0.5
+    run: Run, data: tuple[np.ndarray, np.ndarray], rates: Any, *, chains: int, steps: int, start_sd: float = 0.5
 ) -> Runs:
-    """Run all three from u, w ~ N(0, spread^2), v = u w at depth 0; the last half of the steps is kept.
+    """Run all three from u, w ~ N(0, start_sd^2), v = u w at depth 0; the last half of the steps is kept.
 
     float32: an exact zero does not occur, and 1e-6 is far above its rounding.
     """
     rng = run.rng(1)
     rate = jnp.asarray(rates, jnp.float32)[:, None]
-    start = spread * rng.standard_normal((2, len(rates), chains)).astype(np.float32)
+    start = start_sd * rng.standard_normal((2, len(rates), chains)).astype(np.float32)
     u, w = start
 
     def step(state: Any, x: Any, y: Any) -> Any:

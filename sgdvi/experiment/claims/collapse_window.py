@@ -14,7 +14,7 @@ from sgdvi.laws.moments import Moments
 from sgdvi.style.palette import Theme, run_colors
 
 SLOPE = 0.1
-COLD, SPREAD, THIN = (0.15, 0.3, 0.5), 0.25, 16  # rates of Tc; starts; iterates per loss
+COLD, START_SD, THIN = (0.15, 0.3, 0.5), 0.25, 16  # rates of Tc; starts; iterates per loss
 WARM = (0.2, 0.3, 0.45)  # learning rates inside the window, where the exponent says so
 HOT = (0.8, 1.2)
 CLEAR, ABOVE, ZERO = -0.01, 0.03, 1e-6
@@ -72,7 +72,7 @@ def row(run: Run) -> Measured:
     critical = float(m.beta2 / m.alpha3)
     rates = np.array([*(critical * share for share in COLD), *WARM, *HOT])
     exponents = np.array([exponent(x, y, rate) for rate in rates])
-    trajectory = descend(run, (x, y), rates, chains=chains, steps=steps, spread=SPREAD)
+    trajectory = descend(run, (x, y), rates, chains=chains, steps=steps, start_sd=START_SD)
     named = {"depth 0": trajectory.shallow, "depth 1": trajectory.deep}
     v, w, deep = (part[::THIN, ..., None] for part in (trajectory.shallow, trajectory.weights, trajectory.deep))
     inner = np.divide(deep, w, out=np.zeros_like(deep), where=w != 0)  # u; exactly zero where both have collapsed

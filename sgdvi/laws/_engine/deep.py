@@ -271,6 +271,7 @@ def _landmarks(p: Parameters, drift: Drift) -> tuple[Array, Array, Array]:
     small = xp.where(p.alpha3 > 0, small, center)  # else there is no region near 0 where g is constant
     # Where the exponent C beta2 v^-m/(m g) is _DEEP_NATS, with a bound of g below the centre.
     gone = (drift.strength * p.beta2 / (m * (a3 + bend * center + a1 * center**2) * _DEEP_NATS)) ** (1 / m)
+    # So far out that both hold: nothing is left, and what follows the leading terms of N/g is below TAIL.
     lower = xp.log(xp.minimum(gone, TAIL * xp.minimum(small, center)))
     upper = xp.log(xp.maximum(large, center) / TAIL)
     lower, upper = xp.maximum(lower, xp.log(center) - 300), xp.minimum(upper, xp.log(center) + 300)

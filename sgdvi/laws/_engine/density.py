@@ -234,8 +234,11 @@ class Ray(NamedTuple):
         q2, q1 = 3.5 * noise.alpha1 + self._curve, self._linear - 5 * noise.alpha2
         q0 = -1.5 * noise.alpha3 - self.n0
         square = q1**2 + 4 * q2 * q0
+        # q0 > 0 below a third of the critical temperature: one positive root. Above, there is none or there are two,
+        # and two need q1 < 0: at first order 10 alpha2 T > beta1.
         there = (square >= 0) & ((q0 > 0) | (q1 < 0))
         larger = xp.where(there, _larger_root(q2, q1, q0, xp.sqrt(xp.maximum(square, 0.0))), np.nan)
+        # v^e in log v is v^(e - 1) in v.
         diverges = (self.left_exponent < 1) & noise.reaches(-noise.r)
         return xp.where(diverges, xp.stack([xp.zeros_like(q0), larger]), xp.stack([larger, xp.full_like(q0, np.nan)]))
 

@@ -69,6 +69,7 @@ def build(density: Any, log_norm: Array) -> Lookup:
     lead = jnp.where(steep, noise.alpha1, 1.0)
     k, gap = noise.alpha2 / lead, noise.root / lead
     apart = jnp.abs(noise.half_slope) / lead
+    # Roots of g further off the real axis are about as far from the panels of r as these are from r.
     used = steep & (gap < 2 * apart) & (on_line | (k > 0))
     above, silent = k > r, used & (noise.root == 0)
     ends = jnp.stack([jnp.where(silent & ~above, k, -never if on_line else zero), jnp.where(silent & above, k, never)])

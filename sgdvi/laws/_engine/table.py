@@ -84,7 +84,7 @@ def integrate(density: Integrand, keep_levels: bool = False) -> Quadrature:
         edges=edges,
         left=left / norm,
         right=right / norm,
-        # What the rates are asked for is divided by them: any number will do where there is no tail.
+        # Others divide by the rates: any number will do where there is no tail.
         left_rate=xp.where(left > 0, density.left_rate(slopes[0]), 1.0),
         right_rate=xp.where(right > 0, -slopes[1], 1.0),
         end_levels=end_levels,

@@ -185,6 +185,7 @@ class Table:
 
     def mean_of(self, values: np.ndarray) -> float:
         """Mean of a function, given at the points, up to the top of the grid, at the accuracy of the grid."""
+        # half of each cell belongs to the point on either side, and the tails to the end points
         weights = (np.append(self.cells, self.above[-1]) + np.insert(self.cells, 0, self.below[0])) / 2
         return float(weights @ values)
 
