@@ -71,7 +71,10 @@ def test_what_was_run_is_kept(tmp_path: Any, capsys: Any, monkeypatch: pytest.Mo
     monkeypatch.setattr(stages, "nuts", fails)
     assert main(["compare", str(path), *QUICK, "--out", str(out)]) == 1
     error = capsys.readouterr().err
-    assert "NUTS failed: ZeroDivisionError: in the middle; the draws of SGD and failure.json are in" in error
+    assert (
+        "NUTS failed: ZeroDivisionError: in the middle; the draws of SGD, completed SGD and failure.json are in"
+        in error
+    )
     assert str(out) in error
     assert load(out)["SGD"]["posterior"]["mu"].shape == (2, 200)
     record = json.loads((out / "failure.json").read_text())
