@@ -21,10 +21,31 @@ def common(values: np.ndarray) -> np.ndarray:
     return np.asarray((holders[place] > 1).mean(axis=1))
 
 
+def copied(values: np.ndarray) -> np.ndarray:
+    """Return the share of the draws of each chain that another chain has in the same order, shape (chain,).
+
+    The order tells a copy, whose values lie one lag apart, from weighted draws that were drawn again with replacement.
+    """
+    share = common(values)
+    for chain in np.flatnonzero(share > _COPIED):
+        middle = values[chain, values.shape[1] // 2]
+        others = np.flatnonzero((values == middle).any(axis=1))
+        share[chain] = max((in_order(values[chain], values[k]) for k in others if k != chain), default=0.0)
+    return share
+
+
+def in_order(chain: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest share of the draws of a chain that another one has at one lag, around the end too."""
+    ranks = np.argsort(other, kind="stable")
+    place = ranks[np.searchsorted(other[ranks], chain).clip(max=other.size - 1)]
+    lags = (place - np.arange(chain.size)) % other.size
+    return float(np.bincount(lags[other[place] == chain], minlength=1).max() / chain.size)
+
+
 @check(
     "chains.copies",
     "Copies of chains",
-    "Two chains of real numbers share no value by chance; a shift in time leaves the values what they are.",
+    "Two chains of real numbers share no value by chance; a shift in time leaves values and their order as they are.",
     question="arrive",
     kinds=("draws",),
     gate=True,
@@ -41,11 +62,11 @@ def copies(case: Case) -> Outcome:
         distinct = min(np.unique(chain).size / chain.size for chain in values)
         if chains < 2 or distinct < _DISTINCT or values.shape[1] < 2:
             continue
-        share = common(values)
-        copied = int((share > _COPIED).sum())
-        if not copied:
+        share = copied(values)
+        num_copies = int((share > _COPIED).sum())
+        if not num_copies:
             return Outcome(Status.PASS, f"No chain of {name} is a copy of another.", float(share.max()), _COPIED)
-        meaning = f"{copied} of {count(chains, 'chain')} of {name} hold the values of another one "
+        meaning = f"{num_copies} of {count(chains, 'chain')} of {name} hold the values of another one "
         meaning += f"({percent(float(share.max()))} of them): they count once."
         advice = "Give every chain a key and a start of its own."
         return Outcome(Status.FAIL, meaning, float(share.max()), _COPIED, advice, functional=name)

@@ -168,6 +168,13 @@ def test_copies_of_one_chain_are_seen(rng: np.random.Generator, shift: int) -> N
     assert "cannot be relied on" in judge(nuts, {"t": copied}).verdict.sentence
 
 
+def test_weighted_draws_drawn_again_are_no_copies(rng: np.random.Generator) -> None:
+    # with replacement, as `reweight` does: chains share two draws in three, in an order of their own
+    again = rng.normal(size=2000)[rng.integers(2000, size=(4, 1000))]
+    result = judge({"t": again}, {"t": rng.normal(size=(4, 1000))})
+    assert found(result)["chains.copies"].status is Status.PASS
+
+
 # --- words ------------------------------------------------------------------------------------------------------
 
 
