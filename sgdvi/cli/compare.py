@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -84,7 +85,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         ExitStack() as held,
     ):
         from sgdvi.diagnostics.findings import Status
-        from sgdvi.experiment.conduct import REFERENCES, Failed, Interrupted, check_folder, run, save_draws
+        from sgdvi.experiment.conduct import Failed, Interrupted, check_folder, run, save_draws
         from sgdvi.experiment.folder import locked
         from sgdvi.zoo import load
 
@@ -93,45 +94,13 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         problem = problem.with_options(**{name: value for name, value in changes.items() if value is not None})
         folder = out or _default_folder(problem)
         held.enter_context(locked(check_folder(folder, overwrite), break_lock))
-        # Said with the first stage, so that bad input gets its one line alone.
-        heading = [f"sgdvi compare {problem.name}: {problem.num_data} rows"]
-
-        started: dict[str, float] = {}
-
-        def took() -> None:
-            for start in started.values():
-                say(f"    {time.perf_counter() - start:.1f} s")
-            started.clear()
-
-        def announce(name: str, text: str) -> None:
-            stop_if_interrupted()
-            if name not in started:  # else a word on the same stage
-                took()
-            if heading:
-                say(heading.pop())
-            say(f"  {name}: {text}")
-            started.setdefault(name, time.perf_counter())
-
+        stages = _Stages(f"sgdvi compare {problem.name}: {problem.num_data} rows", say, stop_if_interrupted)
         try:
             result = run(
                 problem,
-                learning_rate=options["learning_rate"],
-                temperature=options["temperature"],
-                batch_size=options["batch_size"],
-                batching=options["batching"],
-                weight_decay=options["weight_decay"],
-                num_chains=options["chains"],
-                num_steps=options["steps"],
-                num_warmup=options["warmup"],
-                algorithms=None if options["algorithms"] is None else options["algorithms"].split(","),
-                seed=options["seed"],
-                references=REFERENCES if options["references"] is None else options["references"].split(","),
-                reference=options["reference"],
-                against=options["against"],
-                remedies=options["remedies"],
-                nuts_draws=options["nuts_draws"],
+                **_settings(options),
                 progress=not quiet and sys.stderr.isatty(),
-                on_stage=announce,
+                on_stage=stages.announce,
                 command=_command(),
             )
         except Interrupted as error:
@@ -141,7 +110,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
             drawn = _listed(error.runs)
             click.echo(f"sgdvi: {error}; the draws of {drawn} and failure.json are in {place}", err=True)
             return FAILED
-        took()
+        stages.end()
         stop_if_interrupted()
         page = result.save(folder, overwrite=overwrite)
         if record and record != "-":
@@ -154,6 +123,46 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         click.echo(page)
     reached = Status(result.verdict.status).severity >= Status(fail_on).severity if fail_on else False
     return VERDICT_REACHED if reached else 0
+
+
+class _Stages:
+    """Says each stage as it begins, and how long it took."""
+
+    def __init__(self, heading: str, say: Callable[[str], Any], stop_if_interrupted: Callable[[], None]) -> None:
+        # Said with the first stage, so that bad input gets its one line alone.
+        self._heading, self._say, self._stop_if_interrupted = [heading], say, stop_if_interrupted
+        self._started: dict[str, float] = {}
+
+    def announce(self, name: str, text: str) -> None:
+        """Say that a stage begins, or a word more on the one that runs."""
+        self._stop_if_interrupted()
+        if name not in self._started:
+            self.end()
+        if self._heading:
+            self._say(self._heading.pop())
+        self._say(f"  {name}: {text}")
+        self._started.setdefault(name, time.perf_counter())
+
+    def end(self) -> None:
+        """Say how long the stage took that runs."""
+        for start in self._started.values():
+            self._say(f"    {time.perf_counter() - start:.1f} s")
+        self._started.clear()
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `sgdvi.run` is told by the options of the command line."""
+    from sgdvi.experiment.conduct import REFERENCES
+
+    same = "learning_rate temperature batch_size batching weight_decay seed reference against remedies nuts_draws"
+    renamed = {"num_chains": "chains", "num_steps": "steps", "num_warmup": "warmup"}
+    references, algorithms = options["references"], options["algorithms"]
+    return {
+        **{name: options[name] for name in same.split()},
+        **{name: options[option] for name, option in renamed.items()},
+        "algorithms": None if algorithms is None else algorithms.split(","),
+        "references": REFERENCES if references is None else references.split(","),
+    }
 
 
 def _default_folder(problem: Any) -> str:
