@@ -8,7 +8,9 @@ import scipy.linalg
 import scipy.optimize
 
 from sgdvi._internal.batches import noise_share
-from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi._internal.check import InputError, message, positive, require, whole
+from sgdvi.laws.momentum import PLAIN, Momentum
+from sgdvi.laws.near_minimum import NearMinimum
 
 Kind = Literal["scalar", "diagonal", "full"]
 _QUADRATIC = "the mean loss is quadratic with this Hessian, and its minimum is the posterior mean"
@@ -92,6 +94,9 @@ def discrete_time(
     replace: bool = True,
     kind: Kind = "scalar",
     sample_hessians: Any = None,
+    learning_rate: float | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
 ) -> StepSize:
     r"""Return the step with the least KL to the posterior when the size of the step counts.
 
@@ -106,41 +111,37 @@ def discrete_time(
     sample_hessians
         Hessians of the rows' losses, (N, D, D), whose mean is ``hessian``: the noise then grows with the distance from
         the minimum. Without them it is constant.
+    learning_rate
+        A rate to say the covariance of, in place of the best one.
+    momentum, nesterov
+        mu of ``optax.sgd(rate, momentum=mu)``, and whether it is Nesterov's; the temperature is that of the rate
+        over 1 - mu. Exact at any rate: see `sgdvi.laws.momentum`.
 
     Raises
     ------
     InputError
-        As in `continuous_time`.
+        As in `continuous_time`; also for a rate at which the iterates have no finite covariance.
     """
     a, c, share = _checked(hessian, noise, num_data, batch_size, replace, kind)
-    hessian_noise = _spread(sample_hessians, a)
+    memory = Momentum(momentum, nesterov)
+    near = NearMinimum(a, c, num_data, _rows(sample_hessians, a))
     assumptions = (_QUADRATIC, _CONSTANT if sample_hessians is None else _LINEAR)
+    rule = 'learning_rate and momentum go with kind="scalar"'
+    require(kind == "scalar" or (learning_rate is None and not momentum), rule, f"kind={kind!r}")
     if kind == "full":
-        covariance = np.linalg.inv(num_data * a)
-        grown = c + (hessian_noise @ covariance.ravel()).reshape(a.shape)
-        return _result(2 * np.linalg.inv(num_data * share * grown + a), share, covariance, a, num_data, assumptions)
+        covariance = near.laplace
+        grown = near.noise_at_posterior * num_data * share + np.eye(len(a)) / num_data
+        return _result(2 * near.root @ np.linalg.inv(grown) @ near.root.T, share, covariance, a, num_data, assumptions)
     if kind == "diagonal":
-        best = _best_diagonal(a, c, share, hessian_noise, num_data)
-        return _result(best, share, _discrete(a, c, share, hessian_noise, best), a, num_data, assumptions)
-    sums = np.kron(a, np.eye(len(a))) + np.kron(np.eye(len(a)), a)
-    # the Stein equation is (sums - eta products) vec(Sigma) = eta share vec(C): stable while its left side is positive
-    products = np.kron(a, a) + share * hessian_noise
-    limit = 1 / scipy.linalg.eigh(products, sums, eigvals_only=True)[-1]
-
-    def covariance_at(rate: float) -> np.ndarray:
-        return np.linalg.solve(sums - rate * products, rate * share * c.ravel()).reshape(a.shape)
-
-    # discreteness only adds variance, so the best rate lies below both the limit and about the continuous-time one
-    first = _continuous_rate(c, num_data, share)
-    bounds = (np.log(1e-3 * min(first, limit)), np.log(min(10 * first, (1 - 1e-9) * limit)))
-    optimum = scipy.optimize.minimize_scalar(
-        lambda log_rate: _kl(covariance_at(np.exp(log_rate)), a, num_data),
-        bounds=bounds,
-        method="bounded",
-        options={"xatol": 1e-8},
-    )
-    rate = float(np.exp(optimum.x))
-    return _result(rate, share, covariance_at(rate), a, num_data, assumptions)
+        best = _best_diagonal(a, c, share, near)
+        return _result(best, share, _covariance(near, best, share, best), a, num_data, assumptions)
+    unit = np.eye(len(a))
+    if learning_rate is None:
+        rate = _best_rate(near, share, memory, _continuous_rate(c, num_data, share) / memory.gain)
+    else:
+        rate = positive("learning_rate", learning_rate)
+    covariance = _covariance(near, rate * unit, share, rate, memory)
+    return _result(rate, share * memory.gain, covariance, a, num_data, assumptions)
 
 
 def discrete_covariance(
@@ -156,8 +157,9 @@ def discrete_covariance(
     r"""Return the stationary covariance of SGD near a minimum at any step size, shape (D, D).
 
     Solves :math:`\Sigma = (I - H A) \Sigma (I - H A)^T + c H C(\Sigma) H^T` for the step H, a learning rate or a
-    matrix, with :math:`C(\Sigma) = C + E_i[H_i \Sigma H_i] - A \Sigma A` when ``sample_hessians`` are given and C
-    otherwise (Liu, Ziyin and Ueda 2021). Costs D^6. Other arguments as in `discrete_time`.
+    symmetric matrix, with :math:`C(\Sigma) = C + E_i[H_i \Sigma H_i] - A \Sigma A` when ``sample_hessians`` are given
+    and C otherwise (Liu, Ziyin and Ueda 2021); above 24 parameters the middle term is taken over the posterior and
+    scaled. Other arguments as in `discrete_time`.
 
     Raises
     ------
@@ -168,43 +170,51 @@ def discrete_covariance(
     step = np.asarray(step, dtype=np.float64)
     require(step.shape in ((), a.shape), "step must be a number or a matrix like hessian", f"shape {step.shape}")
     matrix = step * np.eye(len(a)) if step.ndim == 0 else step
-    covariance = _discrete(a, c, share, _spread(sample_hessians, a), matrix)
-    require(covariance is not None, "the variance must shrink from step to step", step, "Take a smaller step.")
+    require(np.allclose(matrix, matrix.T), "step must be symmetric", "another matrix")
+    return _covariance(NearMinimum(a, c, num_data, _rows(sample_hessians, a)), matrix, share, step)
+
+
+def _covariance(near: NearMinimum, step: np.ndarray, share: float, shown: Any, memory: Momentum = PLAIN) -> np.ndarray:
+    covariance = near.covariance(step, share, memory=memory)
+    if covariance is None:
+        advice = f"Take a smaller step: less than {near.limit(step, share, memory):.3g} times this one."
+        raise InputError(message("the variance must shrink from step to step", shown, advice))
     return covariance
 
 
-def _discrete(a: np.ndarray, c: np.ndarray, share: float, hessian_noise: np.ndarray, matrix: np.ndarray) -> Any:
-    """Solve the Stein equation; None where the variance grows from step to step."""
-    shrink = np.eye(len(a)) - matrix @ a
-    operator = np.kron(shrink, shrink) + share * np.kron(matrix, matrix) @ hessian_noise
-    if np.max(np.abs(np.linalg.eigvals(operator))) >= 1:
-        return None
-    forced = share * matrix @ c @ matrix.T
-    return np.linalg.solve(np.eye(len(operator)) - operator, forced.ravel()).reshape(a.shape)
+def _best_rate(near: NearMinimum, share: float, memory: Momentum, first: float) -> float:
+    def value(log_rate: float) -> float:
+        covariance = near.covariance(np.exp(log_rate) * np.eye(near.size), share, memory=memory)
+        return np.inf if covariance is None else near.divergence(covariance)
+
+    # discreteness adds variance, and Nesterov's takes less than its rate says: the best lies about the first
+    limit = near.limit(np.eye(near.size), share, memory)
+    most = 30 if memory.nesterov else 10
+    bounds = (np.log(1e-3 * min(first, limit)), np.log(min(most * first, (1 - 1e-9) * limit)))
+    best = scipy.optimize.minimize_scalar(value, bounds=bounds, method="bounded", options={"xatol": 1e-8})
+    return float(np.exp(best.x))
 
 
-def _best_diagonal(a: np.ndarray, c: np.ndarray, share: float, hessian_noise: np.ndarray, num_data: int) -> np.ndarray:
+def _best_diagonal(a: np.ndarray, c: np.ndarray, share: float, near: NearMinimum) -> np.ndarray:
     def value(log_rates: np.ndarray) -> float:
-        covariance = _discrete(a, c, share, hessian_noise, np.diag(np.exp(log_rates)))
-        return np.inf if covariance is None else _kl(covariance, a, num_data)
+        covariance = near.covariance(np.diag(np.exp(log_rates)), share)
+        return np.inf if covariance is None else near.divergence(covariance)
 
     # discreteness only adds variance: below the continuous-time rates, and at a stable point to begin with
-    first = np.log(np.minimum(_diagonal_rates(c, num_data, share), 0.5 / np.linalg.eigvalsh(a)[-1]))
+    first = np.log(np.minimum(_diagonal_rates(c, near.num_data, share), 0.5 / np.linalg.eigvalsh(a)[-1]))
     while not np.isfinite(value(first)):
         first = first - np.log(2)
     options = {"xatol": 1e-9, "fatol": 1e-13, "maxiter": 4000 * len(a), "maxfev": 4000 * len(a), "adaptive": True}
     return np.diag(np.exp(scipy.optimize.minimize(value, first, method="Nelder-Mead", options=options).x))
 
 
-def _spread(sample_hessians: Any, a: np.ndarray) -> np.ndarray:
-    """Matrix of Sigma -> E_i[H_i Sigma H_i] - A Sigma A."""
-    size = len(a) ** 2
+def _rows(sample_hessians: Any, a: np.ndarray) -> np.ndarray | None:
     if sample_hessians is None:
-        return np.zeros((size, size))
+        return None
     rows = np.asarray(sample_hessians, dtype=np.float64)
     require(rows.ndim == 3 and rows.shape[1:] == a.shape, "sample_hessians must be (N, D, D)", f"shape {rows.shape}")
     require(np.allclose(rows.mean(0), a), "the mean of sample_hessians must be hessian", "another matrix")
-    return np.einsum("nij,nkl->ikjl", rows, rows).reshape(size, size) / len(rows) - np.kron(a, a)
+    return rows
 
 
 def _checked(

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 # A folder or file of sgdvi/ may import those of lower lines, not its neighbours.
 LEVELS = [
     ["_internal"],
-    ["laws", "draws", "step_size", "style"],
-    ["problem", "inputs"],
+    ["laws", "draws", "style"],
+    ["problem", "inputs", "step_size"],
     ["symmetry", "variational", "models"],
     ["samplers", "diagnostics", "zoo"],
     ["quotient", "remedies", "noise_balance", "testing", "report"],

@@ -15,6 +15,8 @@ from sgdvi.laws.fluctuation import fluctuations as fluctuations
 from sgdvi.laws.infinite_depth import InfiniteDepthLaw as InfiniteDepthLaw
 from sgdvi.laws.metastable import MetastableLaw as MetastableLaw
 from sgdvi.laws.mode import mode_expansion as mode_expansion
+from sgdvi.laws.momentum import Momentum as Momentum
+from sgdvi.laws.momentum import momentum_variance as momentum_variance
 from sgdvi.laws.phases import Phase as Phase
 from sgdvi.laws.phases import PhaseInterval as PhaseInterval
 from sgdvi.laws.phases import critical_temperature as critical_temperature

@@ -9,15 +9,21 @@ keeps the covariance that solves
 
 .. math:: \Sigma = (I - P H) \Sigma (I - P H)^T + P [C + E_i B_i \Sigma B_i - H \Sigma H] P / S + Q
 
-(Liu, Ziyin and Ueda 2021; the factor 1/S is (N-S)/(N-1)/S without replacement). Everything is solved in coordinates in
-which the Laplace posterior is N(0, I), where conditions of 1e12 lose no digits.
+(Liu, Ziyin and Ueda 2021; the factor 1/S is (N-S)/(N-1)/S without replacement). In the eigenbasis of P H every entry
+of a covariance is the noise there times a number, the response of two directions to it; momentum is another response
+(`sgdvi.laws.momentum`). Everything is solved in coordinates in which the Laplace posterior is N(0, I), where conditions
+of 1e12 lose no digits.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 import scipy.sparse.linalg
+
+from sgdvi.laws.momentum import PLAIN, Momentum
 
 # Up to so many parameters E[B X B] is exact, a matrix of D^2 x D^2; beyond it is its value over the posterior, times
 # the mean variance over the posterior's, from as many rows as take a second.
@@ -80,7 +86,9 @@ class NearMinimum:
         """
         return -0.5 * self.num_data * self.root @ (self.root.T @ bend)
 
-    def covariance(self, step: np.ndarray, share: float, injected: np.ndarray | None = None) -> np.ndarray | None:
+    def covariance(
+        self, step: np.ndarray, share: float, injected: np.ndarray | None = None, memory: Momentum = PLAIN
+    ) -> np.ndarray | None:
         """Return the stationary covariance; None where there is none.
 
         Parameters
@@ -90,24 +98,26 @@ class NearMinimum:
         share
             Variance of a minibatch mean over that of one row: 1/S with replacement.
         injected
-            Q, (D, D).
+            Q, (D, D), added to the step of SGD without momentum.
+        memory
+            Momentum of the gradients.
         """
         rates, basis = self._rates(step)
-        sums = np.add.outer(rates, rates) / self.num_data
+        if not self._stable(rates, basis, share, memory):
+            return None
+        kernel = memory.response(rates / self.num_data)
         forced = share * basis.T @ self.white_noise @ basis * np.outer(rates, rates)
         if injected is not None:
             white = self.inverse_root @ injected @ self.inverse_root.T
             forced = forced + basis.T @ white @ basis
-        if not self._limit(rates, basis, share) > 1:
-            return None
-        # white, H is I/N and the step diagonal: but for the rows' Hessians and the second order in the step this is it
-        first = forced / sums
+        # but for the rows' Hessians this is it
+        first = kernel * forced
         if not first.any():
             return np.zeros_like(step)
         # entries differ by many powers of ten where a rate is far too small for a direction: solve for correlations
         width = np.sqrt(np.maximum(np.diag(first), 1e-14 * np.diag(first).max()))
         unit = np.outer(width, width)
-        grown, count = self._growth(rates, basis, share), self.size**2
+        grown, count = self._growth(rates, basis, share, kernel), self.size**2
 
         def left(x: np.ndarray) -> np.ndarray:
             return x - (grown(x.reshape(unit.shape) * unit) / unit).ravel()
@@ -119,13 +129,33 @@ class NearMinimum:
         white = basis @ solved @ basis.T
         return self.root @ (0.5 * (white + white.T)) @ self.root.T
 
-    def limit(self, step: np.ndarray, share: float) -> float:
+    def limit(self, step: np.ndarray, share: float, memory: Momentum = PLAIN) -> float:
         """Return the factor of the step at which the variance ceases to be finite (mean-square stability)."""
-        return self._limit(*self._rates(step), share)
+        rates, basis = self._rates(step)
+        if not rates[0] > 0:
+            return 0.0
+        largest = float(rates[-1]) / self.num_data
+        if not memory:
+            # what a step adds over what it takes is linear in its size
+            sums = np.add.outer(rates, rates) / self.num_data
+            grown = self._growth(rates, basis, share, 1 / sums)
+            own = np.outer(rates, rates) / sums / self.num_data**2
+            return 1 / self._largest(lambda x: grown(x) + own * x)
 
-    def slowest(self, step: np.ndarray) -> float:
+        def stable(factor: float) -> float:
+            return 1.0 if self._stable(factor * rates, basis, share, memory) else -1.0
+
+        high = (1 - 1e-6) * memory.largest / largest
+        if stable(high) > 0:
+            return high
+        while stable(high / 2) < 0:
+            high = high / 2
+        return float(scipy.optimize.bisect(stable, high / 2, high, rtol=1e-6))
+
+    def slowest(self, step: np.ndarray, memory: Momentum = PLAIN) -> float:
         """Return the share of its distance that the slowest direction loses in a step: the least eigenvalue of P H."""
-        return float(self._rates(step)[0][0] / self.num_data)
+        rates = self._rates(step)[0] / self.num_data
+        return float(memory.decay(rates).min() if memory else rates[0])
 
     def completion(self, step: np.ndarray, share: float) -> np.ndarray:
         """Return the noise Q that SGD lacks: with it the covariance of the law is H^-1 / N at this step.
@@ -158,30 +188,34 @@ class NearMinimum:
         values, vectors = np.linalg.eigh(0.5 * (white + white.T))
         return values, vectors
 
-    def _growth(self, rates: np.ndarray, basis: np.ndarray, share: float) -> Any:
-        """Return the map of a covariance in the step's eigenbasis to what a step adds to it, over what it takes."""
-        sums = np.add.outer(rates, rates) / self.num_data
-        weight = np.outer(rates, rates) / sums
+    def _growth(
+        self, rates: np.ndarray, basis: np.ndarray, share: float, kernel: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the map of a covariance in the step's eigenbasis to that of the noise of its rows' Hessians."""
+        weight = share * kernel * np.outer(rates, rates)
 
         def grown(x: np.ndarray) -> np.ndarray:
-            hessian_noise = basis.T @ self._spread(basis @ x @ basis.T) @ basis
-            return weight * (x / self.num_data**2 + share * hessian_noise)
+            return weight * (basis.T @ self._spread(basis @ x @ basis.T) @ basis)
 
         return grown
 
-    def _limit(self, rates: np.ndarray, basis: np.ndarray, share: float) -> float:
-        if not rates[0] > 0:
-            return 0.0
-        # the map takes covariances to covariances: power iteration from I finds its largest eigenvalue, which is linear
-        # in the size of the step, so that its inverse is the factor
-        grown, x, value = self._growth(rates, basis, share), np.eye(self.size), 0.0
+    def _stable(self, rates: np.ndarray, basis: np.ndarray, share: float, memory: Momentum) -> bool:
+        """Whether the variance is finite: each direction shrinks, and the noise of the rows' Hessians adds less."""
+        a = rates / self.num_data
+        if not (a[0] > 0 and a[-1] < memory.largest):
+            return False
+        return self._largest(self._growth(rates, basis, share, memory.response(a))) < 1
+
+    def _largest(self, grown: Callable[[np.ndarray], np.ndarray]) -> float:
+        # the map takes covariances to covariances: power iteration from I finds its largest eigenvalue
+        x, value = np.eye(self.size), 0.0
         for _ in range(_MOST_ITERATIONS):
             x, before = grown(x), value
             value = float(np.linalg.norm(x))
-            if abs(value - before) < 1e-6 * value:
+            if abs(value - before) <= 1e-6 * value:
                 break
             x = x / value
-        return 1 / value
+        return value
 
     def _white_rows(self, rows: np.ndarray) -> np.ndarray:
         """Return what E[B X B] - H X H is computed from: its matrix, or its value at X = I."""

@@ -31,7 +31,9 @@ class Measurement:
     flow
         Predicted drift T Tr[A C] - 4 gamma c of the flow, shape (S, M, K).
     discrete
-        The same in discrete time, exact: eta gbar^T A gbar and 4 eta gamma^2 c are added.
+        The same in discrete time, exact: eta gbar^T A gbar and 4 eta gamma^2 c are added. With momentum, where eta is
+        the rate over 1 - mu, their weight is (1 + mu)/(1 - mu) (Nesterov: (1 - mu + 2 mu^2)/(1 - mu)), once its
+        velocities have come to rest.
     """
 
     charges: np.ndarray
@@ -63,7 +65,8 @@ def measure(loss: SampleLoss, symmetries: Sequence[Symmetry], path: Trajectory) 
             norms[number, :, chain, point] = side @ theta**2
     gamma = np.array([symmetry.weight_decay for symmetry in symmetries])[:, None, None]
     flow = path.temperature * (terms[0] - terms[1]) - 4 * gamma * charges
-    discrete = flow + path.learning_rate * (slopes + 4 * gamma**2 * charges)
+    own = slopes + 4 * gamma**2 * charges
+    discrete = flow + path.learning_rate * path.momentum.slope_gain * own
     return Measurement(charges, terms, norms, flow, discrete)
 
 

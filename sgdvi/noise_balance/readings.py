@@ -92,7 +92,9 @@ class Readings:
         kept, few = [names[number] for number in pairs], np.array(pairs, int)
         results = [charges.directions.on(run, self.num_charges, self.num_parameters)]
         if names:
-            results.append(charges.drift.on(run, names, self.drift.z, limits, self._note()))
+            results.append(
+                charges.drift.on(run, names, self.drift.z, limits, self._note(), momentum=bool(self.path.momentum))
+            )
             decays = any(self.symmetries[number].weight_decay for number in pairs)
             read = self.ratios
             late = self.measured.norms[..., self.path.late]

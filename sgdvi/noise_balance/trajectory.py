@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
+from sgdvi.laws.momentum import PLAIN, Momentum
 from sgdvi.symmetry._loss import SampleLoss
 
 
@@ -31,6 +32,8 @@ class Trajectory:
         What a reader must know of the rate; "" for plain SGD.
     lost
         Number of chains that were left out because they overflowed.
+    momentum
+        Of the optimizer; the rate is then eta/(1 - mu).
     """
 
     leaves: list[np.ndarray]
@@ -40,6 +43,7 @@ class Trajectory:
     batch_size: int | None = None
     note: str = ""
     lost: int = 0
+    momentum: Momentum = PLAIN
 
     @property
     def num_chains(self) -> int:
@@ -71,9 +75,7 @@ class Trajectory:
         stride = -(-(self.num_points - 1) // (most - 1))
         keep = slice((self.num_points - 1) % stride, None, stride)
         leaves = [leaf[:, keep] for leaf in self.leaves]
-        return Trajectory(
-            leaves, self.steps[keep], self.learning_rate, self.temperature, self.batch_size, self.note, self.lost
-        )
+        return replace(self, leaves=leaves, steps=self.steps[keep])
 
 
 def read_tree(
@@ -129,7 +131,7 @@ def make_trajectory(
     arrays, loss
         Values of the leaves of the loss.
     settings
-        learning_rate, batch_size, thinning, batching, rate_note; all may be missing.
+        learning_rate, batch_size, thinning, batching, rate_note, momentum, nesterov; all may be missing.
     first
         Steps taken at the first draw.
     steps
@@ -155,4 +157,5 @@ def make_trajectory(
         steps = first + whole("thinning", settings.get("thinning") or 1, least=1) * np.arange(shape[1])
     leaves = [np.asarray(array[finite], np.float64) for array in arrays]
     note, lost = settings.get("rate_note") or "", int((~finite).sum())
-    return Trajectory(leaves, steps, np.nan if rate is None else rate, temperature, size, note, lost)
+    memory = Momentum(settings.get("momentum", 0.0), settings.get("nesterov", False))
+    return Trajectory(leaves, steps, np.nan if rate is None else rate, temperature, size, note, lost, memory)

@@ -289,8 +289,11 @@ class SGD(Sampler):
     ----------
     learning_rate
         The rate that the temperature is computed with; None where it is not known.
+        For momentum mu it is eta/(1 - mu), that of the plain SGD that moves alike.
     rate_note
         What a reader must know of that rate; empty for plain SGD.
+    momentum
+        `sgdvi.laws.momentum.Momentum` of the optimizer, None where it has another memory.
 
     Raises
     ------
@@ -324,8 +327,8 @@ class SGD(Sampler):
         if given is not None and probed.value is not None and not probed.note:
             rule = "learning_rate must be the rate of the optimizer, or be left out"
             require(abs(probed.value / given - 1) < 1e-4, rule, f"{given} (the optimizer has {probed.value})")
-        rate = probed if given is None else Rate(given, probed.note and "as given with learning_rate=")
-        self.learning_rate, self.rate_note = rate
+        rate = probed if given is None else Rate(given, probed.note and "as given with learning_rate=", probed.momentum)
+        self.learning_rate, self.rate_note, self.momentum = rate
 
     def noise_scale(self, num_data: int) -> float | None:
         """Temperature of SGD on L: learning_rate / batch_size, times (N-S)/(N-1) without replacement, 0 on all rows.
@@ -354,6 +357,8 @@ class SGD(Sampler):
             "noise_scale": self.noise_scale(num_data),
             "noise_note": self.noise_note,
             "injected_noise": self.injected_noise,
+            # stores of plain SGD made before there was one go on as they are
+            **({"momentum": self.momentum.mu, "nesterov": self.momentum.nesterov} if self.momentum else {}),
         }
 
 

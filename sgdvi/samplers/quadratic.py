@@ -76,10 +76,10 @@ class LocalQuadratic:
             Where there is none.
         """
         share = recipe.batching.noise_share(self.num_data, recipe.batch_size)
-        covariance = self.near.covariance(recipe.step, share or 0.0, recipe.injected)
+        covariance = self.near.covariance(recipe.step, share or 0.0, recipe.injected, recipe.memory)
         if covariance is None:
             raise InputError(message("the variance must shrink from step to step", recipe.learning_rate))
-        return self._around(covariance, 1 / self.near.slowest(recipe.step))
+        return self._around(covariance, 1 / self.near.slowest(recipe.step, recipe.memory))
 
     def factor(self, matrix: np.ndarray) -> np.ndarray:
         """Return a root of a step or a covariance, (D, D)."""
@@ -102,12 +102,23 @@ class LocalQuadratic:
         return step_size.continuous_time(self.hessian, self.noise, kind=kind, **self._sizes(batch_size, batching))
 
     def discrete_time(
-        self, batch_size: int, *, batching: str = Batching.REPLACEMENT, kind: step_size.Kind = "scalar"
+        self,
+        batch_size: int,
+        *,
+        batching: str = Batching.REPLACEMENT,
+        kind: step_size.Kind = "scalar",
+        learning_rate: float | None = None,
+        momentum: float = 0.0,
+        nesterov: bool = False,
     ) -> step_size.StepSize:
-        """Return `step_size.discrete_time` for this model, with the Hessians of the rows where they are kept."""
+        """Return `step_size.discrete_time` for this model, with the Hessians of the rows where they are kept.
+
+        With ``learning_rate=eta, momentum=mu`` it is the exact covariance of ``optax.sgd(eta, momentum=mu)`` here.
+        """
+        given: dict[str, Any] = {"learning_rate": learning_rate, "momentum": momentum, "nesterov": nesterov}
         sizes = self._sizes(batch_size, batching)
         rows = self.sample_hessians
-        return step_size.discrete_time(self.hessian, self.noise, kind=kind, sample_hessians=rows, **sizes)
+        return step_size.discrete_time(self.hessian, self.noise, kind=kind, sample_hessians=rows, **sizes, **given)
 
     def _sizes(self, batch_size: int, batching: str) -> dict[str, Any]:
         way = Batching.of(batching)

@@ -13,6 +13,7 @@ import scipy.optimize
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
+from sgdvi.laws.momentum import PLAIN, Momentum
 from sgdvi.laws.near_minimum import NearMinimum
 
 PLAIN_BATCH = 16
@@ -48,6 +49,8 @@ class Recipe:
         P, (D, D), learning rate included; (D,) where it is diagonal.
     injected
         Q likewise; None without noise of its own.
+    memory
+        Momentum of the gradients.
     """
 
     flavour: str
@@ -56,6 +59,7 @@ class Recipe:
     learning_rate: float
     step: np.ndarray
     injected: np.ndarray | None = None
+    memory: Momentum = PLAIN
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from sgdvi._internal.check import InputError, message, non_negative, positive, require
+from sgdvi.laws.momentum import Momentum
 from sgdvi.symmetry._loss import Leaves, SampleLoss
 from sgdvi.symmetry._slices import Group
 from sgdvi.symmetry.noise import GradientNoise, outer_covariances
@@ -109,10 +110,22 @@ class Symmetry:
         """Return c = theta^T A theta, for a rescaling ``||u||^2 - ||w||^2``."""
         return self._charge(self.loss.flatten(params))
 
-    def next_charge(self, params: Any, gradient: Any, learning_rate: float) -> float:
-        """Return the charge after one step of SGD, by the exact discrete identity.
+    def next_charge(
+        self,
+        params: Any,
+        gradient: Any,
+        learning_rate: float,
+        *,
+        velocity: Any = None,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+    ) -> float:
+        r"""Return the charge after one step of SGD, by the exact discrete identity.
 
-        c' = (1 - 2 eta gamma)^2 c + eta^2 g^T A g for the gradient g of any minibatch, without the decay term.
+        c' = (1 - 2 eta gamma)^2 c + eta^2 g^T A g for the gradient g of any minibatch, without the decay term. With
+        momentum :math:`c' = c - 2 \eta h + \eta^2 f^T A f` for the step f = r', or g + mu r' (Nesterov), with
+        r' = mu r + g, :math:`h = \mu p + 2 \gamma c` (Nesterov: :math:`\mu^2 p + 2 \gamma (1 + \mu) c`) and
+        :math:`p = \theta^T A r`, in which g includes the decay.
 
         Parameters
         ----------
@@ -120,11 +133,26 @@ class Symmetry:
             Parameters before the step; the gradient there of the mean of the loss over a minibatch.
         learning_rate
             eta, of the step theta' = (1 - 2 eta gamma) theta - eta g.
+        velocity
+            r before the step, of the structure of the parameters: the trace of ``optax.sgd(eta, momentum=mu)``.
+        momentum, nesterov
+            mu, and whether it is Nesterov's.
         """
         rate, leaves = positive("learning_rate", learning_rate), self.loss.flatten(params)
         slope = self.loss.flatten(gradient)
         slope = [one - 2 * self.penalty * leaf for one, leaf in zip(slope, leaves, strict=True)]
-        return (1 - 2 * rate * self.weight_decay) ** 2 * self._charge(leaves) + rate**2 * self._charge(slope)
+        if velocity is None:
+            require(not momentum, "momentum goes with the velocity", "none", "Give velocity=.")
+            return (1 - 2 * rate * self.weight_decay) ** 2 * self._charge(leaves) + rate**2 * self._charge(slope)
+        mu, now, charge = Momentum(momentum, nesterov).mu, self.loss.flatten(velocity), self._charge(leaves)
+        full = [one + 2 * self.weight_decay * leaf for one, leaf in zip(slope, leaves, strict=True)]
+        step = [mu * old + one for old, one in zip(now, full, strict=True)]
+        pull, own = self._product(leaves, now), 2 * self.weight_decay * charge
+        along = mu * pull + own
+        if nesterov:
+            step = [one + mu * new for one, new in zip(full, step, strict=True)]
+            along = mu**2 * pull + (1 + mu) * own
+        return charge - 2 * rate * along + rate**2 * self._charge(step)
 
     def noise_terms(self, params: Any, *, data: Any = None, noise: GradientNoise | None = None) -> tuple[float, float]:
         """Return the two sides of noise balance: Tr C over positive and over negative exponents, times their size.
@@ -280,7 +308,11 @@ class Symmetry:
         return self.loss.restore(self._move(leaves, _root(apart, "canonical")))
 
     def _charge(self, leaves: Leaves) -> float:
-        return float(sum(group.exponent * (leaves[group.leaf][group.where] ** 2).sum() for group in self.groups))
+        return self._product(leaves, leaves)
+
+    def _product(self, one: Leaves, other: Leaves) -> float:
+        places = [(group.exponent, group.leaf, group.where) for group in self.groups]
+        return float(sum(power * (one[leaf][where] * other[leaf][where]).sum() for power, leaf, where in places))
 
     def _move(self, leaves: Leaves, step: float) -> Leaves:
         moved = [leaf.copy() for leaf in leaves]

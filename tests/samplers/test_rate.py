@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -10,6 +11,7 @@ import optax
 import pytest
 
 import sgdvi
+from sgdvi.laws.momentum import PLAIN
 from sgdvi.samplers.algorithms.sgd import probe_rate
 
 
@@ -20,17 +22,35 @@ def model(x: Any) -> None:
 
 
 def test_plain_sgd() -> None:
-    assert probe_rate(optax.sgd(0.0123)) == (0.0123, "")
-    assert probe_rate(optax.chain(optax.scale(0.5), optax.sgd(0.02))) == (0.01, "")
+    assert probe_rate(optax.sgd(0.0123)) == (0.0123, "", PLAIN)
+    assert probe_rate(optax.chain(optax.scale(0.5), optax.sgd(0.02))) == (0.01, "", PLAIN)
     assert probe_rate(optax.sgd(jnp.float32(0.01))).value == pytest.approx(0.01, rel=1e-7)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_momentum_is_approximate(nesterov: bool) -> None:
-    value, note = probe_rate(optax.sgd(0.01, momentum=0.9, nesterov=nesterov))
+def test_momentum_has_the_temperature_of_its_rate_and_says_when(nesterov: bool) -> None:
+    value, note, memory = probe_rate(optax.sgd(0.01, momentum=0.9, nesterov=nesterov))
     assert value == pytest.approx(0.1)
-    assert "approximate" in note
-    assert "0.9" in note
+    assert memory is not None
+    assert (memory.mu, memory.nesterov) == (pytest.approx(0.9), nesterov)
+    assert "approximate" not in note
+    assert "far below 1 - mu = 0.1" in note
+    assert sgdvi.SGD(model, optax.sgd(0.01, momentum=0.9), batch_size=5).noise_scale(10) == pytest.approx(0.02)
+
+
+def test_other_tails_are_neither() -> None:
+    # quasi-hyperbolic momentum: half of each step is plain
+    half = optax.chain(optax.trace(0.9), optax.scale(-0.005))
+    both = optax.GradientTransformation(
+        half.init,
+        lambda g, state, params=None: (lambda u: (jax.tree.map(lambda a, b: a - 0.005 * b, u[0], g), u[1]))(
+            half.update(g, state, params)
+        ),
+    )
+    value, note, memory = probe_rate(both)
+    assert value == pytest.approx(0.005 + 0.05)
+    assert memory is None
+    assert "exact beyond" not in note
 
 
 @pytest.mark.parametrize(
@@ -49,7 +69,7 @@ def test_momentum_is_approximate(nesterov: bool) -> None:
     ids=["adam", "adamw", "rmsprop", "schedule", "clipped", "normalised", "decay", "multi", "partition"],
 )
 def test_other_optimizers_have_no_known_rate(optimizer: Any) -> None:
-    value, note = probe_rate(optimizer)
+    value, note, _ = probe_rate(optimizer)
     assert value is None
     assert "give learning_rate=" in note
 

@@ -77,7 +77,9 @@ def test_momentum_keeps_its_state(x64: None) -> None:
         mu, mw = 0.8 * mu + slope * w + u / 4 / N, 0.8 * mw + slope * u + w / 4 / N
         u, w = u - 0.02 * mu, w - 0.02 * mw
         assert values(tree)[0, step] == pytest.approx(u, rel=1e-11)
-    assert "approximate" in json.loads(tree["posterior"].attrs["config_json"])["rate_note"]
+    config = json.loads(tree["posterior"].attrs["config_json"])
+    assert "far below 1 - mu" in config["rate_note"]
+    assert (config["learning_rate"], config["momentum"], config["nesterov"]) == (pytest.approx(0.1), 0.8, False)
 
 
 def test_adam_runs_and_has_no_temperature() -> None:

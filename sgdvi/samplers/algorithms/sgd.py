@@ -12,6 +12,7 @@ from jax.extend.random import threefry_2x32
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import require
+from sgdvi.laws.momentum import Momentum
 from sgdvi.samplers.algorithms._epochs import GOLDEN, ROUNDS, mixed, permuted
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params
@@ -125,19 +126,23 @@ class Rate(NamedTuple):
         The constant rate of the plain SGD that moves like the optimizer; None where there is none.
     note
         What a reader must know of it; empty for plain SGD.
+    momentum
+        That of the optimizer, whose own rate is value (1 - mu); None where it is neither plain SGD nor one of these.
     """
 
     value: float | None
     note: str
+    momentum: Momentum | None = None
 
 
 def probe_rate(optimizer: optax.GradientTransformation) -> Rate:
     """Find the learning rate of an optimizer from what it does to a few gradients.
 
     The state of ``optax.sgd(0.01)`` does not hold the rate. The response to a gradient of 1 followed by zeros is h_0,
-    h_1, ...; plain SGD has h = (eta, 0, 0, ...), momentum mu (also Nesterov's) a geometric tail, and moves like plain
-    SGD with rate sum(h) = eta/(1 - mu) when it is small. An optimizer whose updates are not that linear response, or
-    which counts its steps (schedules, Adam), has no known rate.
+    h_1, ...; plain SGD has h = (eta, 0, 0, ...), momentum mu a geometric tail (h_1/h_0 = mu, mu^2/(1 + mu) for
+    Nesterov's), and the temperature of plain SGD with rate sum(h) = eta/(1 - mu) while eta times the curvature is far
+    below 1 - mu. An optimizer whose updates are not that linear response, or which counts its steps (schedules, Adam),
+    has no known rate.
 
     Raises
     ------
@@ -165,9 +170,27 @@ def probe_rate(optimizer: optax.GradientTransformation) -> Rate:
     if not (abs(momentum) < 1 and np.allclose(outputs, predicted, rtol=1e-4, atol=1e-5 * np.abs(predicted).max())):
         return unknown
     require(rate > 0, rule, rate, advice)
-    return Rate(
-        float(f"{rate:.12g}"), f"approximate: eta/(1 - mu) with momentum mu = {momentum:.4g}" if momentum else ""
-    )
+    memory = _momentum(response, momentum)
+    return Rate(float(f"{rate:.12g}"), _note(momentum, memory), memory)
+
+
+def _momentum(response: np.ndarray, mu: float) -> Momentum | None:
+    """Return the momentum of which this is the response; None where the tail does not fit the first entry."""
+    if not 0 <= mu < 1:
+        return None
+    share = response[1] / response[0]
+    if np.isclose(share, mu, rtol=1e-4, atol=1e-7):
+        return Momentum(float(f"{mu:.12g}"))
+    return Momentum(float(f"{mu:.12g}"), nesterov=True) if np.isclose(share, mu**2 / (1 + mu), rtol=1e-4) else None
+
+
+def _note(mu: float, memory: Momentum | None) -> str:
+    if not mu:
+        return ""
+    name = "Nesterov's momentum" if memory is not None and memory.nesterov else "momentum"
+    limit = f"the temperature while eta times the largest curvature is far below 1 - mu = {1 - mu:.3g}"
+    exact = "; sgdvi.local_quadratic(...).discrete_time(momentum=) is exact beyond" if memory is not None else ""
+    return f"eta/(1 - mu) with {name} mu = {mu:.4g}: {limit}{exact}"
 
 
 def _probe(value: Any) -> Params:
