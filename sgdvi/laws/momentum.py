@@ -145,7 +145,7 @@ def momentum_variance(
     >>> import sgdvi
     >>> moments = sgdvi.Moments.linear(slope=1.0, noise=1.0)
     >>> print(round(sgdvi.laws.momentum_variance(moments, 0.001, 1, momentum=0.9), 6))
-    0.010209
+    0.01021
     """
     rate, memory = positive("learning_rate", learning_rate), Momentum(momentum, nesterov)
     gamma, share = non_negative("weight_decay", weight_decay), 1 / positive("batch_size", batch_size)
