@@ -7,7 +7,8 @@ from sgdvi._internal.check import InputError, message, require, whole
 
 NO_TEMPERATURE = (
     "Shuffled epochs have no temperature: the noises of the steps of one epoch add up to almost nothing, so the "
-    "iterates spread far less than under independent minibatches, and no law here describes them."
+    "iterates spread far less than under independent minibatches. Near a mode their law is "
+    "sgdvi.local_quadratic(...).epochs(learning_rate, batch_size)."
 )
 
 

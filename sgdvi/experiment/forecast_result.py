@@ -1,8 +1,10 @@
 """What `sgdvi.forecast` returns: steps and predicted law of each flavour of SGD, as text, JSON and a figure."""
 
 import os
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.files import plain, write_json
 from sgdvi._internal.text import listed, number, table
 from sgdvi.samplers.mode import Mode
+from sgdvi.samplers.predicted import PredictedLaws, well_specified, which_is_right
 from sgdvi.samplers.quadratic import LocalQuadratic
 
 if TYPE_CHECKING:
@@ -127,6 +130,19 @@ class Forecast:
     curvature: tuple[float, float] = (float("nan"), float("nan"))
     near: LocalQuadratic | None = field(default=None, repr=False)
 
+    @cached_property
+    def laws(self) -> PredictedLaws:
+        """Every law of SGD near the mode, at the rate of plain SGD, with momentum and over epochs: print them.
+
+        Raises
+        ------
+        InputError
+            Where there is no mode.
+        """
+        if self.near is None:
+            raise InputError(message("the forecast must have a mode", "none", self.mode.reason))
+        return self.near.predicted()
+
     @property
     def reliable(self) -> bool:
         """Whether there is a mode and nothing speaks against the laws near it."""
@@ -193,6 +209,8 @@ class Forecast:
             lines.append(f"centre and standardise {listed(self.scaling[0])}: condition {then}")
         low, high = self.sandwich
         lines.append(f"sandwich against posterior: sds {low:.2f} to {high:.2f} of the posterior's (1: well specified)")
+        if not well_specified(self.information):
+            lines += textwrap.wrap(which_is_right(self.information), 110)
         lines += ["", *table(self._rows(), left=1), ""]
         plain_sgd = self["plain"]
         if not plain_sgd.runs:

@@ -102,7 +102,7 @@ class NearMinimum:
         memory
             Momentum of the gradients.
         """
-        rates, basis = self._rates(step)
+        rates, basis = self.coordinates(step)
         if not self._stable(rates, basis, share, memory):
             return None
         kernel = memory.response(rates / self.num_data)
@@ -129,9 +129,27 @@ class NearMinimum:
         white = basis @ solved @ basis.T
         return self.root @ (0.5 * (white + white.T)) @ self.root.T
 
+    def average(self, step: np.ndarray, share: float, count: int) -> np.ndarray | None:
+        r"""Return the covariance of averages over `count` steps in a row, without momentum; None where there is none.
+
+        :math:`\Sigma_{ij} (n + s_i + s_j) / n^2` with :math:`s_i = \sum_{k=1}^{n-1} (n - k) (1 - a_i)^k` in the
+        eigenbasis of P H. Over many relaxations it tends to H^-1 C(Sigma) H^-1 share / n: over an epoch, the sandwich
+        (Polyak and Juditsky 1992).
+        """
+        covariance = self.covariance(step, share)
+        if covariance is None:
+            return None
+        rates, basis = self.coordinates(step)
+        lags = np.arange(1, count)
+        weights = np.power.outer(1 - rates / self.num_data, lags) @ (count - lags)
+        inward = basis.T @ self.inverse_root
+        white = inward @ covariance @ inward.T * (count + np.add.outer(weights, weights)) / count**2
+        outward = self.root @ basis
+        return outward @ white @ outward.T
+
     def limit(self, step: np.ndarray, share: float, memory: Momentum = PLAIN) -> float:
         """Return the factor of the step at which the variance ceases to be finite (mean-square stability)."""
-        rates, basis = self._rates(step)
+        rates, basis = self.coordinates(step)
         if not rates[0] > 0:
             return 0.0
         largest = float(rates[-1]) / self.num_data
@@ -154,7 +172,7 @@ class NearMinimum:
 
     def slowest(self, step: np.ndarray, memory: Momentum = PLAIN) -> float:
         """Return the share of its distance that the slowest direction loses in a step: the least eigenvalue of P H."""
-        rates = self._rates(step)[0] / self.num_data
+        rates = self.coordinates(step)[0] / self.num_data
         return float(memory.decay(rates).min() if memory else rates[0])
 
     def completion(self, step: np.ndarray, share: float) -> np.ndarray:
@@ -174,7 +192,7 @@ class NearMinimum:
 
     def factor(self, matrix: np.ndarray) -> np.ndarray:
         """Return A with A A' = matrix, a covariance or a step, (D, D); what rounding left below 0 is taken as 0."""
-        values, vectors = self._rates(matrix)
+        values, vectors = self.coordinates(matrix)
         return self.root @ vectors * np.sqrt(np.maximum(values, 0.0))
 
     def divergence(self, covariance: np.ndarray) -> float:
@@ -182,8 +200,8 @@ class NearMinimum:
         values = np.linalg.eigvalsh(self.inverse_root @ covariance @ self.inverse_root.T)
         return float(0.5 * np.sum(values - 1 - np.log(values))) if values[0] > 0 else np.inf
 
-    def _rates(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues, ascending, and eigenvectors of the step in white coordinates."""
+    def coordinates(self, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return eigenvalues, ascending, and eigenvectors of the step in white coordinates, in which N H is I."""
         white = self.inverse_root @ step @ self.inverse_root.T
         values, vectors = np.linalg.eigh(0.5 * (white + white.T))
         return values, vectors

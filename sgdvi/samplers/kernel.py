@@ -1,6 +1,7 @@
 """Samplers as kernels of `numpyro.infer.MCMC`; `sgdvi.sample` takes the same objects."""
 
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -348,6 +349,17 @@ class SGD(Sampler):
         injected = "Injected noise is isotropic, that of a minibatch is not: no temperature stands for both."
         notes = ((NO_TEMPERATURE, self.batching is Batching.EPOCHS), (injected, self.injected_noise))
         return " ".join(note for note, applies in notes if applies)
+
+    def check_run(self, num_data: int, num_steps: int, num_warmup: int, thinning: int) -> None:
+        """See `Sampler`; warns of draws that all stand at the ends of epochs."""
+        length = num_data // self.size(num_data)
+        if self.batching is Batching.EPOCHS and num_steps > thinning and length > 1 and thinning % length == 0:
+            warnings.warn(
+                f"One draw per epoch of {length} steps: the noise of an epoch has just added up to almost nothing, so "
+                "these draws spread less than the iterates do (by how much: sgdvi.local_quadratic(...).epochs). Take a "
+                f"thinning that is no multiple of {length}.",
+                stacklevel=3,
+            )
 
     def settings(self, num_data: int) -> dict[str, Any]:
         """See `Sampler`."""

@@ -12,13 +12,15 @@ from jax.flatten_util import ravel_pytree
 
 from sgdvi import step_size
 from sgdvi._internal.batches import Batching
-from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi._internal.tree import Arguments, is_traced
+from sgdvi.laws.epochs import EpochLaw, epoch_law
 from sgdvi.laws.near_minimum import NearMinimum
 from sgdvi.samplers.diagonal import LocalDiagonal, diagonal_at_mode
 from sgdvi.samplers.driver.fingerprint import hash_arrays
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
+from sgdvi.samplers.predicted import PredictedLaws, predicted_laws
 from sgdvi.samplers.recipes import GaussianLaw, Recipe, make_recipe
 from sgdvi.samplers.targets.make import Source, as_arguments
 
@@ -95,6 +97,44 @@ class LocalQuadratic:
         shift = self.near.shift(self.flat.bend(self.vector, root))
         return GaussianLaw(self.vector + shift, shift, root, relaxation)
 
+    def predicted(
+        self, *, learning_rate: float | None = None, batch_size: int | None = None, momentum: float = 0.9
+    ) -> PredictedLaws:
+        """Return every law that SGD can have here, beside Laplace posterior and sandwich, and say which is right.
+
+        Constant SGD with and without replacement and over reshuffled epochs, with momentum and Nesterov's, averaged
+        over an epoch, and every preconditioned flavour: exact for linear gradients, by `sgdvi.laws.near_minimum`.
+
+        Parameters
+        ----------
+        learning_rate, batch_size
+            Of plain SGD; None takes the rule of `recipe`.
+        momentum
+            mu, at the rate that has the same temperature.
+        """
+        given: dict[str, Any] = {"learning_rate": learning_rate, "batch_size": batch_size, "momentum": momentum}
+        return predicted_laws(self.near, self.row_gradients, self.sample_hessians, **given)
+
+    def epochs(self, learning_rate: float, batch_size: int) -> EpochLaw:
+        """Return the law of SGD over reshuffled epochs here: `sgdvi.laws.epochs`.
+
+        Raises
+        ------
+        InputError
+            For a rate that has none, and batches of all rows.
+        """
+        rate = positive("learning_rate", learning_rate)
+        step = rate * np.eye(self.near.size)
+        law = epoch_law(self.near, step, batch_size, self.row_gradients, self.sample_hessians)
+        if law is None:
+            raise InputError(message("the variance must shrink from step to step", rate, "Take a smaller rate."))
+        return law
+
+    @cached_property
+    def row_gradients(self) -> np.ndarray:
+        """Gradients of the rows' losses at the mode, (N, D)."""
+        return np.asarray(self.flat.row_gradients(self.vector))
+
     def continuous_time(
         self, batch_size: int, *, batching: str = Batching.REPLACEMENT, kind: step_size.Kind = "scalar"
     ) -> step_size.StepSize:
@@ -123,7 +163,9 @@ class LocalQuadratic:
     def _sizes(self, batch_size: int, batching: str) -> dict[str, Any]:
         way = Batching.of(batching)
         supported = way in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
-        advice = "Epochs and full batches have no temperature."
+        advice = (
+            "Epochs have no temperature: their law is .epochs(learning_rate, batch_size). Full batches have no noise."
+        )
         require(supported, 'batching must be "replacement" or "without-replacement"', repr(way.value), advice)
         return {"num_data": self.num_data, "batch_size": batch_size, "replace": way is Batching.REPLACEMENT}
 

@@ -10,6 +10,8 @@ import numpyro.distributions as dist
 import pytest
 
 import sgdvi
+from sgdvi.laws.near_minimum import NearMinimum
+from sgdvi.samplers.predicted import which_is_right
 
 N = 60
 RNG = np.random.default_rng(4)
@@ -85,6 +87,47 @@ def test_what_is_refused(near: sgdvi.LocalQuadratic) -> None:
         near.discrete_time(6, batching="epochs")
     with pytest.raises(sgdvi.InputError, match="batch_size must be at most N = 60"):
         near.continuous_time(61, batching="without-replacement")
+
+
+def test_every_law_stands_beside_posterior_and_sandwich(near: sgdvi.LocalQuadratic) -> None:
+    laws = near.predicted(batch_size=4)
+    posterior, sandwich = laws["Laplace posterior"], laws["sandwich"]
+    inverse = np.linalg.inv(near.hessian)
+    np.testing.assert_allclose(posterior.covariance, inverse / N, rtol=1e-9)
+    np.testing.assert_allclose(sandwich.covariance, inverse @ near.noise @ inverse / N, rtol=1e-9)
+    sgd, rate = laws["SGD"], laws["SGD"].learning_rate
+    rule = near.discrete_time(4, learning_rate=rate)
+    np.testing.assert_allclose(sgd.covariance, rule.covariance, rtol=1e-9)
+    heavy = near.discrete_time(4, learning_rate=0.1 * rate, momentum=0.9)
+    np.testing.assert_allclose(laws["momentum 0.9, same temperature"].covariance, heavy.covariance, rtol=1e-9)
+    assert heavy.temperature == pytest.approx(rule.temperature)
+    np.testing.assert_allclose(laws["completed SGD"].covariance, posterior.covariance, rtol=1e-6)
+    epochs = near.epochs(rate, 4)
+    np.testing.assert_allclose(laws["SGD, reshuffled, ends of epochs"].covariance, epochs.ends, rtol=1e-12)
+    assert (epochs.ratios[0] < epochs.ratios[1]).all()
+    assert laws.plot().get_xscale() == "log"
+    text = str(laws)
+    # rows of 0.8 where the model says 0.9: less noise than curvature
+    assert "misspecified" in text
+    assert "completed SGD" in text
+    with pytest.raises(sgdvi.InputError, match="the name of a law is one of Laplace"):
+        laws["Adam"]
+
+
+def test_which_law_is_right_under_misspecification() -> None:
+    assert "one law, and the right one" in which_is_right((0.95, 1.1))
+    wrong = which_is_right((0.9, 3.0))
+    assert "vary 0.9 to 3 times as much" in wrong
+    assert "the sandwich H^-1 C H^-1/N is how far the mode moves" in wrong
+
+
+def test_averages_over_many_epochs_are_the_sandwich() -> None:
+    """Small steps and a long average: the law of the mean of an epoch is H^-1 C H^-1 / N."""
+    x = RNG.normal(size=(4000, 2))
+    rows = x[:, :, None] * x[:, None, :]
+    near = NearMinimum(rows.mean(0), 1.7 * rows.mean(0) + np.diag([0.5, 0]), 4000, rows)
+    average = near.average(0.05 * np.eye(2), 1.0, 4000)
+    np.testing.assert_allclose(np.diag(average), np.diag(near.sandwich), rtol=0.12)
 
 
 @pytest.mark.slow
