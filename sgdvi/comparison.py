@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from sgdvi import report
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.curves import OnFirstUse, curves_of
@@ -73,6 +74,7 @@ class Comparison(Record):
         return report.as_text(self)
 
 
+@checked
 def compare(
     runs: Mapping[str, Any],
     reference: str | None = "NUTS",

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from xarray import DataTree
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.draws.committed import is_store, open_store
 from sgdvi.draws.hdf5 import check_file
@@ -57,6 +58,7 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
     return run
 
 
+@checked
 def read_file(path: str | os.PathLike[str]) -> DataTree:
     """Read the draws in a NetCDF file or a Zarr store, as ArviZ and the tools that use it write them, into memory.
 

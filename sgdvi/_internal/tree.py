@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgdvi._internal.check import require
+from sgdvi._internal.check import InputError, message, require
 
 Rows = tuple[jax.Array, ...]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -106,7 +106,10 @@ def to_arrays(data: Any) -> Any:
         native = isinstance(leaf, jax.Array | np.ndarray) or not hasattr(leaf, "to_numpy")
         return leaf if native else np.asarray(leaf.to_numpy())
 
-    return jax.tree.map(converted, data)
+    try:
+        return jax.tree.map(converted, data)
+    except ValueError as error:  # the names in a dict must have an order
+        raise InputError(message("data must be a pytree of arrays", " ".join(str(error).split())[:100])) from error
 
 
 def take(rows: Rows, indices: jax.Array) -> Rows:

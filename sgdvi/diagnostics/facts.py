@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sgdvi._internal.arguments import check_fields
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, positive, whole
 from sgdvi.diagnostics.run import Law
@@ -41,6 +42,7 @@ class Known:
     num_steps: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.learning_rate is not None:
             positive("learning_rate", self.learning_rate)
         whole("batch_size", self.batch_size, least=1)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import positive, require
 from sgdvi.diagnostics.divergence import Divergences, divergences
 from sgdvi.laws.line import LineLaw, as_line_law
@@ -35,6 +36,7 @@ class OptimalTemperature:
     assumptions: tuple[str, ...]
 
 
+@checked
 def kl_to_posterior(network: LinearNetwork, temperature: float) -> Divergences:
     r"""Return the divergences on v between the exact law of SGD at a temperature and the exact posterior.
 
@@ -57,6 +59,7 @@ def kl_to_posterior(network: LinearNetwork, temperature: float) -> Divergences:
     return _divergences(network, positive("temperature", temperature), _posterior(network))
 
 
+@checked
 def optimal_temperature(network: LinearNetwork) -> OptimalTemperature:
     """Return the temperature with the least KL(p_SGD || p_Bayes) on v: see `kl_to_posterior`.
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from xarray import DataTree
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.files import writable, write_whole
 from sgdvi._internal.tree import label
@@ -294,6 +295,7 @@ def save(trees: Mapping[str, DataTree], folder: str | os.PathLike[str]) -> Path:
     return write_whole(target / _FILE, lambda part: every.to_netcdf(part, engine="h5netcdf"))
 
 
+@checked
 def load(folder: str | os.PathLike[str]) -> dict[str, DataTree]:
     """Read the runs that `save` wrote, all of them into memory; the file is closed."""
     path = Path(folder) / _FILE

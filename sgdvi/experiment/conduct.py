@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from sgdvi import zoo
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
@@ -82,6 +83,7 @@ class Failed(RuntimeError):
         self.runs, self.stage = runs, stage
 
 
+@checked
 def run(
     problem: Problem | str,
     *,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import require
 from sgdvi.laws._engine.arrays import is_traced
 from sgdvi.laws.quadrature import log_nodes
@@ -24,6 +25,7 @@ class Bias(NamedTuple):
     """value - noise - decay, divided by the size of the slopes involved: rounding for an exact law."""
 
 
+@checked
 def bias(law: SGDStationary) -> Bias:
     r"""Bias of the stationary law against least squares, split by the identity that holds for every exact law.
 

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from jax.typing import ArrayLike
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import non_negative, positive, require
 from sgdvi.laws.fluctuation import mean_and_variance
 from sgdvi.laws.moments import Moments
@@ -89,6 +90,7 @@ class PhaseDiagram:
         return phase_intervals(self.at_noise(noise), self.weight_decay)
 
 
+@checked
 def phase_diagram(
     moments: Moments,
     noise: ArrayLike,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.laws._engine.arrays import is_traced
 from sgdvi.laws.degenerate import support
@@ -41,6 +42,7 @@ class Fluctuations(NamedTuple):
     """Var[u]."""
 
 
+@checked
 def fluctuations(
     moments: Moments, temperature: ArrayLike, depth: int = 1, width: int = 1, weight_decay: ArrayLike = 0.0
 ) -> Fluctuations:
@@ -86,6 +88,7 @@ def mean_and_variance(
     return there.side * mean, variance
 
 
+@checked
 def fluctuation_maxima(
     moments: Moments, of: str = "v", depth: int = 1, width: int = 1, weight_decay: float = 0.0
 ) -> np.ndarray:

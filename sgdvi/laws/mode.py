@@ -6,9 +6,11 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from sgdvi._internal.arguments import checked
 from sgdvi.laws.moments import Moments
 
 
+@checked
 def mode_expansion(moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike = 0.0) -> Any:
     r"""Mode of the depth-1 law on v > 0 to first order in the temperature.
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from sgdvi._internal.check import InputError, finite_vector, message, non_negative, require
+from sgdvi._internal.check import finite, finite_vector, non_negative, real_array, require
 
 # Rounding of alpha1 * alpha3 - alpha2^2 when the alphas themselves carry a few units of rounding.
 _DELTA_ROUNDING = 1e-12
@@ -50,11 +50,8 @@ class Moments:
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, jax.Array):
-                try:
-                    array = np.asarray(value)
-                    array = array if array.dtype == np.float32 else array.astype(np.float64)
-                except (TypeError, ValueError):
-                    raise InputError(message(f"{field.name} must be a number or an array", repr(value))) from None
+                array = real_array(field.name, value)
+                array = array if array.dtype == np.float32 else array.astype(np.float64)
                 object.__setattr__(self, field.name, array[()])
         if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
             self._check()
@@ -151,9 +148,11 @@ class Moments:
         -----
         alpha = (2, 2 k, 2 k^2 + s^2), beta = (1, k), Delta = 2 s^2.
         """
-        require(np.isfinite(slope), "slope must be finite", slope)
-        variance = non_negative("noise", noise) ** 2
-        return cls(2.0, 2.0 * slope, 2.0 * slope**2 + variance, 1.0, 1.0 * slope)
+        slope = np.float64(finite("slope", slope))
+        with np.errstate(over="ignore"):  # what is too large is refused as a moment
+            variance = np.float64(non_negative("noise", noise)) ** 2
+            square = 2.0 * slope**2 + variance
+        return cls(2.0, 2.0 * slope, square, 1.0, 1.0 * slope)
 
     @property
     def delta(self) -> Any:

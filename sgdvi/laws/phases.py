@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._internal.check import InputError, message, non_negative, require, whole
+from sgdvi._internal.arguments import checked
+from sgdvi._internal.check import InputError, message, non_negative, one_of, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws.degenerate import oriented, support
@@ -53,6 +54,7 @@ class Phase(enum.StrEnum):
         }[self.regime]
 
 
+@checked
 def critical_temperature(
     moments: Moments, depth: int = 1, weight_decay: ArrayLike = 0.0, *, sign: int | None = None
 ) -> Any:
@@ -86,9 +88,12 @@ def critical_temperature(
     Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), section IV C; the decay enters as beta2 - gamma.
     """
     depth = whole("depth", depth)
-    if np.ndim(weight_decay) == 0 and not isinstance(weight_decay, jax.Array):
-        non_negative("weight_decay", weight_decay)
+    one_of("sign", sign, (None, 1, -1), "1, -1 or None")
     decay = keep(weight_decay, moments)
+    if not is_traced(decay):
+        gammas = np.asarray(decay)
+        is_decay = np.isfinite(gammas) & (gammas >= 0)
+        require(np.all(is_decay), "weight_decay must be a finite number of at least 0", _worst(gammas))
     # Concrete moments give a concrete temperature, also while something else is being traced.
     with jax.ensure_compile_time_eval(), in_float64():
         beta2, alpha3, gamma = to_float64(moments.beta2), to_float64(moments.alpha3), to_float64(decay)
@@ -107,6 +112,7 @@ def critical_temperature(
     return give_back(value, None, (moments, decay))
 
 
+@checked
 def phase(
     moments: Moments,
     temperature: ArrayLike,
@@ -149,7 +155,7 @@ def phase(
     data with gradient noise at every v (Delta > 0); at Delta = 0 the label tells of the neighbourhood of zero alone.
     """
     depth = whole("depth", depth)
-    require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
+    one_of("sign", sign, (None, 1, -1), "1, -1 or None")
     advice = "Call it outside of jit, vmap and grad."
     require(not is_traced(moments, temperature, weight_decay), "phase needs concrete values", "a traced one", advice)
     heat, decay = _numbers("temperature", temperature), _numbers("weight_decay", weight_decay)
@@ -221,6 +227,7 @@ class PhaseInterval(NamedTuple):
     upper: float
 
 
+@checked
 def phase_intervals(
     moments: Moments, weight_decay: float = 0.0, *, sign: int | None = None
 ) -> tuple[PhaseInterval, ...]:

@@ -13,7 +13,9 @@ from numpyro.distributions import Distribution, constraints
 from scipy import special
 from scipy.interpolate import make_interp_spline
 
-from sgdvi._internal.check import require, whole
+from sgdvi._internal.arguments import checked
+from sgdvi._internal.check import real_array, require, whole
+from sgdvi._internal.tree import is_traced
 
 # Left of e^_LOW the power series in v has one term in float64; steps of _STEP resolve the logarithm of the density.
 _LOW, _STEP = -22.0, 0.02
@@ -50,11 +52,16 @@ class NormalProduct(Distribution):
     pytree_data_fields = ("scale",)
     pytree_aux_fields = ("num_factors", "width")
 
+    @checked
     def __init__(
         self, num_factors: int, scale: ArrayLike = 1.0, *, width: int = 1, validate_args: bool | None = None
     ) -> None:
         self.num_factors, self.width = whole("num_factors", num_factors, least=1), whole("width", width, least=1)
         require_known(self.num_factors, self.width)
+        if not is_traced(scale):
+            size = real_array("scale", scale)
+            rule = "scale must be finite and above 0"
+            require(size.size and np.all(np.isfinite(size) & (size > 0)), rule, size)
         self.scale = scale
         super().__init__(batch_shape=jnp.shape(scale), validate_args=validate_args)
 

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import constraints
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
@@ -50,6 +51,7 @@ class SecondOrderLaw(AbstractLaw):
     depth = 1
     width = 1
 
+    @checked
     def __init__(
         self,
         moments: Moments,

@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import in_float64, is_traced, to_float64
@@ -117,6 +118,7 @@ class Start:
         return counts[int(sides[0])]
 
 
+@checked
 def memory(initial: Any, moments: Moments, temperature: float, depth: int = 1, weight_decay: float = 0.0) -> Memory:
     r"""Tell what the start of SGD on a diagonal linear network decides for ever.
 

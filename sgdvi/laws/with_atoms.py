@@ -8,7 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
-from sgdvi._internal.check import require, whole
+from sgdvi._internal.arguments import checked
+from sgdvi._internal.check import one_of, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64, uniform
 from sgdvi.laws.degenerate import oriented, support
@@ -40,6 +41,7 @@ class StationaryLaw(Distribution):
     pytree_data_fields = ("moments", "temperature", "weight_decay", "zero_mass", "sign", "point", "point_mass")
     pytree_aux_fields = ("depth", "width")
 
+    @checked
     def __init__(
         self,
         moments: Moments,
@@ -49,7 +51,7 @@ class StationaryLaw(Distribution):
         width: int,
         weight_decay: ArrayLike,
         zero_mass: ArrayLike,
-        sign: Any,
+        sign: ArrayLike,
         point: ArrayLike = 0.0,
         point_mass: ArrayLike = 0.0,
         validate_args: bool | None = None,
@@ -212,6 +214,7 @@ class StationaryLaw(Distribution):
         return np.broadcast_shapes(self.moments.batch_shape, *(np.shape(leaf) for leaf in leaves))
 
 
+@checked
 def stationary_law(
     moments: Moments,
     temperature: ArrayLike,
@@ -270,7 +273,7 @@ def stationary_law(
         require(depth > 0 or np.all(np.asarray(mass) == 0), "zero_mass must be 0 at depth 0: v = 0 holds nothing", mass)
     given = start is not None and (is_traced(mass) or np.any(np.asarray(mass) > 0))
     require(not given, "zero_mass must be left out where initial decides it", mass)
-    require(sign in (None, 1, -1), "sign must be 1, -1 or None", sign)
+    one_of("sign", sign, (None, 1, -1), "1, -1 or None")
     heat, decay = keep(temperature, moments), keep(weight_decay, moments)
     if is_traced(moments):
         heat = xp.where(moments.possible, heat, np.nan)  # they cannot raise an error: there is no law

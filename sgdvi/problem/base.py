@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sgdvi._internal.arguments import check_fields
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.tree import Arguments, to_arguments, to_arrays
 from sgdvi.problem.loss import Loss
@@ -55,6 +56,7 @@ class Problem:
     factory: "Callable[..., Problem] | None" = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "data", to_arrays(self.data))
 
     @property

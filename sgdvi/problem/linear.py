@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from sgdvi._internal.arguments import checked
 from sgdvi.problem.base import Problem
 from sgdvi.problem.network import LinearNetwork
 
 
+@checked
 def linear_problem(
     name: str,
     x: Any,

@@ -96,7 +96,10 @@ def parameter_leaves(params: Any) -> tuple[list[str], list[Any]]:
     InputError
         If there is no leaf, or one that is not floating or has no entries.
     """
-    paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    try:
+        paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    except ValueError as error:  # the names in a dict must have an order
+        raise InputError(message("params must be a pytree of arrays", " ".join(str(error).split())[:100])) from error
     require(paths, "params must have at least one array", "none")
     names = [jax.tree_util.keystr(path, simple=True, separator=".").replace("/", ".") or "params" for path, _ in paths]
     for name, (_, leaf) in zip(names, paths, strict=True):

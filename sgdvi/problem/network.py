@@ -10,6 +10,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from sgdvi._internal.arguments import check_fields
 from sgdvi._internal.batches import Batching, noise_share
 from sgdvi._internal.check import finite_vector, positive, require, whole
 from sgdvi.laws import (
@@ -64,6 +65,7 @@ class LinearNetwork:
     prior_sd: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("x", "y"):
             object.__setattr__(self, name, finite_vector(name, getattr(self, name)))
         object.__setattr__(self, "depth", whole("depth", self.depth))

@@ -107,6 +107,8 @@ class Sampler(MCMCKernel):
         self.batching = Batching.FULL if batch_size is None else Batching.of(batching)
         full = self.batching is Batching.FULL
         self.batch_size = None if full else whole("batch_size", batch_size, least=1)
+        named = settings is None or isinstance(settings, Mapping)
+        require(named, "settings must be a dict of JSON types by name", type(settings).__name__)
         self._settings = dict(settings or {})
         self.begin: Callable[[jax.Array], Params] | None = None
         self._target: Target | None = None

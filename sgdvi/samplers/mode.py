@@ -8,6 +8,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse.linalg
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import whole
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.targets.make import Source, as_arguments
@@ -82,6 +83,7 @@ class Mode:
         return f"{text}; other modes are {more} nats lower in density" if more else text
 
 
+@checked
 def find_mode(model: Source, data: Any, *, key: jax.Array | None = None, num_starts: int = NUM_STARTS) -> Mode:
     r"""Find the mode of a model's joint density in unconstrained coordinates, and check that it is one.
 

@@ -11,6 +11,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from sgdvi import step_size
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi._internal.tree import Arguments, is_traced
@@ -170,6 +171,7 @@ class LocalQuadratic:
         return {"num_data": self.num_data, "batch_size": batch_size, "replace": way is Batching.REPLACEMENT}
 
 
+@checked
 def local_quadratic(model: Source, data: Any, *, key: jax.Array | None = None) -> LocalQuadratic:
     """Find the mode of a model, checked as by `find_mode`, and Hessian and gradient noise there.
 

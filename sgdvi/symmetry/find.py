@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import non_negative, positive, require, whole
 from sgdvi._internal.tree import require_key
 from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
@@ -78,6 +79,7 @@ class Symmetries(Sequence[Symmetry]):
         return "\n".join(lines)
 
 
+@checked
 def find_symmetries(
     loss: Callable[[Any, Any], Any],
     params: Any,

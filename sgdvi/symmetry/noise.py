@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import require
 from sgdvi.symmetry._loss import Leaves, SampleLoss
 from sgdvi.symmetry._slices import Group
@@ -58,6 +59,7 @@ class GradientNoise:
         return float(self.variance[group.leaf][group.where].sum())
 
 
+@checked
 def gradient_noise(loss: Callable[[Any, Any], Any], params: Any, data: Any) -> GradientNoise:
     """Mean and variance of the per-sample gradient of a loss, in blocks, with memory bounded for large models.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import positive, require
 from sgdvi.symmetry._loss import SampleLoss
 from sgdvi.symmetry.chart import components
@@ -109,6 +110,7 @@ def narrowed(low: jax.Array, high: jax.Array, log_density: jax.Array) -> tuple[j
     return low + jnp.maximum(first - 1, 0) * step, low + jnp.minimum(end + 1, last) * step
 
 
+@checked
 def canonical_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
     """Return the canonical point of the orbit of every draw: equal for two draws exactly if one orbit holds both.
 
@@ -147,6 +149,7 @@ def canonical_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
     return moves.result()
 
 
+@checked
 def quotient_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
     """Return the invariants of every draw: the coordinates in which `quotient_model` samples, in the form of the draws.
 
@@ -179,6 +182,7 @@ def quotient_draws(symmetries: Sequence[Symmetry], draws: Any) -> Any:
     return moves.result()
 
 
+@checked
 def resample_orbits(symmetries: Sequence[Symmetry], draws: Any, prior_sd: float, *, key: jax.Array) -> Any:
     r"""Move every draw along its orbits to a point drawn from the posterior's law there.
 

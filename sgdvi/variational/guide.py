@@ -10,6 +10,7 @@ from jax import Array
 from numpyro import handlers
 from numpyro.distributions import constraints
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, positive, require
 from sgdvi.laws import SGDStationary
 from sgdvi.laws.prior import NormalProduct
@@ -80,6 +81,7 @@ class SGDGuide:
     >>> guide = sgdvi.SGDGuide(model, network)
     """
 
+    @checked
     def __init__(
         self,
         model: Callable[..., Any],

@@ -113,7 +113,7 @@ def test_a_model_file_that_does_not_import_is_named_with_its_error(capsys, tmp_p
     ("arguments", "part"),
     [
         (["--learning-rate", "0"], "learning_rate must be a finite number above 0"),
-        (["--learning-rate", "nan"], "learning_rate must be a finite number above 0"),
+        (["--learning-rate", "nan"], "learning_rate must be a number"),
         (["--learning-rate", "-0.1"], "learning_rate"),
         (["--learning-rate", "fast"], "--learning-rate"),
         (["--batch-size", "0"], "batch_size must be a whole number of at least 1"),

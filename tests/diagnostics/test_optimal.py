@@ -125,5 +125,5 @@ def test_what_is_refused(network: sgdvi.LinearNetwork) -> None:
         sgdvi.kl_to_posterior(network, -1.0)
     with pytest.raises(sgdvi.InputError, match="the prior must be proper"):
         sgdvi.optimal_temperature(sgdvi.LinearNetwork(X, Y, prior_sd=np.inf))
-    with pytest.raises(sgdvi.InputError, match="network must be a LinearNetwork"):
+    with pytest.raises(sgdvi.InputError, match="network must be sgdvi.LinearNetwork"):
         sgdvi.optimal_temperature(network.model)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 import sgdvi
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, whole
 from sgdvi._internal.files import plain
 from sgdvi.experiment.claims._claim import Claim, Run
@@ -21,6 +22,7 @@ from sgdvi.experiment.claims.table import CLAIMS
 PAGE, RECORD = "claims.html", "claims.json"
 
 
+@checked
 def reproduce(
     ids: str | Iterable[str] | None = None,
     *,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
 from sgdvi.experiment.map.by_laws import Laws
@@ -31,6 +32,7 @@ NULL_DRAWS = 1_000
 NUM_CHAINS, NUM_STEPS = 8, 20_000
 
 
+@checked
 def sweep(
     problem: Problem | str,
     *,

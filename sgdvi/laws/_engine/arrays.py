@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sgdvi._internal.check import InputError, message
+from sgdvi._internal.check import real_array, require
 from sgdvi._internal.tree import is_traced as is_traced
 from sgdvi.laws._engine import xp
 
@@ -45,12 +45,10 @@ def keep(value: Any, like: Any) -> Any:
     """Hold a parameter as it came: arrays as they are, Python numbers in NumPy at the precision of ``like``."""
     if isinstance(value, jax.Array):
         return value
-    array = np.asarray(value)
+    array = real_array("a parameter of a law", value)
+    require(array.size, "a parameter of a law must have values", "an empty array")
     dtype = np.dtype(np.float64) if isinstance(value, np.ndarray | np.generic) else _dtype_of(like)
-    try:
-        return array.astype(np.float32 if array.dtype == np.float32 else dtype)[()]
-    except (TypeError, ValueError):
-        raise InputError(message("parameters of a law must be numbers or arrays", repr(value))) from None
+    return array.astype(np.float32 if array.dtype == np.float32 else dtype)[()]
 
 
 def give_back(result: Array, value: Any, parameters: Any) -> Any:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import Distribution, constraints
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi.laws._engine.arrays import give_back, is_traced, to_float64
 from sgdvi.laws.discrete._chain import Chain, require_noise
@@ -243,6 +244,7 @@ class DiscreteLaw(Distribution):
         return lib.where(known, self._law.quantile(*masses), lib.nan)
 
 
+@checked
 def discrete_law(
     x: Any,
     y: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import non_negative, positive
 from sgdvi.laws.discrete._gaps import Intervals, negative_intervals
 from sgdvi.laws.discrete._minibatch import Minibatch
@@ -105,6 +106,7 @@ def lyapunov_exponent(
     return Minibatch(x, y, batch_size, sign, replace).near_zero(rate, decay).mean_log()
 
 
+@checked
 def discrete_threshold(
     x: Any,
     y: Any,

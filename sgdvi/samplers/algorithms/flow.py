@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import positive
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
@@ -108,6 +109,7 @@ class StochasticGradientFlow(Sampler):
 
     kind = "flow"
 
+    @checked
     def __init__(self, model: Source, noise_scale: float, step_size: float) -> None:
         settings = {"noise_scale": float(noise_scale), "step_size": float(step_size)}
         super().__init__(model, flow(noise_scale, step_size), None, settings=settings)

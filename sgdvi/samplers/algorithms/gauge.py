@@ -98,6 +98,9 @@ class GaugeNoise(Wrapper):
 
     def __init__(self, sampler: Sampler, symmetries: Sequence[Symmetry], prior_sd: PriorSd, *, every: int = 1) -> None:
         require_sampler(sampler)
+        listed = hasattr(symmetries, "__iter__") and getattr(symmetries, "ndim", 1) > 0
+        rule = "symmetries must be those that model_symmetries or find_symmetries found"
+        require(listed, rule, type(symmetries).__name__)
         chosen = list(symmetries)
         for symmetry in chosen:
             require(isinstance(symmetry, Symmetry), "symmetries must be sgdvi.Symmetry", type(symmetry).__name__)

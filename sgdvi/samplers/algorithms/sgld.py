@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.batches import Batching
-from sgdvi._internal.check import non_negative, require
+from sgdvi._internal.check import non_negative, real_array, require
 from sgdvi._internal.tree import Arguments
 from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, blackjax_module, shown
 from sgdvi.samplers.algorithms._steps import StepInfo, Steps, moved
@@ -91,6 +92,7 @@ class SGLD(Sampler):
     kind = "sgld"
     packages: tuple[str, ...] = ("blackjax",)
 
+    @checked
     def __init__(
         self,
         model: Source,
@@ -140,7 +142,7 @@ def _curvature_root(near: LocalQuadratic | LocalDiagonal) -> np.ndarray:
 
 def _root(preconditioner: Any) -> np.ndarray:
     """Return a root of a preconditioner, (D, D), or of a diagonal one, (D,)."""
-    matrix = np.asarray(preconditioner, dtype=np.float64)
+    matrix = real_array("preconditioner", preconditioner).astype(np.float64)
     rule = "preconditioner must be a symmetric positive definite matrix (D, D), or its diagonal (D,)"
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
     require(matrix.size and (matrix.ndim == 1 or square) and np.isfinite(matrix).all(), rule, f"shape {matrix.shape}")

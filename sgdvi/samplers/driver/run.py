@@ -137,6 +137,8 @@ def sample(
     rule = f"a chain must have at most {_MOST_STEPS} steps"
     require(steps + warmup <= _MOST_STEPS, rule, steps + warmup, "Run more chains instead.")
     require_key(key)
+    for name, flag in (("resume", resume), ("break_lock", break_lock)):
+        require(isinstance(flag, bool), f"{name} must be True or False", type(flag).__name__)
     _check_options(functionals, keep, dims, progress)
     require(store is not None or not resume, "resume=True needs a store", "none", 'Give store="draws.zarr".')
 

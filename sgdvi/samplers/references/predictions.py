@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from numpyro import handlers
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi._internal.tree import label
 from sgdvi.draws.tree import DataTree, with_group
@@ -16,6 +17,7 @@ from sgdvi.problem.base import Problem
 from sgdvi.problem.integrate import IntegratedRows
 
 
+@checked
 def with_predictions(run: DataTree, problem: Problem, *, key: jax.Array, num_draws: int = 1000) -> DataTree:
     """Add to a run what `compare` needs to judge its predictions: leave-one-out and coverage of intervals.
 
