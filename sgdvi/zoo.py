@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.problem.base import Problem
 
@@ -56,6 +57,7 @@ def table(name: str) -> dict[str, np.ndarray]:
     return columns(f"{name}.csv")
 
 
+@checked
 def load(name_or_path: str | os.PathLike[str], **options: Any) -> Problem:
     """Load a problem of the zoo, or one from a file of one's own.
 
