@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.check import real_array, require
 from sgdvi.laws.moments import Moments
 
 
@@ -42,6 +43,9 @@ def mode_expansion(moments: Moments, temperature: ArrayLike, weight_decay: Array
     >>> print(f"{law.mode:.3f} {sgdvi.mode_expansion(moments, 0.002):.3f}")
     0.994 0.994
     """
+    heat, decay = real_array("temperature", temperature), real_array("weight_decay", weight_decay)
+    require(np.all(np.isfinite(heat) & (heat >= 0)), "temperature must be finite and at least 0", heat)
+    require(np.all(np.isfinite(decay) & (decay >= 0)), "weight_decay must be finite and at least 0", decay)
     alpha1, alpha2, alpha3, beta1, beta2 = (np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(moments))
     rest = (beta2 - np.asarray(weight_decay)) / beta1
     slope = 10 * alpha2 * rest / beta1 - 7 * alpha1 * rest**2 / beta1 - 3 * alpha3 / beta1

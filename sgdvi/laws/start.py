@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from sgdvi._internal.arguments import checked
-from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
+from sgdvi._internal.check import InputError, message, non_negative, positive, real_array, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import in_float64, is_traced, to_float64
 from sgdvi.laws.degenerate import Support, crossing_probability, oriented, support
@@ -58,7 +58,7 @@ class Start:
         advice = "Memory depends on exact equality of factors; pass NumPy or concrete JAX arrays."
         require(not is_traced(initial), "initial must be concrete", "a traced array", advice)
         try:
-            factors = np.asarray(initial, dtype=np.float64)
+            factors = real_array("initial", initial).astype(np.float64)
         except (TypeError, ValueError):
             raise InputError(message("initial must be an array of numbers", repr(initial))) from None
         shape, given = f"({depth + 1}, {'width' if width is None else width})", factors.shape
