@@ -33,8 +33,8 @@ def as_schedule(name: str, value: float | Schedule) -> Schedule:
 
 
 def shown(value: float | Schedule) -> float | str:
-    """Return a setting as a JSON type."""
-    return "schedule" if callable(value) else float(value)
+    """Return a learning rate as a JSON type."""
+    return "schedule" if callable(value) else positive("learning_rate", value)
 
 
 def as_before(new: Any, old: Any) -> Any:
