@@ -147,8 +147,8 @@ class SGHMC(Sampler):
         way = Batching.of(batching)
         settings = {
             "learning_rate": shown(learning_rate),
-            "posterior_temperature": float(temperature),
-            "friction": float(friction),
+            "posterior_temperature": positive("temperature", temperature),
+            "friction": positive("friction", friction),
             "num_integration_steps": int(num_integration_steps),
         }
         algorithm = sghmc(learning_rate, temperature, friction, num_integration_steps, way)
