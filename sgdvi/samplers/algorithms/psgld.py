@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import non_negative, positive, require
 from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, shown
@@ -72,6 +73,7 @@ class PreconditionedSGLD(Sampler):
 
     kind = "psgld"
 
+    @checked
     def __init__(
         self,
         model: Source,

@@ -149,7 +149,7 @@ class SGHMC(Sampler):
             "learning_rate": shown(learning_rate),
             "posterior_temperature": positive("temperature", temperature),
             "friction": positive("friction", friction),
-            "num_integration_steps": int(num_integration_steps),
+            "num_integration_steps": whole("num_integration_steps", num_integration_steps, least=1),
         }
         algorithm = sghmc(learning_rate, temperature, friction, num_integration_steps, way)
         super().__init__(model, algorithm, batch_size, batching=batching, settings=settings)
