@@ -190,6 +190,17 @@ def good_calls() -> Mapping[str, Mapping[str, Any]]:
 RESULTS = {
     *("Balance", "Batch", "Bias", "Comparison", "DiscreteLaw", "Finding", "Fluctuations", "GradientNoise"),
     *("InputError", "LocalQuadratic", "MatrixFamily", "Memory", "Mode", "OptimalTemperature", "Phase", "PhaseDiagram"),
-    *("PhaseInterval", "QuotientModel", "Reproduction", "Result", "Status", "Subnetworks", "Sweep", "Symmetries"),
+    *(
+        "Forecast",
+        "IntegratedRows",
+        "PhaseInterval",
+        "QuotientModel",
+        "Reproduction",
+        "Result",
+        "Status",
+        "Subnetworks",
+        "Sweep",
+        "Symmetries",
+    ),
     *("StationaryLaw", "Symmetry", "Verdict"),
 }
