@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from scipy.stats import norm, qmc
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics.read import scalar_functionals
 from sgdvi.draws.tree import from_samples, functional
@@ -34,6 +35,7 @@ _RECENT: dict[int, tuple[Any, FlatLoss]] = {}
 _MOST_RECENT = 4
 
 
+@checked
 def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
     """Say what every flavour of SGD will be on a problem, from mode, curvature and gradient noise: nothing is run.
 

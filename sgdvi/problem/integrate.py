@@ -13,6 +13,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.primitives import CondIndepStackFrame, Messenger
 
+from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi._internal.tree import Arguments, label, to_arguments
 from sgdvi.draws.tree import DataTree, with_sites
@@ -31,6 +32,7 @@ _MOST_NUMBERS = 10**6
 _LEAST_CURVATURE = 1e-12
 
 
+@checked
 def integrate_rows(model: Callable[..., Any], sites: Sequence[str], *, num_nodes: int = NODES) -> "IntegratedRows":
     r"""Integrate a latent value of each row out of a model, so that minibatches of its rows are possible.
 
