@@ -89,7 +89,7 @@ def _fits(value: Any, kind: Any) -> bool:
             return False
         return origin is tuple or all(_fits(one, items[0]) for one in value)
     if isinstance(origin, type):
-        return isinstance(value, origin)
+        return isinstance(value, origin) and getattr(value, "ndim", 1) > 0  # NumPy's scalars do not iterate
     if isinstance(kind, type) and not getattr(kind, "_is_protocol", False):
         return isinstance(value, kind)
     return True
@@ -127,7 +127,7 @@ def _words(kind: Any) -> str:
         return " or ".join(dict.fromkeys(_words(one) for one in items))
     if origin in (collections.abc.Mapping, dict):
         return f"a dict of {_words(items[1])} by name"
-    if origin in (collections.abc.Sequence, list, tuple):
+    if origin in (collections.abc.Sequence, collections.abc.Iterable, list, tuple):
         return f"a sequence of {_words(items[0])}"
     if kind is collections.abc.Callable or origin is collections.abc.Callable:
         return "a function"

@@ -103,11 +103,15 @@ def to_arrays(data: Any) -> Any:
     """Return data with the columns and tables of pandas, polars and xarray as NumPy arrays."""
 
     def converted(leaf: Any) -> Any:
+        rule = "data must have no masked entries"
+        require(not np.ma.is_masked(leaf), rule, "some", "Remove or impute them; NumPy would drop the mask.")
         native = isinstance(leaf, jax.Array | np.ndarray) or not hasattr(leaf, "to_numpy")
         return leaf if native else np.asarray(leaf.to_numpy())
 
     try:
         return jax.tree.map(converted, data)
+    except InputError:
+        raise
     except ValueError as error:  # the names in a dict must have an order
         raise InputError(message("data must be a pytree of arrays", " ".join(str(error).split())[:100])) from error
 

@@ -165,13 +165,17 @@ def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_dec
     depth, width = whole("depth", depth), whole("width", width, least=1)
     advice = "Call it outside of jit, vmap and grad."
     require(not is_traced(moments, temperature, weight_decay), "parameters must be concrete", "traced ones", advice)
+    for name, values in (("temperature", temperature), ("weight_decay", weight_decay)):
+        require(np.size(values), f"{name} must have values", "an empty array")
     leaves = [np.asarray(leaf, np.float64) for leaf in (*jax.tree.leaves(moments), temperature, weight_decay)]
     try:
         alpha1, alpha2, alpha3, beta1, beta2, heat, decay = np.broadcast_arrays(*leaves)
     except ValueError:
         rule = "moments, temperature and weight_decay must broadcast against each other"
         raise InputError(message(rule, f"shapes {[leaf.shape for leaf in leaves[4:]]}")) from None
-    require(np.all(np.isfinite(heat) & (heat > 0)), "temperature must be finite and above 0", heat.min())
+    # processors that JAX computes on take subnormal numbers for zero
+    is_heat = np.isfinite(heat) & (heat >= np.finfo(np.float64).tiny)
+    require(np.all(is_heat), "temperature must be finite and above 0, not subnormal", heat.min())
     require(np.all(np.isfinite(decay) & (decay >= 0)), "weight_decay must be finite and at least 0", decay.min())
     # The law on v < 0 is that of |v| under the mirrored data.
     side = np.where((beta2 >= 0) | (depth == 0), 1.0, -1.0)

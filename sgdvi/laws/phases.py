@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.arguments import checked
-from sgdvi._internal.check import InputError, message, non_negative, one_of, require, whole
+from sgdvi._internal.check import InputError, message, non_negative, one_of, real_array, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws.degenerate import oriented, support
@@ -207,10 +207,9 @@ def _largest_root(moments: Moments, temperature: np.ndarray, decay: np.ndarray, 
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(message(f"{name} must be a number or an array of numbers", repr(value))) from None
+    numbers = np.asarray(real_array(name, value), dtype=np.float64)
+    require(numbers.size, f"{name} must have values", "an empty array")
+    return numbers
 
 
 def _worst(values: np.ndarray) -> Any:
@@ -267,6 +266,7 @@ def phase_intervals(
     ['IIIb', 'IIb', 'IIa', 'IIb', 'Ib']
     """
     decay = non_negative("weight_decay", weight_decay)
+    one_of("sign", sign, (None, 1, -1), "1, -1 or None")
     require(not is_traced(moments), "phase_intervals needs concrete moments", "traced ones", "Call it outside of jit.")
     shape = moments.batch_shape
     require(shape == (), "phase_intervals takes scalar moments", f"batch shape {shape}", "Loop over them.")
@@ -276,7 +276,10 @@ def phase_intervals(
     critical = 0.0 if drift <= 0 else math.inf if alpha3 == 0 else float(drift / alpha3)
     edges = {0.0, critical / 3, critical, math.inf}
     if alpha1 > 0 and alpha3 > 0:
-        edges |= set(_discriminant_zeros(alpha1, side * alpha2, alpha3, beta1, drift))
+        try:
+            edges |= set(_discriminant_zeros(alpha1, side * alpha2, alpha3, beta1, drift))
+        except OverflowError:
+            raise InputError(message("weight_decay must be of the size of the moments", decay)) from None
     ordered = sorted(edges)
     intervals: list[PhaseInterval] = []
     # Not every candidate is a border: a double root below zero changes nothing.

@@ -166,7 +166,7 @@ def find_symmetries(
     vectors = integer_basis(null.basis, slices.overlaps())
 
     # so many points without an exception exclude a share of _MOST_EXCEPTIONS with this confidence
-    checks = math.ceil(math.log(1 - confidence) / math.log(1 - _MOST_EXCEPTIONS))
+    checks = max(1, math.ceil(math.log(1 - confidence) / math.log(1 - _MOST_EXCEPTIONS)))
     # at points that the null space has not seen: on its own it would hold by construction
     held_out = radial_derivatives(sampler, slices, checks)
     candidates, broken = _verified(vectors, held_out, slices, checked, gamma, tolerance)
