@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._internal.check import InputError, message, real_array, require
+from sgdvi._internal.check import InputError, message, real_array, require, require_settings
 from sgdvi._internal.tree import require_key
 
 _MOST_WHOLE = 2**63 - 1
@@ -44,6 +44,7 @@ def check_fields(record: Any) -> None:
 
 
 def _check(given: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
+    require_settings()
     for name, kind in kinds.items():
         value = given.get(name)
         if isinstance(value, dict):  # JAX puts the names of a dict in order

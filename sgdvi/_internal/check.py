@@ -56,6 +56,17 @@ def whole(name: str, value: Any, least: int = 0, advice: str = "") -> int:
     return int(value)
 
 
+def require_settings() -> None:
+    """Raise `InputError` for settings of JAX that turn what sgdvi, NumPyro and optax do in every line into errors."""
+    if "jax" not in sys.modules:  # `sgdvi --help` must not wait for it
+        return
+    config = sys.modules["jax"].config
+    promotion, guard = config.jax_numpy_rank_promotion, config.jax_transfer_guard
+    advice = "Set them around code of your own, as contexts."
+    require(promotion != "raise", "jax_numpy_rank_promotion must be 'allow' or 'warn'", repr(promotion), advice)
+    require("disallow" not in (guard or ""), "jax_transfer_guard must be 'allow' or 'log'", repr(guard), advice)
+
+
 def finite_vector(name: str, values: Any) -> np.ndarray:
     """Return `values` as a one-dimensional float64 array; every entry must be finite."""
     array = real_array(name, values).astype(np.float64)

@@ -25,7 +25,7 @@ def _store(name: str) -> int:
         click.echo(f"{'DAMAGED':<12}{line}")
     click.echo(f"{'whole':<12}{inspection.whole} of {inspection.draws} draws of every chain in {name}")
     if inspection.problems and inspection.whole:
-        click.echo(f"{'to save':<12}sgdvi.draws.open_store({name!r}).isel(draw=slice({inspection.whole})).load()")
+        click.echo(f"{'to save':<12}sgdvi.draws.open_store({name!r}, draws={inspection.whole}).load()")
     click.echo(f"{'resume=True':<12}{'goes on with it' if inspection.can_resume else 'does not: begin a new store'}")
     return 1 if inspection.problems else 0
 

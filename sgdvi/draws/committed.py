@@ -1,5 +1,6 @@
 """The draws that the last commit of a store holds: how they are read, and what is whole of a store that is damaged."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,7 @@ import xarray as xr
 import zarr
 from xarray import DataTree
 
-from sgdvi._internal.check import InputError, message
+from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.draws.integrity import (
     CHECKPOINT,
     MARK,
@@ -50,7 +51,7 @@ class Condition(NamedTuple):
     can_resume: bool
 
 
-def open_store(store: Any) -> DataTree:
+def open_store(store: Any, draws: int | None = None) -> DataTree:
     """Open the draws that `sgdvi.sample` has written to `store`, or is writing: all chunks that are complete.
 
     Values are read when they are used. A tree that was opened while the run went on keeps the number of draws of that
@@ -60,6 +61,9 @@ def open_store(store: Any) -> DataTree:
     ----------
     store
         Path, fsspec URL or Zarr store.
+    draws
+        Of a damaged store: how many draws of every chain to save, at most as many as are whole. All of it is read
+        first. Damaged variables that have no axis of draws are left out.
 
     Returns
     -------
@@ -75,19 +79,26 @@ def open_store(store: Any) -> DataTree:
     committed = read_committed(place)
     if committed is None:
         raise InputError(message(f"{name_of(place)} must hold draws", "a run that has not begun", "Try again later."))
-    committed, view = checked(place, committed)
-    # counted, so never read: a long run has thousands of chunks
+    lost: frozenset[str] = frozenset()
+    if draws is None:
+        committed, view = checked(place, committed)
+    else:
+        kept = whole("draws", draws, least=1)
+        safe = inspect(place).whole
+        require(kept <= safe, f"draws must be at most those that are whole in {name_of(place)}, {safe}", kept)
+        view, lost = _saved(place, committed)
+    # draws are counted, so their numbers are never read: a long run has thousands of chunks
     source: Any = view
-    tree = xr.open_datatree(source, engine="zarr", consolidated=True, drop_variables="draw")
+    tree = xr.open_datatree(source, engine="zarr", consolidated=True, drop_variables=["draw", *lost])
     groups = {name: node.to_dataset() for name, node in tree.children.items() if name != CHECKPOINT}
     for name in groups:
         if f"{name}/draw" in committed.metadata:
-            groups[name] = _with_draws(groups[name], committed.record["draws"])
+            groups[name] = _with_draws(groups[name], committed.record["draws"]).isel(draw=slice(draws))
     return plain_text(DataTree.from_dict(groups))
 
 
 def _with_draws(data: xr.Dataset, draws: int) -> xr.Dataset:
-    chain = {"chain": data.coords["chain"].variable, "draw": np.arange(draws)}
+    chain = {"chain": np.arange(data.sizes["chain"]), "draw": np.arange(draws)}
     rest = {name: values.variable for name, values in data.coords.items() if name != "chain"}
     variables = {name: values.variable for name, values in data.data_vars.items()}
     return xr.Dataset(variables, {**chain, **rest}, data.attrs)
@@ -125,24 +136,48 @@ def _checked(place: Any, committed: Committed) -> CheckingStore:
     if not committed.sealed:
         return view
     record, root = committed.record, zarr.open_group(view, mode="r", use_consolidated=True)
-    rows = np.asarray(_read(view, root, f"{CHECKPOINT}/{SUMS}", slice(0, committed.full_chunks)))
-    if sum_of(rows) != record["rows"]:
-        raise damage(view, f"{CHECKPOINT}/{SUMS}, which is not as it was written")
-    columns = columns_of(committed.metadata)
-    view.sums = {
-        column.key(chunk): int(value)
-        for chunk, row in enumerate(rows)
-        for column, value in zip(columns, row, strict=True)
-    }
+    view.sums = _sums(view, root, committed)
     for path, value in record["tail"].items():
         axis = committed.metadata[path]["dimension_names"].index("draw")
         where = (slice(None),) * axis + (slice(committed.full_chunks * record["chunk"], record["draws"]),)
         if sum_of(np.moveaxis(np.asarray(_read(view, root, path, where)), axis, 0)) != value:
             raise damage(view, f"the last file of {path}, which is not as it was written")
-    for path, allowed in record["fixed"].items():
-        if sum_of(_read(view, root, path, ...)) not in allowed:
-            raise damage(view, f"{path}, which is not as it was written")
+    for path in record["fixed"]:
+        _check_fixed(view, root, committed, path)
     return view
+
+
+def _sums(view: CheckingStore, root: Any, committed: Committed) -> dict[str, int]:
+    """Return the sums of the files of full chunks."""
+    rows = np.asarray(_read(view, root, f"{CHECKPOINT}/{SUMS}", slice(0, committed.full_chunks)))
+    if sum_of(rows) != committed.record["rows"]:
+        raise damage(view, f"{CHECKPOINT}/{SUMS}, which is not as it was written")
+    columns = columns_of(committed.metadata)
+    return {
+        column.key(chunk): int(value)
+        for chunk, row in enumerate(rows)
+        for column, value in zip(columns, row, strict=True)
+    }
+
+
+def _check_fixed(view: CheckingStore, root: Any, committed: Committed, path: str) -> None:
+    if sum_of(_read(view, root, path, ...)) not in committed.record["fixed"][path]:
+        raise damage(view, f"{path}, which is not as it was written")
+
+
+def _saved(place: Any, committed: Committed) -> tuple[CheckingStore, frozenset[str]]:
+    """Return a view that checks what can be checked, and the names of variables without draws that are lost."""
+    view = CheckingStore(place, committed)
+    root, lost = zarr.open_group(view, mode="r", use_consolidated=True), set()
+    if committed.sealed:
+        with suppress(InputError):  # each file has a checksum of its own
+            view.sums = _sums(view, root, committed)
+    for path in committed.record.get("fixed", {}):
+        try:
+            _check_fixed(view, root, committed, path)
+        except InputError:
+            lost.add(path.rpartition("/")[2])
+    return view, frozenset(lost)
 
 
 def read_state(place: Any, committed: Committed) -> bytes:
@@ -190,11 +225,11 @@ def inspect(store: Any) -> Condition:
     if committed is None:
         return Condition(0, 0, (), True)
     record, problems, can_resume = committed.record, [], True
-    whole = draws = int(record["draws"])
+    safe = draws = int(record["draws"])
     try:
         committed, view = checked(place, committed)
     except InputError as error:
-        view, can_resume, whole = CheckingStore(place, committed), False, committed.full_chunks * record["chunk"]
+        view, can_resume, safe = CheckingStore(place, committed), False, committed.full_chunks * record["chunk"]
         problems.append(_reason(error))
     try:
         read_state(place, committed)
@@ -209,8 +244,8 @@ def inspect(store: Any) -> Condition:
                 problems.append(problem)
             if problem:
                 can_resume = can_resume and view.sums.get(column.key(chunk)) is not None
-                whole = min(whole, chunk * int(record["chunk"]))
-    return Condition(draws, whole, tuple(problems), can_resume and not problems)
+                safe = min(safe, chunk * int(record["chunk"]))
+    return Condition(draws, safe, tuple(problems), can_resume and not problems)
 
 
 def _problem(view: CheckingStore, root: Any, column: Column, chunk: int) -> str:

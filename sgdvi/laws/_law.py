@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
-from sgdvi._internal.check import one_of, require
+from sgdvi._internal.check import one_of, require, require_settings
 from sgdvi.laws._engine import batch, lookup, xp
 from sgdvi.laws._engine.arrays import (
     filled_up,
@@ -60,6 +60,7 @@ class AbstractLaw(Distribution):
         sign: int = 1,
         validate_args: bool | None = None,
     ) -> None:
+        require_settings()
         one_of("sign", sign, (1, -1), "1 (law on v > 0) or -1 (law on v < 0)")
         require(isinstance(moments, Moments), "moments must be sgdvi.Moments", type(moments).__name__)
         self.sign = int(sign)

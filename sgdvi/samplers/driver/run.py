@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sgdvi._internal.batches import Batching
-from sgdvi._internal.check import require, whole
+from sgdvi._internal.check import require, require_settings, whole
 from sgdvi._internal.tree import label, require_key
 from sgdvi.draws.tree import DataTree
 from sgdvi.samplers.algorithms.sgd import chain_seed
@@ -128,6 +128,7 @@ def sample(
     OSError
         If the store cannot be written, for example when the disk is full; it can still be read, and gone on with.
     """
+    require_settings()
     is_sampler = isinstance(sampler, Sampler)
     require(is_sampler, "sampler must be an sgdvi.SGD(...) or another sgdvi.Sampler", type(sampler).__name__)
     steps, warmup = whole("num_steps", num_steps, least=1), whole("num_warmup", num_warmup)

@@ -1,0 +1,80 @@
+"""Processes that write to a store and may be killed; all are forks of one that has imported what they need."""
+
+import multiprocessing
+import signal
+import sys
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+from hostile.counts import sample, short_chunks
+
+import sgdvi
+
+# Written by a process before it calls `sample`.
+BEGUN = -1
+
+
+@cache
+def _forks() -> Any:
+    # a fork is safe, as importing these starts no thread of JAX
+    forks: Any = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["hostile.writers", "sgdvi.samplers.driver.run", "sgdvi.samplers.kernel"])
+    return forks
+
+
+class Writer:
+    """A run into a store, in a process of its own, which says how many steps it has reported."""
+
+    def __init__(self, store: Path, num_steps: int, thinning: int, draws: int, cache_folder: Path) -> None:
+        self._told, tell = _forks().Pipe(duplex=False)
+        arguments = (str(store), num_steps, thinning, draws, str(cache_folder), tell)
+        self.process = _forks().Process(target=_write, args=arguments)
+        # it would import the main file: that of pytest may run the tests again
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delattr(sys.modules["__main__"], "__file__", raising=False)
+            self.process.start()
+        tell.close()
+
+    def wait_for(self, least: int) -> int:
+        """Wait until so many steps were reported, and return how many were."""
+        told: int = self._told.recv()
+        while told < least:
+            told = self._told.recv()
+        return told
+
+    def ended(self) -> tuple[int, int, str]:
+        """Wait for the end; return its status, the last number of steps, and the text of an `InputError`."""
+        steps, text = 0, ""
+        try:
+            while True:
+                told = self._told.recv()
+                steps, text = (steps, told) if isinstance(told, str) else (max(steps, told), text)
+        except EOFError:
+            pass
+        self.process.join()
+        return self.process.exitcode or 0, steps, text
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process.pid is not None
+        if number == signal.SIGKILL:
+            self.process.kill()
+        else:
+            self.process.terminate()
+
+
+def _write(store: str, num_steps: int, thinning: int, draws: int, cache_folder: str, tell: Connection) -> None:
+    # one of its own: a process that is killed may leave half a program there
+    jax.config.update("jax_compilation_cache_dir", cache_folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    short_chunks(draws)
+    tell.send(BEGUN)
+    try:
+        sample(num_steps, store=store, resume=True, thinning=thinning, progress=lambda done, total: tell.send(done))
+    except sgdvi.InputError as error:
+        tell.send(str(error))
+        sys.exit(2)
