@@ -13,6 +13,7 @@ import sgdvi
 from sgdvi.cli import main
 from sgdvi.draws import load
 from sgdvi.experiment import conduct, stages, tried
+from sgdvi.problem.integrate import IntegratedRows
 
 FILE = """
 import numpy as np, numpyro, numpyro.distributions as dist, sgdvi
@@ -101,3 +102,30 @@ def test_rows_are_completed_for_the_functionals(key: jax.Array, x64: None) -> No
     assert draws.shape == (2, 4000)
     assert draws.mean() == pytest.approx(3.5, abs=4 * np.sqrt(0.5 / 8000))
     assert tried.with_row_values(problem, completed, key) == {}
+
+
+def test_a_value_per_row_is_integrated_out_where_it_stands(x64: None) -> None:
+    y = np.array([3.0, 5.0, 4.0])
+    problem = sgdvi.Problem("rows", rows, (y,), {"mu": lambda ds: ds["mu"], "b0": lambda ds: ds["b"][..., 0]})
+    tried_problem = tried.try_functionals(problem)
+    assert isinstance(tried_problem.model, IntegratedRows)
+    assert tried_problem.model is tried.try_functionals(problem).model  # what is compiled for it is found again
+    foreseen = sgdvi.forecast(problem)
+    assert str(foreseen).splitlines()[1].startswith("b, a value per row, is integrated out")
+    precision = 3 / 2 + 1 / 100  # of mu: y_i is N(mu, 2)
+    assert foreseen.posterior["mu"]["mean"] == pytest.approx(6 / precision, abs=1e-3)
+    assert foreseen.posterior["mu"]["sd"] == pytest.approx(precision**-0.5, rel=0.01)
+    assert foreseen.posterior["b0"]["mean"] == pytest.approx((3 + 6 / precision) / 2, abs=0.05)
+
+
+def test_two_values_per_row_are_refused_as_before(x64: None) -> None:
+    def two(y: Any = None) -> None:
+        mu = numpyro.sample("mu", dist.Normal(0, 10))
+        with numpyro.plate("rows", len(y)):
+            b, c = numpyro.sample("b", dist.Normal(mu, 1.0)), numpyro.sample("c", dist.Normal(0, 1.0))
+            numpyro.sample("y", dist.Normal(b + c, 1.0), obs=y)
+
+    problem = sgdvi.Problem("rows", two, (np.arange(5.0),), {"mu": lambda ds: ds["mu"]})
+    for call in (tried.try_functionals, sgdvi.forecast):
+        with pytest.raises(sgdvi.InputError, match="must not have one value per row"):
+            call(problem)

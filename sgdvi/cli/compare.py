@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 FAILED, VERDICT_REACHED = 1, 3
+# Seconds.
+_SHORTEST = 0.05
 
 
 @click.command("compare", short_help="Compare SGD with the posterior on a model and write a report.")
@@ -28,7 +30,11 @@ FAILED, VERDICT_REACHED = 1, 3
 )
 @click.option("--weight-decay", type=float, metavar="GAMMA", help="Sets the prior: sd² = σ²/(N GAMMA); 0 is flat.")
 @click.option("--chains", type=int, help="Chains of SGD.  [default: 8]")
-@click.option("--steps", type=int, help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law]")
+@click.option(
+    "--steps",
+    type=int,
+    help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law, more where plain SGD is slow]",
+)
 @click.option("--warmup", type=int, help="Steps per chain that are not kept.  [default: by the model]")
 @click.option(
     "--algorithms",
@@ -146,7 +152,9 @@ class _Stages:
     def end(self) -> None:
         """Say how long the stage took that runs."""
         for start in self._started.values():
-            self._say(f"    {time.perf_counter() - start:.1f} s")
+            seconds = time.perf_counter() - start
+            if seconds >= _SHORTEST:  # what took none was not run
+                self._say(f"    {seconds:.1f} s")
         self._started.clear()
 
 

@@ -36,7 +36,7 @@ from sgdvi.experiment.stages import (
     stages,
     stream,
 )
-from sgdvi.experiment.tried import try_functionals, with_row_values
+from sgdvi.experiment.tried import said_of_rows, try_functionals, with_row_values
 from sgdvi.problem.base import Problem
 from sgdvi.report import Card, Context, Instead, Setting, Stage
 from sgdvi.samplers.references import Stopped
@@ -275,7 +275,7 @@ def _plan(
     files = name_files(against)
     others = read_against(files, problem, named)
     check_reference(reference, ["exact posterior", *named, *others])
-    try_functionals(problem)
+    problem = try_functionals(problem)
     plan = make_plan(problem, **settings)  # which may take seconds
     key = jax.random.key(plan.seed) if key is None else key
     flavours = default_flavours(plan.forecast) if flavours is None else flavours
@@ -382,6 +382,8 @@ def _known(problem: Problem, plan: Plan) -> Known | None:
 def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
     rules = plan.rules
     rows = [Setting(name, typeset(value)) for name, value in problem.options.items()]
+    integrated = said_of_rows(problem)
+    rows += [Setting("latent rows", "integrated out", integrated)] if integrated else []
     rows += [
         Setting("learning rate", typeset(plan.learning_rate), rules["learning rate"]),
         Setting("batch size", typeset(plan.batch_size), rules["batch size"]),
@@ -410,7 +412,9 @@ def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
         *rows,
         Setting("rows N", typeset(problem.num_data)),
         Setting("chains", typeset(plan.num_chains), rules["chains"]),
-        Setting("steps per chain", typeset(plan.num_steps), f"one draw kept in every {plan.thinning}"),
+        Setting(
+            "steps per chain", typeset(plan.num_steps), f"{rules['steps']}; one draw kept in every {plan.thinning}"
+        ),
         Setting("warmup steps", typeset(plan.num_warmup), rules["warmup"]),
         Setting("seed", typeset(plan.seed)),
     )

@@ -11,7 +11,7 @@ from sgdvi._internal.text import listed, number
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Status
 from sgdvi.experiment.forecast_result import MOST_STEPS, Forecast
-from sgdvi.experiment.plan import KEPT_DRAWS, Plan
+from sgdvi.experiment.plan import KEPT_DRAWS, NUM_STEPS, Plan
 from sgdvi.problem.base import Problem
 from sgdvi.samplers import SGLD, CompletedSGD, MandtSGD, Sampler, ScaledSGD, WhitenedSGD, sample
 from sgdvi.samplers.recipes import FLAVOURS
@@ -90,7 +90,9 @@ def _action(problem: Problem, plan: Plan, flavour: str, key: Any, progress: bool
         else:
             sampler = _CLASSES[flavour](problem.model, near=near)
         wanted = plan.forecast[flavour].steps if near is not None and plan.forecast is not None else plan.num_steps
-        steps = int(max(plan.num_steps, min(_LONGER * wanted, _LONGEST)))
+        # what plain SGD needs for its slowest direction is no measure of a flavour with a matrix
+        least = plan.num_steps if plan.rules["steps"] == "as given" else min(plan.num_steps, NUM_STEPS)
+        steps = int(max(least, min(_LONGER * wanted, _LONGEST)))
         return sample(
             sampler, problem.data, key=key, num_steps=steps, num_chains=plan.num_chains,
             thinning=max(1, steps // KEPT_DRAWS), progress=progress, dims=dict(problem.dims),

@@ -93,6 +93,8 @@ class Forecast:
         Of the problem.
     mode
         The mode; where there is none, all else is empty.
+    rows
+        What has been done about a latent value per row; empty where there is none.
     condition
         Condition number of the Hessian in unconstrained coordinates.
     slowest, fastest
@@ -118,6 +120,7 @@ class Forecast:
     name: str
     num_data: int
     mode: Mode
+    rows: str = ""
     condition: float = float("nan")
     slowest: tuple[str, ...] = ()
     fastest: tuple[str, ...] = ()
@@ -199,6 +202,7 @@ class Forecast:
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.num_data} rows, {len(self.mode.vector)} parameters"]
+        lines += [self.rows] if self.rows else []
         if not self.mode.exists:
             return "\n".join([*lines, str(self.mode), "No learning rate follows from a rule, and no law is foreseen."])
         lines.append(str(self.mode))
@@ -215,7 +219,13 @@ class Forecast:
         plain_sgd = self["plain"]
         if not plain_sgd.runs:
             needs = f"plain SGD needs {number(plain_sgd.steps, 2)} steps per chain: its slowest direction is {slow}"
-            lines.append(f"{needs}; centre and standardise, or take a matrix (completed SGD)")
+            # scaling was tried: where it does not help nobody is told to do it
+            do = (
+                f"centre and standardise {listed(self.scaling[0])}"
+                if self.scaling[0]
+                else "write the model in other parameters"
+            )
+            lines.append(f"{needs}; {do}, or take a matrix (completed SGD)")
         verdict = "reliable" if self.reliable else f"not reliable: {'; '.join(self.doubts)}"
         return "\n".join([*lines, f"This forecast is {verdict}."])
 

@@ -13,12 +13,13 @@ from sgdvi._internal.check import InputError
 from sgdvi.diagnostics.read import scalar_functionals
 from sgdvi.draws.tree import from_samples, functional
 from sgdvi.experiment.forecast_result import Flavour, Forecast
-from sgdvi.experiment.tried import with_row_values
+from sgdvi.experiment.tried import said_of_rows, with_row_values, without_rows
 from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
 from sgdvi.samplers.quadratic import LocalQuadratic, at_mode
 from sgdvi.samplers.recipes import FLAVOURS, GaussianLaw
+from sgdvi.samplers.targets.rows import LatentRows
 
 # Relaxations that make 100 autocorrelation times.
 RELAXATIONS = 200
@@ -45,7 +46,7 @@ def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
     Parameters
     ----------
     problem
-        Model, data and functionals.
+        Model, data and functionals. A latent value per row is integrated out, as by `integrate_rows`.
     key
         Key of the starts of the search for the mode; None is ``jax.random.key(0)``.
 
@@ -62,13 +63,23 @@ def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
     (True, True)
     """
     require_posterior(problem)
-    flat = _flat(problem, jax.random.key(0) if key is None else key)
+    key = jax.random.key(0) if key is None else key
+    try:
+        flat = _flat(problem, key)
+    except LatentRows as error:
+        problem = without_rows(problem, error)
+        flat = _flat(problem, key)
     size = flat.starts.shape[1]
     if size > LARGEST:
         advice = "Run sgdvi.SGLD with a diagonal preconditioner, and compare it with NUTS or variational inference."
         raise InputError(f"a forecast needs the whole Hessian, of at most {LARGEST} parameters; got {size}. {advice}")
     mode = search(flat)
-    head: dict[str, Any] = {"name": problem.name, "num_data": flat.num_data, "mode": mode}
+    head: dict[str, Any] = {
+        "name": problem.name,
+        "num_data": flat.num_data,
+        "mode": mode,
+        "rows": said_of_rows(problem),
+    }
     if not mode.exists:
         return Forecast(**head)
     near = at_mode(flat, mode)

@@ -10,7 +10,7 @@ import numpy as np
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi.experiment.curvature import Curvature, curvature
-from sgdvi.experiment.forecast_result import Forecast
+from sgdvi.experiment.forecast_result import Flavour, Forecast
 from sgdvi.experiment.foresee import forecast
 from sgdvi.laws import phase
 from sgdvi.laws.temperatures import parse_temperature as parse_temperature
@@ -38,6 +38,8 @@ MOST_WARMUP = 1_000_000
 NUTS_DRAWS = 2_000
 # Learning rate times the largest curvature: steps overshoot from 1 on and diverge from 2 on.
 FASTEST = 1.0
+# Plain SGD near a checked mode takes the steps of 100 autocorrelation times, up to so many: a quarter of them at least.
+_MOST_OF_NEEDED = 250_000
 # Directions flatter than this share of the largest curvature, such as orbits of a symmetry, are not waited for.
 FLATTEST = 1e-3
 
@@ -139,6 +141,8 @@ def make_plan(
         else:
             choose = _of_loss if problem.no_posterior else _general
             rate, size, warmup = choose(problem, learning_rate, batch_size, way, seed, rules)
+    if num_steps is None and learning_rate is None and foreseen is not None and foreseen.flavours:
+        steps = _enough_steps(foreseen["plain"], steps, rules)
     if num_warmup is not None:
         warmup, rules["warmup"] = whole("num_warmup", num_warmup), "as given"
     return Plan(
@@ -294,6 +298,16 @@ def _near_mode(
         return learning_rate, size, 0
     rules["warmup"] = "ten times the slowest relaxation at the mode"
     return learning_rate, size, math.ceil(min(10 * relaxation, MOST_WARMUP))
+
+
+def _enough_steps(plain: Flavour, steps: int, rules: dict[str, str]) -> int:
+    """Return the steps after which the chains say something of a law whose slowest direction needs many of them."""
+    if not (plain.runs and plain.steps > steps):
+        return steps
+    rules["steps"] = "100 autocorrelation times of the slowest direction"
+    if plain.steps > _MOST_OF_NEEDED:
+        rules["steps"] = f"{100 * _MOST_OF_NEEDED / plain.steps:.0f} autocorrelation times of the slowest direction"
+    return math.ceil(min(plain.steps, _MOST_OF_NEEDED))
 
 
 def _of_loss(

@@ -72,7 +72,8 @@ def stages(
     """Yield (name, what is being done, function that does it); `say` gets what a run says of itself."""
     flavours = ("plain",) if flavours is None else flavours
     if "plain" in flavours:
-        yield "SGD", _describe(plan), _plain(problem, plan, stream(key, "SGD"), progress, explained)
+        text = f"not run: {explained}" if explained else _describe(plan)
+        yield "SGD", text, _plain(problem, plan, stream(key, "SGD"), progress, explained)
     yield from flavour_stages(problem, plan, flavours, stream(key, "flavours"), progress)
     if problem.exact is not None:
         network = problem.exact

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import scipy.sparse.linalg
 
@@ -28,6 +29,8 @@ _SAME = 1e-4
 # SciPy's own 1000 is a few sds in raw units.
 _RADIUS = 1e8
 _SHOWN_SITES = 3
+# Each halves the logarithm of what the scales are off by; products of the Hessian in each.
+_EQUILIBRATIONS, _PROBES = 8, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +212,7 @@ def _dense(flat: Smooth, start: np.ndarray) -> _End:
         path.append(z.copy())
         _, gradient, hessian = at(z)
         # the gradient that SciPy looks at has units; the decrement has none
-        if _measures(gradient, hessian, size)[0] < _DONE:
+        if _decrement(gradient, hessian, size) < _DONE:
             raise StopIteration
 
     options = {"max_trust_radius": _RADIUS, "maxiter": _MOST_STEPS, "gtol": 1e-12}
@@ -236,6 +239,18 @@ def _measures(gradient: np.ndarray, hessian: np.ndarray, num_data: int) -> tuple
     return float(decrement), float(values[0] / np.abs(values).max())
 
 
+def _decrement(gradient: np.ndarray, hessian: np.ndarray, num_data: int) -> float:
+    """Return the decrement alone, infinite where the Hessian is not positive definite: at a tenth of the cost."""
+    scale = np.sqrt(np.abs(np.diag(hessian)))
+    scale[scale == 0] = 1.0
+    try:
+        factor = scipy.linalg.cho_factor(hessian / np.outer(scale, scale), lower=True)
+    except (ValueError, np.linalg.LinAlgError):
+        return np.inf
+    slope = gradient / scale
+    return float(np.sqrt(num_data * max(slope @ scipy.linalg.cho_solve(factor, slope), 0.0)))
+
+
 def _sparse(flat: Smooth, start: np.ndarray) -> _End:
     """Search without Hessians: L-BFGS, then the trust-region method with Hessian-vector products."""
     size, path = flat.num_data, [start]
@@ -247,23 +262,51 @@ def _sparse(flat: Smooth, start: np.ndarray) -> _End:
 
     options = {"maxcor": 20, "ftol": 1e-15, "gtol": 1e-6, "maxiter": 10 * _MOST_STEPS, "maxfun": 20 * _MOST_STEPS}
     path.append(scipy.optimize.minimize(value, start, jac=True, method="L-BFGS-B", options=options).x)
+    origin = path[-1]
+    scale = _equilibrate(flat, origin)
+
+    def at(u: np.ndarray) -> np.ndarray:
+        return origin + u / scale
+
+    def scaled(u: np.ndarray) -> tuple[float, np.ndarray]:
+        loss, gradient = value(at(u))
+        return loss, gradient / scale
+
+    def product(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return size * flat.product(at(u), np.ravel(v) / scale) / scale
+
     _minimise(
-        value, path[-1], jac=True, hessp=lambda z, v: size * flat.product(z, v), method="trust-ncg",
-        callback=lambda z: path.append(z.copy()), options={"max_trust_radius": _RADIUS, "maxiter": 50, "gtol": 1e-6},
+        scaled, np.zeros_like(origin), jac=True, hessp=product, method="trust-ncg",
+        callback=lambda u: path.append(at(u)), options={"max_trust_radius": _RADIUS, "maxiter": 50, "gtol": 1e-6},
     )  # fmt: skip
     loss, gradient = flat.slope(path[-1])
-    shape = (start.size, start.size)
-    operator = scipy.sparse.linalg.LinearOperator(shape, lambda v: flat.product(path[-1], v), dtype=float)
+    u = (path[-1] - origin) * scale
+    operator = scipy.sparse.linalg.LinearOperator((start.size, start.size), lambda v: product(u, v), dtype=float)
     # from a fixed vector: the same point is judged in the same way in every process
     first = np.random.default_rng(0).normal(size=start.size)
     ends = [
         float(scipy.sparse.linalg.eigsh(operator, 1, which=end, v0=first, tol=1e-3, return_eigenvectors=False)[0])
         for end in ("LM", "SA")
     ]
-    solved, _ = scipy.sparse.linalg.cg(operator, gradient, rtol=1e-3, maxiter=start.size)
-    decrement = float(np.sqrt(size * max(gradient @ solved, 0.0)))
+    slope = size * gradient / scale
+    solved, _ = scipy.sparse.linalg.cg(operator, slope, rtol=1e-3, maxiter=start.size)
+    decrement = float(np.sqrt(max(slope @ solved, 0.0)))
     least = ends[1] / abs(ends[0])
     return _End(path, loss, None, decrement, least, judged(decrement, least))
+
+
+def _equilibrate(flat: Smooth, z: np.ndarray) -> np.ndarray:
+    """Return scales, (D,), by which the rows of the Hessian of N L come to be of norm about 1 in any units.
+
+    Ruiz's iteration; norms are of products with random signs (Hutchinson).
+    """
+    scale, rng = np.ones(z.size), np.random.default_rng(0)
+    for _ in range(_EQUILIBRATIONS):
+        signs = rng.choice([-1.0, 1.0], (_PROBES, z.size))
+        norms = np.sqrt(np.mean([(flat.num_data * flat.product(z, v / scale) / scale) ** 2 for v in signs], axis=0))
+        usable = np.isfinite(norms) & (norms > 0)
+        scale = scale * np.sqrt(np.where(usable, norms, 1.0))
+    return scale
 
 
 def _minimise(function: Any, start: np.ndarray, **options: Any) -> None:

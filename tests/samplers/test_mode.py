@@ -100,6 +100,17 @@ def test_more_parameters_than_a_hessian_is_made_for(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(line[1] / 15, whole.point["beta"][1], rtol=1e-4)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
+def test_units_do_not_matter_where_no_hessian_is_made(unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of condition 1e5 to 1e17: judged by the largest curvature alone, the flattest direction would be none."""
+    monkeypatch.setattr(module, "LARGEST", 2)
+    mode = sgdvi.find_mode(raw, (unit * X, Y), num_starts=2)
+    slope, intercept = np.polyfit(X, Y, 1)
+    assert mode.exists, mode.reason
+    np.testing.assert_allclose(mode.point["beta"] * [1, unit], [intercept, slope], rtol=1e-3)
+    assert 1e-4 < mode.least_curvature < 0.1
+
+
 @pytest.mark.slow
 def test_a_network_of_many_parameters() -> None:
     x = RNG.normal(size=(60, 25))

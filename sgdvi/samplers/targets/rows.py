@@ -12,6 +12,20 @@ _PATH = (
 )
 
 
+class LatentRows(InputError):
+    """A latent site with one value per row, which `sgdvi.integrate_rows` can take out of the model.
+
+    Attributes
+    ----------
+    site
+        Its name.
+    """
+
+    def __init__(self, text: str, site: str) -> None:
+        super().__init__(text)
+        self.site = site
+
+
 def data_plates(model: Description, arguments: Arguments) -> tuple[int, frozenset[str]]:
     """Return the number of rows and the names of the plates over them, among those around observed sites.
 
@@ -87,6 +101,6 @@ def latent_with_rows(name: str, site: Site, rows: int, got: str) -> InputError:
             f"Integrate it out: sgdvi.integrate_rows(model, sites=[{name!r}]) draws it afterwards; or sample all its "
             "values outside the data plate and pick them by the number of the row, an argument."
         )
-        return InputError(message(rule, got, advice))
+        return LatentRows(message(rule, got, advice), name)
     rule = "the rows of the data must be conditionally independent given the parameters"
     return InputError(message(rule, f"one draw of {site.law} along them at the latent site {name!r}", _PATH))
