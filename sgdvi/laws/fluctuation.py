@@ -17,11 +17,11 @@ from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.laws.temperatures import temperature_grid
 
-# Laws are built this many at a time: memory stays small, and only two sizes are ever compiled, where `_engine/batch.py`
-# compiles one program for each number of laws.
-_FEW, _MANY = 64, 2048
+# Up to _FEW laws are computed in NumPy, _NUMPY at a time as `_engine/batch.py` takes them: nothing is compiled. More
+# are compiled _MANY at a time: memory stays small, and one program serves any number of laws.
+_FEW, _NUMPY, _MANY = 1024, 8, 2048
 # Grid on which maxima are looked for, and the zooms into each of them: each divides the spacing by half of _ZOOM.
-_GRID, _ZOOM, _ZOOMS = 256, 32, 3
+_GRID, _ZOOM, _ZOOMS = 256, 8, 6
 
 
 class Fluctuations(NamedTuple):
@@ -191,13 +191,15 @@ def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_dec
 
 
 def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]:
-    size = _FEW if flat.shape[1] <= 4 * _FEW else _MANY
+    few = flat.shape[1] <= _FEW
+    size = _NUMPY if few else _MANY
     for start in range(0, flat.shape[1], size):
-        part = flat[:, start : start + size]
-        # The last chunk is filled up with copies of its last law.
-        padded = np.pad(part, ((0, 0), (0, size - part.shape[1])), mode="edge")
+        part: Any = flat[:, start : start + size]
         with jax.enable_x64(True):
-            *data, heat, decay = (jnp.asarray(row) for row in padded)
+            if not few:
+                # The last chunk is filled up with copies of its last law.
+                part = jnp.pad(part, ((0, 0), (0, size - part.shape[1])), mode="edge")
+            *data, heat, decay = part
             yield SGDStationary(Moments(*data), heat, depth=depth, width=width, weight_decay=decay)
 
 

@@ -4,8 +4,9 @@ Every function draws on the ``ax`` that it is given, or on a new figure in the s
 exact law is the black line; the other colours are safe for colour-blind readers (Okabe and Ito 2008).
 """
 
-from sgdvi.experiment.map.figure import plot_sweep as plot_sweep
-from sgdvi.noise_balance.figure import plot_balance as plot_balance
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
 from sgdvi.plots.laws import plot_law as plot_law
@@ -13,6 +14,10 @@ from sgdvi.plots.laws import plot_law_panels as plot_law_panels
 from sgdvi.style.canvas import COLORS as COLORS
 from sgdvi.style.canvas import save_figure as save_figure
 from sgdvi.style.canvas import set_style as set_style
+
+if TYPE_CHECKING:
+    from sgdvi.experiment.map.figure import plot_sweep as plot_sweep
+    from sgdvi.noise_balance.figure import plot_balance as plot_balance
 
 __all__ = [
     "COLORS",
@@ -25,3 +30,12 @@ __all__ = [
     "save_figure",
     "set_style",
 ]
+
+# On first use: who draws a law must not wait for all that measures the others.
+_LATER = {"plot_balance": "sgdvi.noise_balance.figure", "plot_sweep": "sgdvi.experiment.map.figure"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

@@ -99,11 +99,12 @@ def plot_phase_diagram(
 
 
 def _contours(axes: Axes, diagram: PhaseDiagram) -> None:
-    sd = np.sqrt(diagram.variance)
+    variance = diagram.smooth_variance
+    sd = np.sqrt(variance)
     levels = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(0.0, float(np.quantile(sd, 0.995)))[1:-1])
     # The variance, not the deviation: towards Tc it falls to 0 like a line, which interpolation on the grid follows.
     lines = axes.contour(
-        diagram.noise, diagram.temperature, diagram.variance.T, levels**2, colors=_GREY, linewidths=0.7, zorder=2
+        diagram.noise, diagram.temperature, variance.T, levels**2, colors=_GREY, linewidths=0.7, zorder=2
     )
     labels = dict(zip(lines.levels, (f"{level:.3g}" for level in levels), strict=True))
     axes.clabel(lines, fontsize=7, fmt=labels, manual=_label_places(diagram, sd, levels))

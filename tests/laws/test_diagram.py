@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sgdvi import InputError, Moments, SGDStationary, critical_temperature, phase, phase_diagram
+from sgdvi import InputError, Moments, SGDStationary, critical_temperature, laws, phase, phase_diagram
 
 NOISE, HEAT = np.array([0.2, 1.0, 2.5]), np.array([0.05, 0.15, 0.3, 0.6])
 
@@ -35,6 +35,20 @@ def test_the_discriminant_changes_sign_at_the_borders_of_the_mode(m):
     assert at == pytest.approx([border for border in borders if np.isclose(border, 0.20155, atol=1e-3)], abs=2e-4)
     v = diagram.double_root(np.array([1.0]), np.array([0.20155]))
     assert v == pytest.approx(abs((1 - 20 * 0.20155) / (28 * 0.20155)), rel=1e-3)
+
+
+def test_the_smooth_variance_is_near_the_variance(monkeypatch):
+    m, noise = Moments.linear(-1.0, 1.0), np.geomspace(1 / 30, 3.0, 17)
+    heat = np.concatenate([np.geomspace(1e-4, 0.1, 14), np.linspace(0.11, 1.2, 17)])
+    diagram = phase_diagram(m, noise, heat, weight_decay=0.01)
+    # To less than the width of a contour; zero at the same points.
+    np.testing.assert_allclose(diagram.smooth_variance, diagram.variance, rtol=5e-3, atol=0)
+    some = phase_diagram(m, noise[:2], heat[:5])
+    assert some.smooth_variance is some.variance
+    monkeypatch.setattr(laws.diagram, "_NOISES", 1)
+    monkeypatch.setattr(laws.diagram, "_HEATS", 1)
+    decades = phase_diagram(m, np.array([1e-3, 3.0]), heat[:5])
+    assert decades.smooth_variance is decades.variance
 
 
 @pytest.mark.parametrize(
