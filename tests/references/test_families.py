@@ -184,6 +184,15 @@ def test_two_sets_of_draws_must_agree(monkeypatch: pytest.MonkeyPatch, x64: None
     assert "two sets of 1024 draws differ" in fit.problem
 
 
+def test_a_search_that_would_read_too_much_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch, x64: None) -> None:
+    problem, _, _ = regression()
+    joint, rng = Joint(problem), np.random.default_rng(0)
+    draws = gaussian.fit_gaussian(joint, full=True, rng=rng, num_steps=100).num_draws
+    monkeypatch.setattr(gaussian, "_LEAST_STEPS", 1)
+    monkeypatch.setattr(gaussian, "_MOST_READ", 2 * draws * joint.held)
+    assert "after 2 steps" in gaussian.fit_gaussian(joint, full=True, rng=rng, num_steps=100).problem
+
+
 def test_a_bound_that_rises_has_not_converged() -> None:
     noise = np.random.default_rng(0).normal(size=1000)
     assert not vi.rising(-3700 + noise)

@@ -20,6 +20,8 @@ LARGEST_GAP = 0.1
 _DRAWS = 512
 _PER_DIMENSION = 32
 _MOST_DRAWS = 16_384
+# Numbers of data that a search reads, some minutes of one core: beyond it the fit is said not to have converged.
+_MOST_READ, _LEAST_STEPS = 4e9, 100
 # Where there is no mode to take a scale from.
 _SCALE = 0.1
 # Of the largest curvature: flat directions of a symmetry get no endless scale.
@@ -109,7 +111,8 @@ class GaussianFit:
     def problem(self) -> str:
         """Why the fit has not converged; empty where it has."""
         if not self.gradient < LARGEST_GRADIENT:
-            return f"the gradient of the bound is {self.gradient:.2g}, above {LARGEST_GRADIENT:g}"
+            after = f"after {len(self.bounds)} steps"
+            return f"the gradient of the bound is {self.gradient:.2g} {after}, above {LARGEST_GRADIENT:g}"
         if not self.disagreement < LARGEST_DISAGREEMENT:
             return f"fits on two sets of {self.num_draws} draws differ by {self.disagreement:.2g} sd"
         return ""
@@ -145,13 +148,16 @@ def fit_gaussian(joint: Joint, *, full: bool, rng: np.random.Generator, num_step
     rng
         Randomness of the draws.
     num_steps
-        Most steps of each search.
+        Most steps of each search; fewer where data, draws and parameters together are so many that they would take
+        many minutes.
     """
     place = place_of(joint, full=full and joint.dimension <= LARGEST)
     size = joint.dimension
     draws = max(_DRAWS, 2 ** int(np.ceil(np.log2(_PER_DIMENSION * size))) if full else 0)
     x = np.zeros(size * (size + 3) // 2 if full else 2 * size)
+    asked = num_steps
     while True:
+        num_steps = int(min(asked, max(_LEAST_STEPS, _MOST_READ / (draws * joint.held))))
         first = _search(joint, place, full, _normal_points(size, draws, rng), x, num_steps)
         x = first.x
         if not first.gradient < LARGEST_GRADIENT:

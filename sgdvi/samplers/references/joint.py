@@ -31,6 +31,8 @@ class Joint:
         Points drawn uniformly on (-2, 2) where U and its gradient are finite, (K, D).
     names
         Name of each coordinate.
+    held
+        Numbers that an evaluation reads: those of the data, and parameters.
     num_data
         1: the search for the mode divides a loss by no number of rows here.
 
@@ -60,8 +62,8 @@ class Joint:
             def potential(z: jax.Array) -> jax.Array:
                 return info.potential_fn(unravel(z))
 
-            held = sum(np.size(leaf) for leaf in jax.tree.leaves((args, kwargs))) + first.size
-            batch = max(1, _MOST_NUMBERS // held)
+            self.held = sum(np.size(leaf) for leaf in jax.tree.leaves((args, kwargs))) + first.size
+            batch = max(1, _MOST_NUMBERS // self.held)
             self.potential = potential
             self._slope = jax.jit(jax.value_and_grad(potential))
             self._slopes = jax.jit(lambda z: jax.lax.map(jax.value_and_grad(potential), z, batch_size=batch))
