@@ -189,8 +189,8 @@ def test_a_search_that_would_read_too_much_is_cut_and_says_so(monkeypatch: pytes
     joint, rng = Joint(problem), np.random.default_rng(0)
     draws = gaussian.fit_gaussian(joint, full=True, rng=rng, num_steps=100).num_draws
     monkeypatch.setattr(gaussian, "_LEAST_STEPS", 1)
-    monkeypatch.setattr(gaussian, "_MOST_READ", 2 * draws * joint.held)
-    assert "after 2 steps" in gaussian.fit_gaussian(joint, full=True, rng=rng, num_steps=100).problem
+    monkeypatch.setattr(gaussian, "_MOST_READ", draws * joint.held)
+    assert "after 1 step" in gaussian.fit_gaussian(joint, full=True, rng=rng, num_steps=100).problem
 
 
 def test_a_bound_that_rises_has_not_converged() -> None:

@@ -8,6 +8,7 @@ import scipy.linalg
 import scipy.optimize
 from scipy.stats import norm, qmc
 
+from sgdvi._internal.text import count
 from sgdvi.samplers.mode import LARGEST
 from sgdvi.samplers.references.joint import Joint
 
@@ -111,7 +112,7 @@ class GaussianFit:
     def problem(self) -> str:
         """Why the fit has not converged; empty where it has."""
         if not self.gradient < LARGEST_GRADIENT:
-            after = f"after {len(self.bounds)} steps"
+            after = f"after {count(len(self.bounds), 'step')}"
             return f"the gradient of the bound is {self.gradient:.2g} {after}, above {LARGEST_GRADIENT:g}"
         if not self.disagreement < LARGEST_DISAGREEMENT:
             return f"fits on two sets of {self.num_draws} draws differ by {self.disagreement:.2g} sd"
