@@ -1,14 +1,17 @@
 """The flavours of SGD in an experiment: what runs by default, what is explained instead, what the verdict names."""
 
+import math
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
 
 import sgdvi
+from sgdvi.experiment.descent import plain
 from sgdvi.experiment.flavours import default_flavours, named_flavours
 from sgdvi.experiment.plan import make_plan
 
@@ -70,6 +73,35 @@ def test_the_plan_of_a_reliable_forecast_needs_no_warmup() -> None:
     assert plan.batch_size == 16
     assert default_flavours(plan.forecast) == ("plain", "completed")
     assert default_flavours(None) == ("plain",)
+
+
+def test_plain_sgd_starts_in_the_law_that_it_has() -> None:
+    """Its mean is not the mode, and its spread not the posterior's: without either a run would need a warmup."""
+    plan = make_plan(STANDARD)
+    assert plan.forecast is not None
+    near = plan.forecast.near
+    assert near is not None
+    law = near.law(near.recipe("plain", batch_size=plan.batch_size, learning_rate=plan.learning_rate))
+    begin = plain(STANDARD, plan).begin
+    assert begin is not None
+    starts = jax.vmap(begin)(jax.random.split(jax.random.key(0), 20_000))
+    z = np.column_stack([starts["beta"], starts["sigma"]])
+    white = np.linalg.solve(np.linalg.cholesky(law.covariance), (z - law.mean).T)
+    np.testing.assert_allclose(white.mean(1), 0, atol=5 / 20_000**0.5)
+    np.testing.assert_allclose(np.cov(white), np.eye(3), atol=0.06)
+    # the test can tell: another law, and the mode in the place of the mean
+    assert np.abs(law.covariance / near.laplace.covariance - 1).max() > 0.12
+    assert np.abs(law.shift / law.sd).max() > 0.03
+
+
+def test_slow_plain_sgd_takes_the_steps_of_its_slowest_direction() -> None:
+    plan = make_plan(problem((X - 60) / 15, (Y - Y.mean()) / Y.std()))
+    assert plan.forecast is not None
+    needed = plan.forecast["plain"].steps
+    assert 20_000 < needed < 250_000
+    assert plan.num_steps == math.ceil(needed)
+    assert plan.rules["steps"].startswith("100 autocorrelation times")
+    assert make_plan(STANDARD).num_steps == 20_000
 
 
 def test_names_of_flavours() -> None:
