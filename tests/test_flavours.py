@@ -2,38 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 import pytest
+from raw_regression import X, Y, problem
 
 import sgdvi
 from sgdvi.experiment.descent import plain
 from sgdvi.experiment.flavours import default_flavours, named_flavours
 from sgdvi.experiment.plan import make_plan
 
-RNG = np.random.default_rng(7)
-N = 200
-X = RNG.normal(100, 15, N)
-Y = 25 + 0.6 * X + 18 * RNG.normal(size=N)
-
-
-def regression(x: Any, y: Any = None) -> None:
-    beta = numpyro.sample("beta", dist.Normal(0.0, 1.0).expand([2]).to_event(1).mask(False))
-    sigma = numpyro.sample("sigma", dist.HalfCauchy(2.5))
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("y", dist.Normal(beta[0] + beta[1] * x, sigma), obs=y)
-
-
-def problem(x: Any, y: Any) -> sgdvi.Problem:
-    names = {"slope": lambda ds: ds.beta[..., 1], "sigma": lambda ds: ds.sigma}
-    return sgdvi.Problem(name="regression", model=regression, data=(x, y), functionals=names)
-
-
-RAW = problem(X, Y)
+RAW = problem()
 STANDARD = problem((X - X.mean()) / X.std(), (Y - Y.mean()) / Y.std())
 
 

@@ -1,20 +1,14 @@
-"""Curvature and gradient noise at the posterior's mode: what a step size for a general model is chosen by."""
+"""Curvature and gradient noise near a minimum of the loss: what a step size is chosen by where there is no forecast."""
 
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from sgdvi.problem.base import Problem
-from sgdvi.samplers.quadratic import adam_minimum
+from sgdvi.samplers.rest import near_minimum
 from sgdvi.samplers.targets.base import find_start, require_finite
 from sgdvi.samplers.targets.make import as_arguments, make_target
-
-# Beyond this many parameters the Hessian costs more than the run.
-_LARGEST_HESSIAN = 300
-_MOST_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Curvature:
 
 
 def curvature(problem: Problem, seed: int) -> Curvature:
-    """Find the minimum of the loss by Adam and measure noise and curvature there.
+    """Measure noise and curvature roughly at a minimum of the loss.
 
     Raises
     ------
@@ -52,16 +46,8 @@ def curvature(problem: Problem, seed: int) -> Curvature:
     rows = target.rows(arguments)
     start, finite = find_start(target, key, rows)
     require_finite(finite)
-    point, unravel = ravel_pytree(start)
-    loss = jax.jit(lambda z, data: target.loss(unravel(z), data))
-    # it only sets a step size: a rough one is good enough
-    mode = adam_minimum(loss, point, rows)
-    size = target.num_data
-    chosen = jnp.asarray(np.unique(np.linspace(0, size - 1, min(size, _MOST_ROWS)).astype(int)))
-    single = jax.vmap(lambda i: jax.grad(loss)(mode, tuple(leaf[i][None] for leaf in rows)))
-    gradients = np.asarray(single(chosen))
-    smallest = largest = np.nan
-    if mode.size <= _LARGEST_HESSIAN:
-        eigenvalues = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(mode, rows)))
-        smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
-    return Curvature(size, mode.size, float(gradients.var(axis=0).sum()), smallest, largest)
+    gradients, hessian = near_minimum(target, start, rows)
+    smallest, largest = (np.nan, np.nan) if hessian is None else np.linalg.eigvalsh(hessian)[[0, -1]]
+    return Curvature(
+        target.num_data, gradients.shape[1], float(gradients.var(axis=0).sum()), float(smallest), float(largest)
+    )

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
 
 from sgdvi import step_size
@@ -25,8 +24,6 @@ from sgdvi.samplers.predicted import PredictedLaws, predicted_laws
 from sgdvi.samplers.recipes import GaussianLaw, Recipe, make_recipe
 from sgdvi.samplers.targets.make import Source, as_arguments
 
-_SEARCH_STEPS = 1_000
-_SEARCH_RATE = 0.05
 # Entries of the rows' Hessians that are kept: 160 MB.
 _MOST_ENTRIES = 2 * 10**7
 
@@ -282,14 +279,3 @@ def draw_of(near: LocalQuadratic | LocalDiagonal, law: GaussianLaw, key: jax.Arr
     mean, back = ravel_pytree(jax.tree.map(jnp.asarray, near.flat.params(law.mean)))
     root, normal = jnp.asarray(law.root, mean.dtype), jax.random.normal(key, mean.shape, mean.dtype)
     return back(mean + (root * normal if root.ndim == 1 else root @ normal))
-
-
-def adam_minimum(loss: Any, point: jax.Array, rows: Any) -> jax.Array:
-    """Return a point near a minimum: a thousand steps of Adam whose rate falls to 0."""
-    optimizer = optax.adam(optax.cosine_decay_schedule(_SEARCH_RATE, _SEARCH_STEPS))
-
-    def step(state: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], None]:
-        updates, memory = optimizer.update(jax.grad(loss)(state[0], rows), state[1], state[0])
-        return (optax.apply_updates(state[0], updates), memory), None
-
-    return jax.jit(lambda z: jax.lax.scan(step, (z, optimizer.init(z)), length=_SEARCH_STEPS)[0][0])(point)

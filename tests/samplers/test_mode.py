@@ -8,25 +8,15 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from raw_regression import X, Y, regression
 
 import sgdvi
 from sgdvi.samplers import mode as module
 
 RNG = np.random.default_rng(7)
-N = 200
-X = RNG.normal(100, 15, N)
-Y = 25 + 0.6 * X + 18 * RNG.normal(size=N)
 # eight schools, Rubin (1981)
 EFFECTS = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 ERRORS = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
-
-
-def raw(x: Any, y: Any) -> None:
-    """Regression in raw units with flat priors: a Hessian of condition 1e6."""
-    beta = numpyro.sample("beta", dist.Normal(0.0, 1.0).expand([2]).to_event(1).mask(False))
-    sigma = numpyro.sample("sigma", dist.HalfCauchy(2.5))
-    with numpyro.plate("data", len(x)):
-        numpyro.sample("y", dist.Normal(beta[0] + beta[1] * x, sigma), obs=y)
 
 
 def centred(school: Any, y: Any, error: Any) -> None:
@@ -38,7 +28,7 @@ def centred(school: Any, y: Any, error: Any) -> None:
 
 
 def test_a_regression_in_raw_units_has_the_mode_of_least_squares() -> None:
-    mode = sgdvi.find_mode(raw, (X, Y))
+    mode = sgdvi.find_mode(regression, (X, Y))
     slope, intercept = np.polyfit(X, Y, 1)
     assert mode.exists
     assert mode.decrement < 1e-3
@@ -85,15 +75,15 @@ def test_what_counts_as_a_mode(decrement: float, least: float, words: str) -> No
 
 def test_a_search_that_is_cut_short_is_no_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_STEPS", 3)
-    mode = sgdvi.find_mode(raw, (X, Y))
+    mode = sgdvi.find_mode(regression, (X, Y))
     assert not mode.exists
     assert mode.decrement > 1e-3
 
 
 def test_more_parameters_than_a_hessian_is_made_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sgdvi.find_mode(raw, (X, Y), num_starts=1)
+    whole = sgdvi.find_mode(regression, (X, Y), num_starts=1)
     monkeypatch.setattr(module, "LARGEST", 2)
-    free = sgdvi.find_mode(raw, ((X - 100) / 15, Y), num_starts=1)
+    free = sgdvi.find_mode(regression, ((X - 100) / 15, Y), num_starts=1)
     assert free.exists
     assert free.hessian is None
     line = free.point["beta"]
@@ -104,7 +94,7 @@ def test_more_parameters_than_a_hessian_is_made_for(monkeypatch: pytest.MonkeyPa
 def test_units_do_not_matter_where_no_hessian_is_made(unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of condition 1e5 to 1e17: judged by the largest curvature alone, the flattest direction would be none."""
     monkeypatch.setattr(module, "LARGEST", 2)
-    mode = sgdvi.find_mode(raw, (unit * X, Y), num_starts=2)
+    mode = sgdvi.find_mode(regression, (unit * X, Y), num_starts=2)
     slope, intercept = np.polyfit(X, Y, 1)
     assert mode.exists, mode.reason
     np.testing.assert_allclose(mode.point["beta"] * [1, unit], [intercept, slope], rtol=1e-3)

@@ -11,11 +11,11 @@ from scipy.optimize import brentq
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import non_negative, positive, require, whole
 from sgdvi._internal.tree import Rows
-from sgdvi.samplers.algorithms._rest import near_minimum
 from sgdvi.samplers.algorithms._settings import as_before
 from sgdvi.samplers.algorithms._steps import Steps, gaussian_like
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
+from sgdvi.samplers.rest import near_minimum
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.make import Source
 

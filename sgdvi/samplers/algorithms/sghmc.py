@@ -10,11 +10,11 @@ from jax.flatten_util import ravel_pytree
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import positive, require, whole
 from sgdvi._internal.tree import Rows
-from sgdvi.samplers.algorithms._rest import near_minimum, row_gradients
 from sgdvi.samplers.algorithms._settings import Schedule, as_before, as_schedule, shown
 from sgdvi.samplers.algorithms._steps import StepInfo, Steps
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Algorithm, Batch
+from sgdvi.samplers.rest import near_minimum, row_gradients
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.make import Source
 

@@ -1,20 +1,25 @@
-"""A model near a minimum of its loss, as samplers look at it before a run: gradient noise and curvature."""
+"""A model roughly at a minimum of its loss, as a step size is chosen there: gradient noise and curvature.
+
+Where the minimum itself counts it is `sgdvi.samplers.mode`'s, checked.
+"""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.flatten_util import ravel_pytree
 
 from sgdvi._internal.tree import Rows
-from sgdvi.samplers.quadratic import adam_minimum
 from sgdvi.samplers.targets.base import Params, Target
 
 # Rows that are looked at, spread over the data.
 _ROWS = 1_021
 # Curvature is computed for so many parameters.
 _LARGEST = 300
+_SEARCH_STEPS = 1_000
+_SEARCH_RATE = 0.05
 
 
 def near_minimum(target: Target, z: Params, rows: Rows) -> tuple[np.ndarray, np.ndarray | None]:
@@ -23,7 +28,7 @@ def near_minimum(target: Target, z: Params, rows: Rows) -> tuple[np.ndarray, np.
     The minimum is looked for from `z` with at most 1021 of the rows; the Hessian is None for more than 300 parameters.
     """
     some = tuple(leaf[:: -(-len(leaf) // _ROWS)] for leaf in rows)
-    point, unravel = ravel_pytree(adam_minimum(target.loss, z, some))
+    point, unravel = ravel_pytree(_adam_minimum(target.loss, z, some))
     gradients = row_gradients(target, unravel, point, some)[1]
     hessian = jax.hessian(lambda at: target.loss(unravel(at), some))(point) if point.size <= _LARGEST else None
     return np.asarray(gradients), None if hessian is None else np.asarray(hessian)
@@ -37,3 +42,14 @@ def row_gradients(target: Target, unravel: Any, z: jax.Array, rows: Rows) -> tup
 
     losses, gradients = jax.vmap(one)(rows)
     return losses, jnp.asarray(gradients)
+
+
+def _adam_minimum(loss: Any, start: Any, rows: Any) -> Any:
+    """Return a point near a minimum: a thousand steps of Adam whose rate falls to 0."""
+    optimizer = optax.adam(optax.cosine_decay_schedule(_SEARCH_RATE, _SEARCH_STEPS))
+
+    def step(state: tuple[jax.Array, Any], _: None) -> tuple[tuple[jax.Array, Any], None]:
+        updates, memory = optimizer.update(jax.grad(loss)(state[0], rows), state[1], state[0])
+        return (optax.apply_updates(state[0], updates), memory), None
+
+    return jax.jit(lambda z: jax.lax.scan(step, (z, optimizer.init(z)), length=_SEARCH_STEPS)[0][0])(start)
