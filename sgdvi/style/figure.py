@@ -1,4 +1,4 @@
-"""A figure of the report: drawn twice, for light and for dark pages, and embedded as data: URIs."""
+"""A figure of the report: drawn for light pages, recoloured for dark ones, and embedded as data: URIs."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from PIL import Image
 
-from sgdvi.style.palette import DARK, LIGHT, Theme
+from sgdvi.style.palette import DARK, LIGHT, Theme, dark_colors
 
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, 'DejaVu Sans', sans-serif"
 Draw = Callable[[Theme], Figure]
@@ -47,21 +47,37 @@ class Picture:
 
 def picture(draw: Draw, alt: str, caption: str) -> Picture:
     """Draw a figure for both themes."""
-    uris = {}
-    for theme in (LIGHT, DARK):
-        with style(theme):
-            figure = draw(theme)
-            _names_as_they_are(figure)
-            uris[theme.name] = "data:image/svg+xml;base64," + base64.b64encode(_svg(figure)).decode("ascii")
-            inches = figure.get_size_inches()
+    light, (width, height) = _drawn(draw, LIGHT)
+    dark = recolored(light) or _drawn(draw, DARK)[0]
     return Picture(
-        uris["light"],
-        uris["dark"],
-        round(inches[0] * 110),
-        round(inches[1] * 110),
-        alt,
-        caption.replace(" %", "\u00a0%"),
+        _uri(light), _uri(dark), round(width * 110), round(height * 110), alt, caption.replace(" %", "\u00a0%")
     )
+
+
+def _drawn(draw: Draw, theme: Theme) -> tuple[str, tuple[float, float]]:
+    """Draw a figure in a theme: its SVG and its size in inches."""
+    with style(theme):
+        figure = draw(theme)
+        _names_as_they_are(figure)
+        width, height = figure.get_size_inches()
+        return _svg(figure), (float(width), float(height))
+
+
+def recolored(svg: str) -> str | None:
+    """Return a light figure in the colours of the dark theme, which is half of the drawing.
+
+    None where it holds an image or a colour that is of no theme: that has to be drawn.
+    """
+    colors = dark_colors()
+    styles = re.findall(r'style="([^"]*)"', svg)
+    if "<image" in svg or not set(re.findall(r"#[0-9a-f]{6}", " ".join(styles))) <= set(colors):
+        return None
+    dark = lambda part: re.sub(r"#[0-9a-f]{6}", lambda color: colors[color[0]], part[0])  # noqa: E731
+    return re.sub(r'style="[^"]*"', dark, svg)
+
+
+def _uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
 
 
 @contextmanager
@@ -96,7 +112,7 @@ def _names_as_they_are(figure: Figure) -> None:
             text.set_parse_math(False)
 
 
-def _svg(figure: Figure) -> bytes:
+def _svg(figure: Figure) -> str:
     # Date and creator are left out: the same input gives the same bytes.
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -107,7 +123,7 @@ def _svg(figure: Figure) -> bytes:
     text = re.sub(r"(data:image/png;base64,)([^\"]*)", lambda match: match[1] + _few_colors(match[2]), text)
     # Text stays text, in the page's own fonts: they are narrower than DejaVu Sans, for which the room was measured.
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*)?", FONTS, text)
-    return re.sub(r">\s+<", "><", text).encode("utf-8")
+    return re.sub(r">\s+<", "><", text)
 
 
 def _short_path(path: str) -> str:

@@ -49,6 +49,12 @@ def run_colors(theme: Theme) -> dict[str, str]:
     return {run: light if theme is LIGHT else dark for run, (light, dark, _) in _RUNS.items()}
 
 
+def dark_colors() -> dict[str, str]:
+    """Return what stands on a dark page for each colour of the theme and of the runs on a light one."""
+    themes = {getattr(LIGHT, part): getattr(DARK, part) for part in ("ink", "muted", "grid")}
+    return themes | {light: dark for light, dark, _ in (*_RUNS.values(), *_SPARE)}
+
+
 def pen(run: str, names: list[str], theme: Theme) -> Pen:
     """Return the pen of `run`; runs with names of their own get spare colours in the order of `names`."""
     if run == EXACT_LAW:

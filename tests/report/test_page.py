@@ -221,6 +221,28 @@ def test_the_user_s_matplotlib_settings_neither_matter_nor_change(comparison, tm
         assert matplotlib.rcParams["font.size"] == 30
 
 
+def numbered(svg: str) -> str:
+    """Return an SVG with its ids, which are hashes of colours too, by their order."""
+    ids = list(dict.fromkeys(re.findall(r' id="([^"]*)"', svg)))
+    return re.sub(r'( id="|="#|url\(#)([^")]*)', lambda match: f"{match[1]}{ids.index(match[2])}", svg)
+
+
+def test_dark_figures_are_light_ones_in_other_colours(comparison, forty, monkeypatch):
+    quick, drawn = [], []
+    recolor, draw = figure.recolored, figure._drawn
+    monkeypatch.setattr(figure, "recolored", lambda svg: quick.append(recolor(svg)))
+    monkeypatch.setattr(figure, "_drawn", lambda *arguments: drawn.append(draw(*arguments)) or drawn[-1])
+    render_page(comparison)
+    names = list(forty.functionals)[:3]
+    figure.picture(lambda theme: figures.forest(forty, names, theme), "", "")
+    dark = [svg for svg, _ in drawn[1::2]]
+    assert sum(one is not None for one in quick) >= 6
+    for one, other in zip(quick, dark, strict=True):
+        assert one is None or numbered(one) == numbered(other)
+        assert (one is None) == ("<image" in other)
+    assert recolor('<path style="fill: #123456"/>') is None
+
+
 def test_colours_of_text_have_contrast_on_both_pages():
     sheet = stylesheet()
     light, dark = re.findall(r":root \{(.*?)\}", sheet, flags=re.DOTALL)
