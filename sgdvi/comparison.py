@@ -11,7 +11,9 @@ import jax
 
 from sgdvi import report
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.card import card
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.text import count, listed
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.curves import OnFirstUse, curves_of
 from sgdvi.diagnostics.declare import Check, Skip
@@ -28,6 +30,7 @@ from sgdvi.diagnostics.verdict import Verdict, judge
 from sgdvi.draws.tree import factors, is_tree, kind_of
 from sgdvi.inputs import as_run
 from sgdvi.laws.line import as_line_law, law_points
+from sgdvi.report.text import uses_in_words
 from sgdvi.samplers.fresh import fresh_norms
 from sgdvi.samplers.kernel import SGD, Sampler
 
@@ -72,6 +75,13 @@ class Comparison(Record):
 
     def __str__(self) -> str:
         return report.as_text(self)
+
+    def __repr__(self) -> str:
+        runs = f"{listed(list(self.runs))} on {count(len(self.functionals), 'functional')}"
+        return f"<Comparison of {runs}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return card(f"Comparison: {listed(list(self.runs))}", uses_in_words(self), self.verdict.sentence)
 
 
 @checked

@@ -188,7 +188,7 @@ def _find_temperature(
 ) -> float | None:
     """Return the temperature of the run that the options describe; None where they describe none."""
     from sgdvi._internal.check import require
-    from sgdvi.laws.temperatures import parse_temperature
+    from sgdvi.laws.multiples import parse_temperature
 
     both = temperature is not None and learning_rate is not None
     advice = "Give one of them: the temperature is kappa * learning_rate / batch_size."

@@ -49,7 +49,7 @@ def _run(
     from sgdvi._internal.check import positive, require
     from sgdvi.cli._law_record import describe
     from sgdvi.cli._law_text import comparison, text
-    from sgdvi.laws.temperatures import parse_temperature
+    from sgdvi.laws.multiples import parse_temperature
 
     check_out(out)
     own = None if depth is None else _depth("--depth", depth)

@@ -1,7 +1,7 @@
 """The three questions of the verdict, each answered from the findings on one run."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sgdvi._internal.text import listed, number
@@ -21,6 +21,14 @@ _USES = {
     "predictions": ("predictive.loo", "predictive.coverage"),
 }
 USES = tuple(_USES)
+# Whether a run can be used for a purpose: a deviation that is seen is no plain yes.
+USABLE: Mapping[Status, str] = {
+    Status.PASS: "yes",
+    Status.WARN: "roughly",
+    Status.FAIL: "no",
+    Status.NOT_APPLICABLE: "unknown",
+    Status.UNKNOWN: "unknown",
+}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sgdvi._internal.arguments import checked
-from sgdvi._internal.check import positive, require
+from sgdvi._internal.check import require
 from sgdvi.diagnostics.divergence import Divergences, divergences
 from sgdvi.laws.line import LineLaw, as_line_law
 from sgdvi.problem.network import LinearNetwork
@@ -37,7 +37,7 @@ class OptimalTemperature:
 
 
 @checked
-def kl_to_posterior(network: LinearNetwork, temperature: float) -> Divergences:
+def kl_to_posterior(network: LinearNetwork, temperature: float | str) -> Divergences:
     r"""Return the divergences on v between the exact law of SGD at a temperature and the exact posterior.
 
     .. math:: KL(p_{SGD} \| p_{Bayes}) = \int p_{SGD}(v) \log \frac{p_{SGD}(v)}{p_{Bayes}(v)} dv
@@ -49,14 +49,15 @@ def kl_to_posterior(network: LinearNetwork, temperature: float) -> Divergences:
     network
         Linear network with its data, noise and prior, of a depth at which `line_posterior` is known.
     temperature
-        T, in units of the theory: see `LinearNetwork.temperature`.
+        T in units of the theory, or "0.5Tc": see `LinearNetwork.temperature`.
 
     Raises
     ------
     InputError
         Where there is no exact posterior, and for a temperature that is not above 0.
     """
-    return _divergences(network, positive("temperature", temperature), _posterior(network))
+    posterior = _posterior(network)
+    return _divergences(network, network.as_temperature(temperature), posterior)
 
 
 @checked

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sgdvi._internal.card import card
 from sgdvi._internal.text import listed
-from sgdvi.diagnostics.answers import Answer, arrived, same_law, usable_for
+from sgdvi.diagnostics.answers import USABLE, Answer, arrived, same_law, usable_for
 from sgdvi.diagnostics.declare import Check, Question
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
@@ -51,6 +52,13 @@ class Verdict:
 
     def __str__(self) -> str:
         return self.sentence
+
+    def __repr__(self) -> str:
+        return f"<Verdict {self.status.value}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        uses = {f"good for {use}": USABLE[status] for use, status in self.uses.items()}
+        return card(f"Verdict: {self.status.value}", uses, self.sentence)
 
 
 def judge(

@@ -13,7 +13,7 @@ from sgdvi.experiment.curvature import Curvature, curvature
 from sgdvi.experiment.forecast_result import Flavour, Forecast
 from sgdvi.experiment.foresee import forecast
 from sgdvi.laws import phase
-from sgdvi.laws.temperatures import parse_temperature as parse_temperature
+from sgdvi.laws.multiples import parse_temperature as parse_temperature
 from sgdvi.problem.base import Problem
 from sgdvi.problem.loss import count_rows
 from sgdvi.problem.network import LinearNetwork

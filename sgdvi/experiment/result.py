@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sgdvi._internal.card import card
 from sgdvi._internal.files import writable, write_json, written_whole
+from sgdvi._internal.text import listed
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.draws.tree import save
@@ -18,6 +20,7 @@ from sgdvi.experiment.remedies import exact_remedies
 from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
 from sgdvi.report import Context, as_text, read_record, write_html, write_record
+from sgdvi.report.text import uses_in_words
 
 FAILURE = "failure.json"
 
@@ -61,6 +64,12 @@ class Result:
 
     def __str__(self) -> str:
         return as_text(self.comparison, self.context, verbose=False)
+
+    def __repr__(self) -> str:
+        return f"<Result for {self.problem.name}, {listed(list(self.runs))}: {self.verdict.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return card(f"Result: {self.problem.name}", uses_in_words(self.comparison), self.verdict.sentence)
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
         """Write report.html, report.json and the draws into `folder` and return the path of report.html.

@@ -27,8 +27,11 @@ from sgdvi.laws._engine.arrays import (
 from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._engine.summary import Numbers
 from sgdvi.laws._engine.table import Quadrature, Table
+from sgdvi.laws._shown import Shown
 from sgdvi.laws.degenerate import interpolation, oriented
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.phases import critical_temperature
 
 # Concrete values are handed over up to this many at a time.
 _PIECE = 65536
@@ -37,7 +40,7 @@ _MANY = 65536
 Built = tuple[Parameters, batch.AnyDensity, Quadrature]
 
 
-class AbstractLaw(Distribution):
+class AbstractLaw(Shown, Distribution):
     """A law of v on one branch; a final class says which density, and where it exists.
 
     Results are computed in float64 and cast to the dtype of the value, or of the parameters where there is none.
@@ -54,7 +57,7 @@ class AbstractLaw(Distribution):
     def __init__(
         self,
         moments: Moments,
-        temperature: ArrayLike,
+        temperature: Temperature,
         *,
         weight_decay: ArrayLike = 0.0,
         sign: int = 1,
@@ -65,7 +68,8 @@ class AbstractLaw(Distribution):
         require(isinstance(moments, Moments), "moments must be sgdvi.Moments", type(moments).__name__)
         self.sign = int(sign)
         self.moments = moments
-        self.temperature, self.weight_decay = keep(temperature, moments), keep(weight_decay, moments)
+        self.weight_decay = keep(weight_decay, moments)
+        self.temperature = keep(resolve(temperature, self._critical), moments)
         if not is_traced(*self._leaves):
             heat, decay = np.asarray(self.temperature), np.asarray(self.weight_decay)
             require(np.all(heat > 0) and np.all(np.isfinite(heat)), "temperature must be above 0", heat)
@@ -74,6 +78,10 @@ class AbstractLaw(Distribution):
             with jax.ensure_compile_time_eval():
                 self._check_exists()
         super().__init__(batch_shape=self._law_shape, validate_args=validate_args)
+
+    def _critical(self) -> Any:
+        """Tc of this law, for temperatures that are given as multiples of it."""
+        return critical_temperature(self.moments, self.depth, self.weight_decay, sign=self.sign)
 
     @abstractmethod
     def _check_exists(self) -> None:

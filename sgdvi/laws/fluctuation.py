@@ -13,6 +13,7 @@ from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.laws._engine.arrays import is_traced
 from sgdvi.laws.degenerate import support
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature, resolve
 from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.laws.temperatures import temperature_grid
@@ -44,7 +45,7 @@ class Fluctuations(NamedTuple):
 
 @checked
 def fluctuations(
-    moments: Moments, temperature: ArrayLike, depth: int = 1, width: int = 1, weight_decay: ArrayLike = 0.0
+    moments: Moments, temperature: Temperature, depth: int = 1, width: int = 1, weight_decay: ArrayLike = 0.0
 ) -> Fluctuations:
     r"""Mean and variance of v and of a single factor u in the stationary law, over temperatures.
 
@@ -167,6 +168,7 @@ def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_dec
     require(not is_traced(moments, temperature, weight_decay), "parameters must be concrete", "traced ones", advice)
     for name, values in (("temperature", temperature), ("weight_decay", weight_decay)):
         require(np.size(values), f"{name} must have values", "an empty array")
+    temperature = resolve(temperature, lambda: critical_temperature(moments, depth, weight_decay))
     leaves = [np.asarray(leaf, np.float64) for leaf in (*jax.tree.leaves(moments), temperature, weight_decay)]
     try:
         alpha1, alpha2, alpha3, beta1, beta2, heat, decay = np.broadcast_arrays(*leaves)

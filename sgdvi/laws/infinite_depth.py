@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, positive
 from sgdvi.laws._engine import batch, xp
@@ -11,6 +10,7 @@ from sgdvi.laws._engine.deep import infinitely_deep
 from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature
 
 
 class InfiniteDepthLaw(AbstractLaw):
@@ -47,7 +47,7 @@ class InfiniteDepthLaw(AbstractLaw):
     def __init__(
         self,
         moments: Moments,
-        temperature: ArrayLike,
+        temperature: Temperature,
         *,
         ratio: float,
         sign: int = 1,

@@ -12,6 +12,7 @@ from sgdvi.laws._engine.deep import deep
 from sgdvi.laws._engine.density import Parameters
 from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature
 
 
 class MetastableLaw(AbstractLaw):
@@ -47,7 +48,7 @@ class MetastableLaw(AbstractLaw):
     def __init__(
         self,
         moments: Moments,
-        temperature: ArrayLike,
+        temperature: Temperature,
         *,
         depth: int,
         width: int = 1,

@@ -9,10 +9,12 @@ from jax.typing import ArrayLike
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import real_array, require
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.phases import critical_temperature
 
 
 @checked
-def mode_expansion(moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike = 0.0) -> Any:
+def mode_expansion(moments: Moments, temperature: Temperature, weight_decay: ArrayLike = 0.0) -> Any:
     r"""Mode of the depth-1 law on v > 0 to first order in the temperature.
 
     .. math:: \frac{B}{\beta_1} + \Bigl(\frac{10\alpha_2 B}{\beta_1^2} - \frac{7\alpha_1 B^2}{\beta_1^3}
@@ -23,7 +25,7 @@ def mode_expansion(moments: Moments, temperature: ArrayLike, weight_decay: Array
     moments
         Moments of the data, concrete.
     temperature, weight_decay
-        Temperature T and decay gamma; they broadcast.
+        Temperature T, also as "0.1Tc", and decay gamma; they broadcast.
 
     Returns
     -------
@@ -43,7 +45,9 @@ def mode_expansion(moments: Moments, temperature: ArrayLike, weight_decay: Array
     >>> print(f"{law.mode:.3f} {sgdvi.mode_expansion(moments, 0.002):.3f}")
     0.994 0.994
     """
-    heat, decay = real_array("temperature", temperature), real_array("weight_decay", weight_decay)
+    decay = real_array("weight_decay", weight_decay)
+    temperature = resolve(temperature, lambda: critical_temperature(moments, 1, decay, sign=1))
+    heat = real_array("temperature", temperature)
     require(np.all(np.isfinite(heat) & (heat >= 0)), "temperature must be finite and at least 0", heat)
     require(np.all(np.isfinite(decay) & (decay >= 0)), "weight_decay must be finite and at least 0", decay)
     alpha1, alpha2, alpha3, beta1, beta2 = (np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(moments))

@@ -1,15 +1,32 @@
 """Moments of the data: all that the exact stationary laws of linear networks know of a data set."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
+from sgdvi._internal.card import card
 from sgdvi._internal.check import finite, finite_vector, non_negative, real_array, require
 
 # Rounding of alpha1 * alpha3 - alpha2^2 when the alphas themselves carry a few units of rounding.
 _DELTA_ROUNDING = 1e-12
+LossName = Literal["squared", "half"]
+
+
+def loss_factor(loss: str) -> float:
+    """Return what multiplies (v x - y)^2 in a loss of this name.
+
+    Raises
+    ------
+    InputError
+        For another name.
+    """
+    factors = {"squared": 1.0, "half": 0.5}
+    advice = '"squared" is (v x - y)^2, "half" is (v x - y)^2 / 2.'
+    require(loss in factors, "loss must be 'squared' or 'half'", repr(loss), advice)
+    return factors[loss]
 
 
 @jax.tree_util.register_pytree_node_class
@@ -17,7 +34,7 @@ _DELTA_ROUNDING = 1e-12
 class Moments:
     r"""Noise and landscape moments of a regression data set.
 
-    For the per-sample loss :math:`(v x - y)^2` the gradient noise is
+    For the per-sample loss :math:`(v x - y)^2` (not half of it: see ``loss`` of `from_data`) the gradient noise is
     :math:`g(v) = \mathrm{Var}[v x^2 - x y] = \alpha_1 v^2 - 2 \alpha_2 v + \alpha_3` and the landscape is
     :math:`\beta_1 v^2 - 2 \beta_2 v` (Ziyin, Li and Ueda, Phys. Rev. E 111, 065303, section IV).
 
@@ -86,7 +103,9 @@ class Moments:
         return new
 
     @classmethod
-    def from_data(cls, x: Any, y: Any, weights: Any = None) -> Self:
+    def from_data(
+        cls, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, *, loss: LossName = "squared"
+    ) -> Self:
         """Moments of a data set, in float64 and with 1/N.
 
         Parameters
@@ -95,6 +114,10 @@ class Moments:
             Inputs and responses, shape (N,), N >= 3.
         weights
             Non-negative weights of the rows, shape (N,); any scale.
+        loss
+            "squared" for the per-sample loss (v x - y)^2, "half" for half of it: with the half, SGD at twice the
+            learning rate is SGD with the squared loss, so take care which one your program has. A weight decay is
+            the factor of theta^2 in either loss.
 
         Raises
         ------
@@ -106,8 +129,7 @@ class Moments:
         Products are centred through the deviations from the means, so a mean that is large beside the standard
         deviation costs no digits: x^2 - E[x^2] = 2 m dx + dx^2 - E[dx^2].
         """
-        x = finite_vector("x", x)
-        y = finite_vector("y", y)
+        factor, x, y = loss_factor(loss), finite_vector("x", x), finite_vector("y", y)
         require(len(x) == len(y), "x and y must have the same length", f"{len(x)} and {len(y)}")
         require(len(x) >= 3, "there must be at least 3 rows", len(x))
         share = _shares(weights, len(x))
@@ -125,16 +147,17 @@ class Moments:
         mean_y, dy = deviations(y)
         _, square = deviations(2 * mean_x * dx + dx * dx)
         _, product = deviations(mean_x * dy + mean_y * dx + dx * dy)
-        return cls(
+        moments = cls(
             alpha1=np.sum(share * square * square),
             alpha2=np.sum(share * square * product),
             alpha3=np.sum(share * product * product),
             beta1=mean_x**2 + np.sum(share * dx * dx),
             beta2=mean_x * mean_y + np.sum(share * dx * dy),
         )
+        return moments._times(factor)
 
     @classmethod
-    def linear(cls, slope: float, noise: float) -> Self:
+    def linear(cls, slope: float, noise: float, *, loss: LossName = "squared") -> Self:
         """Moments of the population x ~ N(0, 1), y = slope x + N(0, noise^2).
 
         Parameters
@@ -143,16 +166,35 @@ class Moments:
             Slope k.
         noise
             Standard deviation s >= 0 of the noise in y.
+        loss
+            As in `from_data`: "squared" for (v x - y)^2, "half" for half of it.
 
         Notes
         -----
-        alpha = (2, 2 k, 2 k^2 + s^2), beta = (1, k), Delta = 2 s^2.
+        alpha = (2, 2 k, 2 k^2 + s^2), beta = (1, k), Delta = 2 s^2 for the squared loss.
         """
-        slope = np.float64(finite("slope", slope))
+        slope, factor = np.float64(finite("slope", slope)), loss_factor(loss)
         with np.errstate(over="ignore"):  # what is too large is refused as a moment
             variance = np.float64(non_negative("noise", noise)) ** 2
             square = 2.0 * slope**2 + variance
-        return cls(2.0, 2.0 * slope, square, 1.0, 1.0 * slope)
+        return cls(2.0, 2.0 * slope, square, 1.0, 1.0 * slope)._times(factor)
+
+    def _times(self, factor: float) -> Self:
+        """Moments of the loss times a factor: gradients scale with it, their variances with its square."""
+        if factor == 1:
+            return self
+        alphas = {name: getattr(self, name) * factor**2 for name in ("alpha1", "alpha2", "alpha3")}
+        return replace(self, **alphas, beta1=self.beta1 * factor, beta2=self.beta2 * factor)
+
+    def __repr__(self) -> str:
+        return f"Moments({', '.join(f'{name}={text}' for name, text in self._texts().items())})"
+
+    def _repr_html_(self) -> str:
+        rows = {**self._texts(), "least-squares slope": _text(self.minimizer), "Delta": _text(self.delta)}
+        return card("Moments", rows)
+
+    def _texts(self) -> dict[str, str]:
+        return {field.name: _text(getattr(self, field.name)) for field in fields(self)}
 
     @property
     def delta(self) -> Any:
@@ -213,6 +255,13 @@ class Moments:
     def mirror(self) -> Self:
         """Moments of the data with y -> -y: the law on v < 0 is the law of |v| under these."""
         return replace(self, alpha2=-self.alpha2, beta2=-self.beta2)
+
+
+def _text(value: Any) -> str:
+    """Six digits of a number; of an array its shape, of anything else its type."""
+    if isinstance(value, jax.core.Tracer) or not isinstance(value, int | float | np.ndarray | np.generic | jax.Array):
+        return type(value).__name__
+    return f"{float(value):.6g}" if np.ndim(value) == 0 else f"<array of shape {np.shape(value)}>"
 
 
 def _shares(weights: Any, count: int) -> np.ndarray:

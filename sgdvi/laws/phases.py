@@ -10,14 +10,22 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.card import card
 from sgdvi._internal.check import InputError, message, non_negative, one_of, real_array, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws.degenerate import oriented, support
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature, resolve
 
 
-class Phase(enum.StrEnum):
+class _Card:
+    # an enum takes no such name in its own body
+    def _repr_html_(self) -> str:
+        return card(repr(self), {})
+
+
+class Phase(_Card, enum.StrEnum):
     """Regime of the stationary law on the side where SGD lives.
 
     At depth 1: III, the density vanishes at zero; II, it diverges there but is proper; I, SGD has collapsed to
@@ -32,6 +40,9 @@ class Phase(enum.StrEnum):
     IIB = "IIb"
     IIIB = "IIIb"
     NONE = "none"
+
+    def __repr__(self) -> str:
+        return f"<Phase {self.value}: {self.meaning}>"
 
     @property
     def regime(self) -> str:
@@ -115,7 +126,7 @@ def critical_temperature(
 @checked
 def phase(
     moments: Moments,
-    temperature: ArrayLike,
+    temperature: Temperature,
     depth: int = 1,
     weight_decay: ArrayLike = 0.0,
     *,
@@ -128,7 +139,7 @@ def phase(
     moments
         Moments of the data; scalars or one batch shape.
     temperature
-        Temperature T > 0; broadcasts against the moments.
+        Temperature T > 0, or a multiple of Tc such as "0.5Tc"; broadcasts against the moments.
     depth, weight_decay, sign
         As in `critical_temperature`; the decay broadcasts.
 
@@ -158,7 +169,9 @@ def phase(
     one_of("sign", sign, (None, 1, -1), "1, -1 or None")
     advice = "Call it outside of jit, vmap and grad."
     require(not is_traced(moments, temperature, weight_decay), "phase needs concrete values", "a traced one", advice)
-    heat, decay = _numbers("temperature", temperature), _numbers("weight_decay", weight_decay)
+    decay = _numbers("weight_decay", weight_decay)
+    temperature = resolve(temperature, lambda: critical_temperature(moments, depth, decay, sign=sign))
+    heat = _numbers("temperature", temperature)
     require(np.all(np.isfinite(heat) & (heat > 0)), "temperature must be finite and above 0", _worst(heat))
     require(np.all(np.isfinite(decay) & (decay >= 0)), "weight_decay must be finite and at least 0", _worst(decay))
     shapes = (moments.batch_shape, heat.shape, decay.shape)

@@ -6,8 +6,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpyro.distributions import constraints
 from scipy import special
 
+from sgdvi.laws._shown import Shown
 from sgdvi.laws.prior import log_density
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -17,10 +19,12 @@ _PANEL_ERROR = 1e-16
 _REACH = 40.0
 
 
-class LinePosterior(ABC):
+class LinePosterior(Shown, ABC):
     """Posterior law of the scalar v. All arrays are NumPy float64; v in units of [y]/[x]."""
 
     name = "exact posterior"
+    batch_shape: tuple[int, ...] = ()
+    support = constraints.real
 
     @abstractmethod
     def log_prob(self, value: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ from scipy.interpolate import make_interp_spline
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import real_array, require, whole
 from sgdvi._internal.tree import is_traced
+from sgdvi.laws._shown import Shown
 
 # Left of e^_LOW the power series in v has one term in float64; steps of _STEP resolve the logarithm of the density.
 _LOW, _STEP = -22.0, 0.02
@@ -26,7 +27,7 @@ _SPLINE = 7
 _PARTS = 16
 
 
-class NormalProduct(Distribution):
+class NormalProduct(Shown, Distribution):
     r"""Law of :math:`v = \sum_{i=1}^d \prod_{k=1}^n u_{ik}` for independent :math:`u_{ik} \sim N(0, s^2)`.
 
     It is the prior that a linear network of depth n - 1 and width d puts on its slope. One factor: a normal law. Two:

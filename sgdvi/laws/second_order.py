@@ -15,6 +15,7 @@ from sgdvi.laws._engine.density import Parameters, corrected_ray
 from sgdvi.laws._engine.noise import noise_gap
 from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature
 
 
 class SecondOrderLaw(AbstractLaw):
@@ -55,7 +56,7 @@ class SecondOrderLaw(AbstractLaw):
     def __init__(
         self,
         moments: Moments,
-        temperature: ArrayLike,
+        temperature: Temperature,
         *,
         batch_size: ArrayLike,
         weight_decay: ArrayLike = 0.0,
@@ -72,10 +73,14 @@ class SecondOrderLaw(AbstractLaw):
     def critical_temperature(self) -> Any:
         """Temperature B/(alpha3 + S B^2) at and above which this law collapses to zero; 0 where B <= 0."""
         with in_float64():
-            p = self._parameters(1, 1)
-            room = xp.maximum(p.beta2 - p.weight_decay, 0.0)
-            result = (room / (p.alpha3 + self._sizes() * room**2)).reshape(self._law_shape)
+            result = xp.broadcast_to(self._critical(), self._law_shape)
         return give_back(result, None, self._leaves)
+
+    def _critical(self) -> Any:
+        with in_float64():
+            drift, noise = self.sign * to_float64(self.moments.beta2), to_float64(self.moments.alpha3)
+            room = xp.maximum(drift - to_float64(self.weight_decay), 0.0)
+            return room / (noise + to_float64(self.batch_size) * room**2)
 
     def _check_exists(self) -> None:
         heat, critical = np.asarray(self.temperature), np.asarray(self.critical_temperature)

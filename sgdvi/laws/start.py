@@ -13,6 +13,8 @@ from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import in_float64, is_traced, to_float64
 from sgdvi.laws.degenerate import Support, crossing_probability, oriented, support
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import resolve
+from sgdvi.laws.phases import critical_temperature
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +121,9 @@ class Start:
 
 
 @checked
-def memory(initial: Any, moments: Moments, temperature: float, depth: int = 1, weight_decay: float = 0.0) -> Memory:
+def memory(
+    initial: Any, moments: Moments, temperature: float | str, depth: int = 1, weight_decay: float = 0.0
+) -> Memory:
     r"""Tell what the start of SGD on a diagonal linear network decides for ever.
 
     Parameters
@@ -159,7 +163,8 @@ def memory(initial: Any, moments: Moments, temperature: float, depth: int = 1, w
     """
     require(isinstance(moments, Moments), "moments must be sgdvi.Moments", type(moments).__name__)
     require(moments.batch_shape == (), "memory takes scalar moments", f"batch shape {moments.batch_shape}")
-    heat, decay = positive("temperature", temperature), non_negative("weight_decay", weight_decay)
+    decay = non_negative("weight_decay", weight_decay)
+    heat = positive("temperature", resolve(temperature, lambda: critical_temperature(moments, depth, decay)))
     start = Start.read(initial, whole("depth", depth))
     with in_float64():
         side = 1 if depth == 0 or float(moments.beta2) >= 0 else -1

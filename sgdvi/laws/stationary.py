@@ -15,6 +15,7 @@ from sgdvi.laws._engine.density import Parameters, line, ray
 from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.degenerate import Support, support
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature
 from sgdvi.laws.phases import critical_temperature
 
 
@@ -45,7 +46,8 @@ class SGDStationary(AbstractLaw):
     moments
         Moments of the data, scalars or one batch shape.
     temperature
-        Temperature T = learning rate / batch size for this loss; T > 0. Broadcasts against the moments.
+        Temperature T = learning rate / batch size for this loss; T > 0, or a multiple of Tc such as "0.5Tc".
+        Broadcasts against the moments. For the loss (v x - y)^2 / 2 half of that, or moments with ``loss="half"``.
     depth
         Depth D >= 0; 0 is linear regression.
     width
@@ -95,7 +97,7 @@ class SGDStationary(AbstractLaw):
     def __init__(
         self,
         moments: Moments,
-        temperature: ArrayLike,
+        temperature: Temperature,
         *,
         depth: int = 1,
         width: int = 1,

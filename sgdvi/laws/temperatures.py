@@ -1,38 +1,11 @@
-"""Temperatures as a person writes them, and grids of them that show all of a law."""
+"""Grids of temperatures that show all of a law."""
 
 import math
-import re
 
 import numpy as np
 
-from sgdvi._internal.check import positive, require
 from sgdvi.laws.moments import Moments
 from sgdvi.laws.phases import critical_temperature
-
-
-def parse_temperature(value: float | str, critical: float) -> float:
-    """Return a temperature from a number or a multiple of Tc such as ``"0.5Tc"``.
-
-    Raises
-    ------
-    InputError
-        If it is neither, if it is not above 0, or if a multiple is asked for where Tc is infinite.
-    """
-    if not isinstance(value, str):
-        return positive("temperature", value)
-    match = re.fullmatch(r"\s*([-+0-9.eE]*)\s*\*?\s*(tc)?\s*", value, flags=re.IGNORECASE)
-    try:
-        number = float(match[1] or 1.0) if match and (match[1] or match[2]) else math.nan
-    except ValueError:
-        number = math.nan
-    advice = "Write a number such as 0.01, or a multiple of the critical temperature such as 0.5Tc."
-    require(math.isfinite(number) and number > 0, "temperature must be above 0", repr(value), advice)
-    assert match is not None  # the line above has refused everything that does not match
-    if not match[2]:
-        return number
-    rule = "a multiple of Tc needs a problem with a critical temperature (depth 1)"
-    require(math.isfinite(critical) and critical > 0, rule, f"Tc = {critical:g}", "Give a number.")
-    return number * critical
 
 
 def temperature_grid(

@@ -12,13 +12,16 @@ from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import one_of, require, whole
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64, uniform
+from sgdvi.laws._shown import Shown
 from sgdvi.laws.degenerate import oriented, support
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.start import Start, collapse_mass
 from sgdvi.laws.stationary import SGDStationary
 
 
-class StationaryLaw(Distribution):
+class StationaryLaw(Shown, Distribution):
     r"""Stationary law of SGD on v with its atoms, made by `stationary_law`.
 
     .. math:: z_0\,\delta_0 + (1 - z_0)\,p(v) \quad\text{or}\quad z_0\,\delta_0 + z_k\,\delta_k
@@ -217,7 +220,7 @@ class StationaryLaw(Distribution):
 @checked
 def stationary_law(
     moments: Moments,
-    temperature: ArrayLike,
+    temperature: Temperature,
     depth: int = 1,
     width: int | None = None,
     weight_decay: ArrayLike = 0.0,
@@ -232,7 +235,8 @@ def stationary_law(
     Parameters
     ----------
     moments, temperature, depth, weight_decay
-        As in `SGDStationary`; the noise of the data may vanish at some v.
+        As in `SGDStationary` ("0.5Tc" and the factor 2 between the losses, too); the noise of the data may vanish
+        at some v.
     width
         Width of the network; by default 1, or that of ``initial``.
     zero_mass
@@ -274,7 +278,8 @@ def stationary_law(
     given = start is not None and (is_traced(mass) or np.any(np.asarray(mass) > 0))
     require(not given, "zero_mass must be left out where initial decides it", mass)
     one_of("sign", sign, (None, 1, -1), "1, -1 or None")
-    heat, decay = keep(temperature, moments), keep(weight_decay, moments)
+    decay = keep(weight_decay, moments)
+    heat = keep(resolve(temperature, lambda: critical_temperature(moments, depth, decay, sign=sign)), moments)
     if is_traced(moments):
         heat = xp.where(moments.possible, heat, np.nan)  # they cannot raise an error: there is no law
     if not is_traced(heat):

@@ -25,6 +25,7 @@ from sgdvi.laws import (
     stationary_law,
 )
 from sgdvi.laws.moments import Moments
+from sgdvi.laws.multiples import Temperature, resolve
 from sgdvi.laws.posterior import GaussianPosterior, LinePosterior, ProductPosterior
 from sgdvi.laws.prior import require_known
 
@@ -113,11 +114,15 @@ class LinearNetwork:
         rate = self.flow_learning_rate(learning_rate)
         return rate * noise_share(self.num_data, batch_size, replace)
 
-    def learning_rate(self, temperature: float, batch_size: int, replace: bool = True) -> float:
+    def learning_rate(self, temperature: float | str, batch_size: int, replace: bool = True) -> float:
         """Learning rate of the optimizer at which SGD has this temperature: the inverse of `temperature`."""
         share = noise_share(self.num_data, batch_size, replace)
         require(share > 0, "a batch of all the rows without replacement has no noise", f"batch_size {batch_size}")
-        return positive("temperature", temperature) / (self.kappa * share)
+        return self.as_temperature(temperature) / (self.kappa * share)
+
+    def as_temperature(self, temperature: float | str) -> float:
+        """Return a temperature as a number: itself, or what a text such as "0.5Tc" stands for."""
+        return positive("temperature", resolve(temperature, lambda: self.critical_temperature))
 
     @property
     def critical_temperature(self) -> float:
@@ -127,7 +132,7 @@ class LinearNetwork:
         """
         return float(critical_temperature(self.moments, self.depth, self.law_decay))
 
-    def law(self, temperature: "ArrayLike", initial: Any = None) -> StationaryLaw:
+    def law(self, temperature: Temperature, initial: Any = None) -> StationaryLaw:
         """Exact stationary law of SGD on v at this temperature; from the factors ``initial``, (depth + 1, width).
 
         Without ``initial`` it is that of a generic start, see `memory`. At depth 2 and above it is the law without
@@ -161,7 +166,7 @@ class LinearNetwork:
         """The one side of v = 0 that the law of SGD covers; None at depth 0, where it covers both."""
         return None if self.depth == 0 else self.side
 
-    def branch_law(self, temperature: "ArrayLike", weight_decay: "ArrayLike | None" = None) -> SGDStationary:
+    def branch_law(self, temperature: Temperature, weight_decay: "ArrayLike | None" = None) -> SGDStationary:
         """Law of SGD on its nonzero branch; ``weight_decay`` None takes that of the prior, see `law_decay`.
 
         Raises
@@ -212,8 +217,8 @@ class LinearNetwork:
         """
         rate, replace = self.flow_learning_rate(learning_rate), _replaces(batching)
         decay = self.weight_decay
-        shape = {"depth": self.depth, "width": self.width}
-        return discrete_law(self.x, self.y, rate, batch_size, decay, **shape, replace=replace, tolerance=1e-3)
+        make = partial(discrete_law, depth=self.depth, width=self.width, replace=replace, tolerance=1e-3)
+        return make(self.x, self.y, rate, batch_size, decay)
 
     def discrete_threshold(self, batch_size: int, batching: str = Batching.REPLACEMENT) -> DiscreteThreshold:
         """Learning rates, ``kappa`` times the optimizer's, at which SGD as it runs collapses at depth 1.

@@ -71,7 +71,7 @@ class Reweighted:
 def reweight(
     network: LinearNetwork,
     draws: Any,
-    temperature: float | None = None,
+    temperature: float | str | None = None,
     *,
     learning_rate: float | None = None,
     batch_size: int | None = None,
@@ -121,7 +121,7 @@ def reweight(
 def _log_law(
     network: LinearNetwork,
     values: np.ndarray,
-    temperature: float | None,
+    temperature: float | str | None,
     learning_rate: float | None,
     batch_size: int | None,
     replace: bool,

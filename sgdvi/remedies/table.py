@@ -59,7 +59,7 @@ class Remedies:
         return "\n".join([*rows, "", f"Recommended: {self.recommended.name}. {self.recommended.meaning}"])
 
 
-def remedies(network: LinearNetwork, temperature: float) -> Remedies:
+def remedies(network: LinearNetwork, temperature: float | str) -> Remedies:
     """Say what each remedy makes of SGD at a temperature, by the exact laws on v.
 
     Parameters
@@ -67,7 +67,7 @@ def remedies(network: LinearNetwork, temperature: float) -> Remedies:
     network
         Network with its data and priors: depth 0 or 1 with any width, or deeper with width 1.
     temperature
-        Temperature at which SGD runs.
+        Temperature at which SGD runs; also "0.5Tc".
 
     Raises
     ------

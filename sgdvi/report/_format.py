@@ -20,14 +20,6 @@ GLYPHS: Mapping[Status, str] = {
     Status.NOT_APPLICABLE: "–",
     Status.UNKNOWN: "?",
 }
-# Whether a run can be used for a purpose.
-USABLE: Mapping[Status, str] = {
-    Status.PASS: "yes",
-    Status.WARN: "yes",
-    Status.FAIL: "no",
-    Status.NOT_APPLICABLE: "unknown",
-    Status.UNKNOWN: "unknown",
-}
 # What a meaning ends in where several functionals were looked at; the reasons leave it out.
 WORST = " This is the worst of "
 

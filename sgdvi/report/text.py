@@ -3,14 +3,14 @@
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sgdvi._internal.text import number, table
-from sgdvi.diagnostics.answers import USES, uses_of
+from sgdvi.diagnostics.answers import USABLE, USES, uses_of
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.table import TABLE
-from sgdvi.report._format import USABLE, WORDS
+from sgdvi.report._format import WORDS
 from sgdvi.report.actions import actions
 from sgdvi.report.context import Context
 from sgdvi.style.palette import EXACT_POSTERIOR
@@ -52,10 +52,20 @@ def as_text(record: Record, context: Context | None = None, *, verbose: bool = T
 
 def _uses(record: Record) -> list[str]:
     """Return the table of what each run is good for."""
-    runs = [run for run in record.runs if run not in (record.reference, EXACT_POSTERIOR)][:_MOST_RUNS]
-    answers = {run: uses_of(run, record.findings, TABLE).values() for run in runs}
-    rows = [[run, *(USABLE[status] for status in statuses)] for run, statuses in answers.items()]
-    return table([["good for", *USES], *rows], left=1 + len(USES))
+    rows = [[run, *words.values()] for run, words in _answers(record).items()]
+    return table([["good for", *USES], *rows[:_MOST_RUNS]], left=1 + len(USES))
+
+
+def _answers(record: Record) -> Mapping[str, Mapping[str, str]]:
+    """Return run -> purpose -> whether it can be used for it; runs that stand for the posterior are left out."""
+    runs = [run for run in record.runs if run not in (record.reference, EXACT_POSTERIOR)]
+    answers = {run: uses_of(run, record.findings, TABLE) for run in runs}
+    return {run: {use: USABLE[status] for use, status in uses.items()} for run, uses in answers.items()}
+
+
+def uses_in_words(record: Record) -> dict[str, str]:
+    """Return run -> what it is good for, "means yes, intervals no, tails no, predictions unknown"."""
+    return {run: ", ".join(map(" ".join, words.items())) for run, words in _answers(record).items()}
 
 
 def _everything(record: Record) -> list[str]:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.card import card
 from sgdvi._internal.check import non_negative, positive, require, whole
 from sgdvi._internal.tree import require_key
 from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
@@ -30,6 +31,8 @@ _FAMILY_POINTS = 32
 _MOVE_TOLERANCE = 1e-8
 _DECAY_TOLERANCE = 1e-6
 _FLOOR = 1e-300
+# Rows of the table that a notebook shows.
+_MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,16 @@ class Symmetries(Sequence[Symmetry]):
 
     def __iter__(self) -> Iterator[Symmetry]:
         return iter(self.found)
+
+    def __repr__(self) -> str:
+        return f"<Symmetries: {', '.join(f'{size} {name}' for name, size in self._sizes().items())}>"
+
+    def _repr_html_(self) -> str:
+        rows = {f"symmetry {k}": str(symmetry) for k, symmetry in enumerate(self.found[:_MOST_SHOWN])}
+        return card(f"Symmetries: {len(self.found)}", {**rows, "also": repr(self)})
+
+    def _sizes(self) -> dict[str, int]:
+        return {"scalings": len(self.found), "GL(k) families": len(self.families), "broken": len(self.broken)}
 
     def __str__(self) -> str:
         lines = [str(symmetry) for symmetry in self.found] or ["no scaling symmetry"]

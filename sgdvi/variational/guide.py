@@ -11,7 +11,7 @@ from numpyro import handlers
 from numpyro.distributions import constraints
 
 from sgdvi._internal.arguments import checked
-from sgdvi._internal.check import InputError, message, positive, require
+from sgdvi._internal.check import InputError, message, require
 from sgdvi.laws import SGDStationary
 from sgdvi.laws.prior import NormalProduct
 from sgdvi.problem.network import LinearNetwork
@@ -90,13 +90,13 @@ class SGDGuide:
         site: str = "v",
         prefix: str = "sgd",
         tune_weight_decay: bool = False,
-        temperature: float | None = None,
+        temperature: float | str | None = None,
     ) -> None:
         require(network.depth < 2 or not tune_weight_decay, DECAY_RULE, f"depth {network.depth}", "Leave it fixed.")
         self.model, self.network, self.site, self.prefix = model, network, site, prefix
         self.tune_weight_decay = tune_weight_decay
         highest = highest_temperature(network)
-        start = matching_temperature(network) if temperature is None else positive("temperature", temperature)
+        start = matching_temperature(network) if temperature is None else network.as_temperature(temperature)
         require(highest > 0, "SGD must have a law at some temperature", f"critical temperature {highest:g}")
         self._bounded = bool(jnp.isfinite(highest))
         self._start = min(start / highest, 0.9) if self._bounded else start

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from sgdvi.laws._engine.arrays import give_back, to_float64
 from sgdvi.laws.expectations import Panels, panels
+from sgdvi.laws.multiples import Temperature, resolve
 from sgdvi.laws.posterior import LinePosterior
 from sgdvi.laws.prior import slow_part
 from sgdvi.problem.network import LinearNetwork
@@ -32,7 +33,7 @@ def matching_temperature(network: LinearNetwork) -> float:
     return network.noise_sd**2 / (network.num_data * noise) if noise > 0 else math.inf
 
 
-def divergence(network: LinearNetwork, temperature: ArrayLike, weight_decay: ArrayLike | None = None) -> Any:
+def divergence(network: LinearNetwork, temperature: Temperature, weight_decay: ArrayLike | None = None) -> Any:
     r"""Return :math:`KL(p_{SGD} \| p_{Bayes})` on v in nats, differentiable in temperature and weight decay.
 
     Parameters
@@ -61,7 +62,8 @@ def divergence(network: LinearNetwork, temperature: ArrayLike, weight_decay: Arr
     quadratic plus the log prior; the latter's leading tail -(n/2)(|v|/tau^n)^(2/n) is a moment, and the rest changes
     like log |v|.
     """
-    return divergence_from(network, network.posterior)(temperature, weight_decay)
+    heat = resolve(temperature, lambda: network.critical_temperature)
+    return divergence_from(network, network.posterior)(heat, weight_decay)
 
 
 def divergence_from(network: LinearNetwork, posterior: LinePosterior) -> Callable[..., Any]:

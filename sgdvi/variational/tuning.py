@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import scipy.optimize
 
-from sgdvi._internal.check import InputError, message, positive, require
+from sgdvi._internal.check import InputError, message, require
 from sgdvi.laws import critical_temperature
 from sgdvi.laws.posterior import LinePosterior, ProductPosterior
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
@@ -104,9 +104,9 @@ class Tuned:
         """Mandt's scalar rule taken at its word, for all (D+1) d parameters: that many times the matching one."""
         return self.matching_temperature * (self.network.depth + 1) * self.network.width
 
-    def divergence(self, temperature: float) -> float:
+    def divergence(self, temperature: float | str) -> float:
         """KL(p_SGD || p_Bayes) on v at another temperature and this decay, in nats; inf where SGD has no law."""
-        return self._divergence(positive("temperature", temperature), self.weight_decay)
+        return self._divergence(self.network.as_temperature(temperature), self.weight_decay)
 
     @cached_property
     def _divergence(self) -> Callable[..., float]:

@@ -6,14 +6,17 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi.laws._engine.arrays import give_back, is_traced, to_float64
+from sgdvi.laws._shown import Shown
 from sgdvi.laws.discrete._chain import Chain, require_noise
 from sgdvi.laws.discrete._minibatch import Minibatch
 from sgdvi.laws.discrete._table import Table
+from sgdvi.laws.moments import LossName, loss_factor
 
 # The grid ends at this many times the v at which the average row overshoots.
 _FAR = 1e4
@@ -29,7 +32,7 @@ class HasCDF(Protocol):
         ...
 
 
-class DiscreteLaw(Distribution):
+class DiscreteLaw(Shown, Distribution):
     """Law of v under discrete-time SGD, at depth 1 and above on one side of zero; made by `discrete_law`.
 
     A NumPyro distribution for one data set. Concrete values give NumPy arrays in float64, traced ones arrays of their
@@ -96,12 +99,6 @@ class DiscreteLaw(Distribution):
     def has_rsample(self) -> bool:
         """No: there is no parameter that draws could be differentiated by."""
         return False
-
-    def __repr__(self) -> str:
-        return (
-            f"DiscreteLaw(status={self.status!r}, depth={self.depth}, sign={self.sign}, "
-            f"error_estimate={self.error_estimate:.1e})"
-        )
 
     @property
     def support(self) -> constraints.Constraint:
@@ -246,8 +243,8 @@ class DiscreteLaw(Distribution):
 
 @checked
 def discrete_law(
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     learning_rate: float,
     batch_size: int = 1,
     weight_decay: float = 0.0,
@@ -258,6 +255,7 @@ def discrete_law(
     sign: int | None = None,
     tolerance: float = 1e-4,
     escape_at: float | None = None,
+    loss: LossName = "squared",
 ) -> DiscreteLaw:
     r"""Compute the stationary law of discrete-time SGD from balanced factors, at any depth D and width d.
 
@@ -275,11 +273,11 @@ def discrete_law(
     x, y
         Data, shape (N,).
     learning_rate
-        Learning rate eta for the loss (v x - y)^2: kappa times the optimizer's.
+        Learning rate eta for the loss: kappa times the optimizer's.
     batch_size
         Batch size S.
     weight_decay
-        Decay gamma >= 0.
+        Decay gamma >= 0: the loss is (v x - y)^2 + gamma theta^2, see ``loss``.
     depth, width
         Depth D >= 0, 0 being linear regression, and width d >= 1: subnetworks of one sign.
     replace
@@ -290,6 +288,9 @@ def discrete_law(
         The grid is halved until the cdf moves by less, or 2500 points are reached: see ``error_estimate``.
     escape_at
         The \|v\| from where a chain counts as overflowed; by default 5000/(eta E[x^2]), from where few return.
+    loss
+        "squared" for (v x - y)^2 + gamma theta^2, "half" for (v x - y)^2/2 + gamma theta^2: half the loss at 2 eta
+        and gamma/2 has the law of the squared one at eta and gamma.
 
     Returns
     -------
@@ -332,14 +333,17 @@ def discrete_law(
     >>> law.status, law.error_estimate < 1e-4
     ('proper', True)
     """
-    rate, decay = positive("learning_rate", learning_rate), non_negative("weight_decay", weight_decay)
+    # half the loss with decay gamma at twice the rate is the squared loss with decay 2 gamma
+    factor = loss_factor(loss)
+    rate = factor * positive("learning_rate", learning_rate)
+    decay = non_negative("weight_decay", weight_decay) / factor
     positive("tolerance", tolerance)
     depth, width = whole("depth", depth), whole("width", width, least=1)
     require(depth > 0 or sign in (None, 1), "sign must be left out at depth 0, whose law is on the whole line", sign)
     batch = Minibatch(x, y, batch_size, 1 if depth == 0 else sign, replace)
     least = _SLOWEST / batch.scale
     advice = "Steps as small as this are lost to rounding; sgdvi.SGDStationary is the law to that accuracy."
-    require(rate >= least, f"learning_rate must be at least {least:.3g} for these data", learning_rate, advice)
+    require(rate >= least, f"learning_rate must be at least {least / factor:.3g} for these data", learning_rate, advice)
     power = (depth - 1) / (depth + 1)
     # where 2 eta E[x^2] v (v/d)^m is _FAR
     top = width ** (power / (1 + power)) * (_FAR / (2 * rate * batch.curvature)) ** (1 / (1 + power)) if depth else 1.0

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from jax.typing import ArrayLike
 from scipy.optimize import brentq
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import non_negative, positive
 from sgdvi.laws.discrete._gaps import Intervals, negative_intervals
 from sgdvi.laws.discrete._minibatch import Minibatch
+from sgdvi.laws.moments import LossName, loss_factor
 
 # As many rows, or listed batches, are gone through gap by gap; of more, these rates are scanned.
 _MOST_LISTED = 4_000
@@ -108,13 +110,14 @@ def lyapunov_exponent(
 
 @checked
 def discrete_threshold(
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     batch_size: int = 1,
     weight_decay: float = 0.0,
     *,
     replace: bool = True,
     sign: int | None = None,
+    loss: LossName = "squared",
 ) -> DiscreteThreshold:
     """Find the learning rates at which discrete SGD at depth 1 collapses to zero, from a balanced start.
 
@@ -122,6 +125,9 @@ def discrete_threshold(
     ----------
     x, y, batch_size, weight_decay, replace, sign
         As in `lyapunov_exponent`.
+    loss
+        "squared" for the loss (v x - y)^2 + gamma theta^2, "half" for (v x - y)^2/2 + gamma theta^2, whose
+        thresholds without decay are twice those of the squared one.
 
     Returns
     -------
@@ -143,17 +149,19 @@ def discrete_threshold(
 
     A start off balance collapses where zero attracts on both sides, ``sign=1`` and ``sign=-1``.
     """
-    decay = non_negative("weight_decay", weight_decay)
+    factor = loss_factor(loss)
+    decay = non_negative("weight_decay", weight_decay) / factor
     batch = Minibatch(x, y, batch_size, sign, replace)
 
     def exponent(rate: float) -> tuple[float, float]:
-        return batch.exponent(rate, decay)
+        return batch.exponent(factor * rate, decay)
 
     if batch.size == 1 and len(batch.products) <= _MOST_LISTED:
         intervals, slivers = negative_intervals(2 * (batch.products - decay), batch.masses)
     else:
         intervals, slivers = _scanned(lambda rate: batch.near_zero(rate, decay).mean_log(), batch.scale), 0
-    return DiscreteThreshold(intervals, slivers, batch.batch_size, exponent)
+    rates = tuple((begin / factor, end / factor) for begin, end in intervals)
+    return DiscreteThreshold(rates, slivers, batch.batch_size, exponent)
 
 
 def _scanned(exponent: Callable[[float], float], scale: float) -> Intervals:

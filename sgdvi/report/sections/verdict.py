@@ -5,12 +5,11 @@ from collections import Counter
 from typing import Any
 
 from sgdvi._internal.text import listed
-from sgdvi.diagnostics.answers import USES, uses_of
+from sgdvi.diagnostics.answers import USABLE, USES, uses_of
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.table import TABLE
 from sgdvi.report import figures, series
-from sgdvi.report._format import USABLE
 from sgdvi.report._render import Section, render
 from sgdvi.report.actions import actions
 from sgdvi.report.context import Context

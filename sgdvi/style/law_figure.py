@@ -88,6 +88,13 @@ def plot_law_panels(laws: Laws, title: str = "") -> Figure:
     return figure
 
 
+def small_law_figure(law: Any) -> Figure:
+    """Draw the density alone on a small figure outside pyplot, as a notebook shows it beside the numbers of a law."""
+    with panels(1, (3.4, 2.2)) as (figure, (axes,)):
+        _density(axes, _named(law))
+    return figure
+
+
 def _named(laws: Laws) -> Mapping[str, Any]:
     named = dict(laws) if isinstance(laws, Mapping) else {"exact law": laws}
     require(1 <= len(named) <= len(_PENS), f"there must be 1 to {len(_PENS)} laws", len(named))
