@@ -29,7 +29,7 @@ release = version = installed("sgdvi")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc"]
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
-exclude_patterns = ["_build", "generated", "conf.py", "paper_pages.py"]
+exclude_patterns = ["_build", "generated", "conf.py", "paper_pages.py", "make_screens.py", "classes.py"]
 suppress_warnings = ["config.cache"]
 
 html_math_renderer = "mathml"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from tqdm.auto import tqdm
 
 from sgdvi import report
 from sgdvi._internal.arguments import checked
@@ -33,6 +34,9 @@ from sgdvi.laws.line import as_line_law, law_points
 from sgdvi.report.text import uses_in_words
 from sgdvi.samplers.fresh import fresh_norms
 from sgdvi.samplers.kernel import SGD, Sampler
+
+# Seconds without a word, beyond which a bar is shown.
+_SILENT = 2.0
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]
 
@@ -98,6 +102,7 @@ def compare(
     classifier: bool = False,
     checks: Iterable[Check] = (),
     samplers: Mapping[str, tuple[Sampler, Any]] | None = None,
+    progress: bool = False,
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
 
@@ -135,6 +140,8 @@ def compare(
     samplers
         Run -> the sampler that made it and its data: one more step is then taken from its draws, to see whether the run
         is stationary. Where `known` has a learning rate it says that of the judged runs.
+    progress
+        Whether a bar shows how many checks are made, where they take more than two seconds.
 
     Returns
     -------
@@ -165,6 +172,7 @@ def compare(
         classifier=classifier,
         checks=(*TABLE, *_own(checks)),
         samplers=_makers(samplers or {}, runs),
+        progress=progress,
     ).result()
 
 
@@ -183,6 +191,7 @@ class _Work:
     classifier: bool
     checks: tuple[Check, ...]
     samplers: Mapping[str, tuple[Sampler, Any]]
+    progress: bool
 
     @cached_property
     def read(self) -> dict[str, Run | Law]:
@@ -260,7 +269,9 @@ class _Work:
             self._case(run, reference, self.trouble if given and isinstance(run, Run) else "")
             for run in self.read.values()
         ]
-        findings = [check(case) for check in self.checks for case in cases if check.applies(case)]
+        todo = [(check, case) for check in self.checks for case in cases if check.applies(case)]
+        bar = tqdm(todo, desc="checks", disable=not self.progress, delay=_SILENT, leave=False)
+        findings = [check(case) for check, case in bar]
         findings += self.given
         others = [name for name, run in self.read.items() if isinstance(run, Run) and name not in self.judged]
         verdict = judge(

@@ -145,7 +145,7 @@ def run(
         Draws of NUTS per chain, after half as many steps of warmup; None takes 2000. NUTS on the quotient takes at most
         500.
     progress
-        Whether SGD shows a progress bar.
+        Whether SGD, NUTS and the checks show a progress bar.
     on_stage
         Called with (name, what is being done) before every stage.
     command
@@ -193,7 +193,7 @@ def run(
             tell("forecast", str(job.plan.forecast).replace("\n", "\n    "))
         try:
             carried_out, shown = _make_runs(job, progress, tell, runs)
-            comparison, rows = _judge(job, runs, carried_out, shown, tell)
+            comparison, rows = _judge(job, runs, carried_out, shown, tell, progress)
             context = _context(job, command, shown, rows)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error
@@ -299,7 +299,12 @@ def _make_runs(job: _Job, progress: bool, tell: Tell, runs: dict[str, Any]) -> t
 
 
 def _judge(
-    job: _Job, runs: dict[str, Any], carried_out: Sequence[Stage], shown: Sequence[Stage], tell: Tell
+    job: _Job,
+    runs: dict[str, Any],
+    carried_out: Sequence[Stage],
+    shown: Sequence[Stage],
+    tell: Tell,
+    progress: bool,
 ) -> tuple[Comparison, tuple[Instead, ...]]:
     """Compare the runs, and measure the remedies where they were asked for."""
     skipped = {stage.name: stage.skipped for stage in shown}
@@ -319,6 +324,7 @@ def _judge(
         no_posterior=job.problem.no_posterior,
         findings=balanced,
         samplers={"SGD": (plain(job.problem, job.plan), job.problem.data)} if "SGD" in runs else None,
+        progress=progress,
     )
     if job.flavours != ("plain",):
         explained = "" if "SGD" in runs else job.explained

@@ -1,16 +1,19 @@
 """Sections and their templates: one environment with autoescape, so that no text of a user becomes markup."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import sgdvi
 from sgdvi._internal.text import typeset
 from sgdvi.report import _format
+
+_BACKTICKS = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(number=typeset, seconds=_format.seconds)
+    env.filters.update(number=typeset, seconds=_format.seconds, code=code)
     env.globals.update(glyphs=_format.GLYPHS, words=_format.WORDS, stylesheet=stylesheet, version=sgdvi.__version__)
     return env
 
@@ -40,6 +43,11 @@ def environment() -> Environment:
 def render(template: str, **values: Any) -> Markup:
     """Render ``templates/<template>.html``."""
     return Markup(environment().get_template(f"{template}.html").render(**values))
+
+
+def code(text: str) -> Markup:
+    """Escape a text, and show as code what stands between backticks in it."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape(text))))
 
 
 @cache

@@ -217,6 +217,16 @@ def test_fail_on_turns_a_verdict_into_status_3(monkeypatch, capsys, status, fail
     assert capsys.readouterr().out.endswith("report.html\n")
 
 
+def test_a_dash_prints_the_record_and_nothing_else(capsys, tmp_path, quick):
+    (tmp_path / "mean.py").write_text(MEAN)
+    assert main(["compare", "mean.py", "--steps", "400", "--chains", "2", "--out", "here", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    printed, written = json.loads(out), json.loads((tmp_path / "here/report.json").read_text(encoding="utf-8"))
+    assert printed["verdict"] == written["verdict"]
+    assert printed["findings"] == written["findings"]
+    assert "SGD: 2 chains" in err
+
+
 def test_quiet_prints_only_the_path(monkeypatch, capsys):
     monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: Answer(Status.PASS))
     assert main(["compare", "small-n", "--quiet"]) == 0

@@ -6,12 +6,15 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from page_reader import Reader
 
+from sgdvi import compare
 from sgdvi._internal import files
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
+from sgdvi.draws import make_tree
 from sgdvi.report import Card, Context, Setting, as_text, figures, page, render_page, write_html
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
@@ -154,6 +157,21 @@ def test_the_terminal_says_the_same_on_a_screen_of_forty_lines(three, forty):
     assert re.search(r"SGD +yes +no +no +unknown", text)
     assert "sgdvi compare mine.py --steps 1000 --remedies" in text
     assert len(as_text(*three).splitlines()) > 40
+
+
+def test_a_run_with_a_visible_deviation_is_no_plain_yes():
+    rng = np.random.default_rng(8)
+    scales = {"SGD": ("sgd", 1.0), "NUTS": ("nuts", 1.0), "mean-field VI": ("vi", 1 / 1.48)}
+    runs = {
+        name: make_tree({"a": rng.normal(0, scale, (4, 2000))}, kind=kind) for name, (kind, scale) in scales.items()
+    }
+    record = compare(runs, functionals={"a": lambda ds: ds["a"]})
+    assert re.search(r"mean-field VI +yes +(roughly|no) ", as_text(record, verbose=False))
+    assert "intervals yes" not in record._repr_html_().split("mean-field VI")[-1]
+    assert "SGD" in repr(record)
+    assert len(repr(record)) < 300
+    assert repr(record.verdict).startswith("<Verdict pass: Yes")
+    assert record.verdict.sentence[:20] in record.verdict._repr_html_()
 
 
 def test_the_first_screen_is_in_its_order(three):
