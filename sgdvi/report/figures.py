@@ -187,10 +187,11 @@ def forest(record: Record, names: Sequence[str], theme: Theme) -> Figure:
             low, middle, high = np.clip((place - center) / unit, -FAR, FAR)
             ink = pen(run, list(record.runs), theme)
             axes.plot([low, high], [row + offset] * 2, color=ink.color, linewidth=1.6, zorder=3)
-            axes.plot(middle, row + offset, "o", color=ink.color, markersize=3.5, zorder=4)
+            axes.plot(middle, row + offset, ink.marker, color=ink.color, markersize=3.5, zorder=4)
             reach = max([reach, *np.abs([low, high])[np.isfinite([low, high])]])
     for run in runs:
-        axes.plot([], [], "-o", color=pen(run, list(record.runs), theme).color, markersize=3.5, label=run)
+        ink = pen(run, list(record.runs), theme)
+        axes.plot([], [], "-", marker=ink.marker, color=ink.color, markersize=3.5, label=run)
     axes.axvline(0.0, color=theme.ink, linewidth=0.8, zorder=2)
     axes.set_xlim(-1.06 * reach, 1.06 * reach)
     axes.set_yticks(range(len(names)), names)
@@ -202,7 +203,7 @@ def forest(record: Record, names: Sequence[str], theme: Theme) -> Figure:
 
 
 # Beyond this many sd a run is drawn at the edge: it would flatten the others.
-FAR = 8.0
+FAR = 5.0
 _FOREST = ("q5", "mean", "q95")
 
 

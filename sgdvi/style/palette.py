@@ -22,6 +22,7 @@ class Pen:
     linestyle: Any = "-"
     linewidth: float = 1.6
     zorder: float = 3.0
+    marker: str = "o"
 
 
 LIGHT = Theme("light", ink="#16181d", muted="#5b6270", grid="#e4e6ea")
@@ -39,7 +40,15 @@ _SPARE: list[tuple[str, str, Any]] = [
     ("#6a51a3", "#a99be0", "-"),
     ("#7a6a1c", "#d0bd55", "--"),
     ("#3b7a9e", "#86c3e0", ":"),
+    ("#8c3b2f", "#e08a7d", "-"),
+    ("#55585f", "#b9bcc2", "--"),
+    ("#00695c", "#5fd0c0", ":"),
+    ("#a0446e", "#f0a0c4", "-"),
+    ("#5c7f14", "#a9cf5a", "--"),
+    ("#30508c", "#90aef0", ":"),
 ]
+# So many hues are near one another: where runs stand in one row the marker tells them apart.
+_MARKERS = "sD^vPX*<>"
 EXACT_LAW = "exact law"
 EXACT_POSTERIOR = "exact posterior"
 
@@ -59,9 +68,11 @@ def pen(run: str, names: list[str], theme: Theme) -> Pen:
     """Return the pen of `run`; runs with names of their own get spare colours in the order of `names`."""
     if run == EXACT_LAW:
         return Pen(theme.ink, "-", 2.0, 5.0)
+    marker = "o"
     if run in _RUNS:
         light, dark, style = _RUNS[run]
     else:
         others = [name for name in names if name not in _RUNS and name != EXACT_LAW]
-        light, dark, style = _SPARE[others.index(run) % len(_SPARE)]
-    return Pen(light if theme is LIGHT else dark, style, 1.6, 4.0 if run == "exact posterior" else 3.0)
+        place = others.index(run) % len(_SPARE)
+        (light, dark, style), marker = _SPARE[place], _MARKERS[place]
+    return Pen(light if theme is LIGHT else dark, style, 1.6, 4.0 if run == "exact posterior" else 3.0, marker)
