@@ -19,6 +19,7 @@ from sgdvi._internal.tree import require_key
 
 _MOST_WHOLE = 2**63 - 1
 _NUMBERS = (np.ndarray, jax.Array)
+_ARRAYS = get_args(ArrayLike)
 
 
 def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
@@ -74,7 +75,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return value is None
     origin, items = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return any(_fits(value, one) for one in items)
+        return any(_fits(value, one) for one in _members(items))
     if kind is bool:
         return isinstance(value, bool | np.bool_)
     if kind in (int, float):
@@ -94,6 +95,12 @@ def _fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, type) and not getattr(kind, "_is_protocol", False):
         return isinstance(value, kind)
     return True
+
+
+def _members(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the members of a union with ArrayLike as one, which Python takes apart."""
+    whole = set(_ARRAYS) <= set(items)
+    return (ArrayLike, *(one for one in items if one not in _ARRAYS)) if whole else items
 
 
 def _is_number(value: Any, whole: bool) -> bool:
@@ -125,7 +132,7 @@ def _words(kind: Any) -> str:
         return "a number or an array of numbers"
     origin, items = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_words(one) for one in items))
+        return " or ".join(dict.fromkeys(_words(one) for one in _members(items)))
     if origin in (collections.abc.Mapping, dict):
         return f"a dict of {_words(items[1])} by name"
     if origin in (collections.abc.Sequence, collections.abc.Iterable, list, tuple):

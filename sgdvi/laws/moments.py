@@ -5,7 +5,6 @@ from typing import Any, Literal, Self
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from sgdvi._internal.card import card
 from sgdvi._internal.check import finite, finite_vector, non_negative, real_array, require
@@ -103,9 +102,7 @@ class Moments:
         return new
 
     @classmethod
-    def from_data(
-        cls, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, *, loss: LossName = "squared"
-    ) -> Self:
+    def from_data(cls, x: Any, y: Any, weights: Any = None, *, loss: LossName = "squared") -> Self:
         """Moments of a data set, in float64 and with 1/N.
 
         Parameters

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.arguments import checked
@@ -243,8 +242,8 @@ class DiscreteLaw(Shown, Distribution):
 
 @checked
 def discrete_law(
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Any,
+    y: Any,
     learning_rate: float,
     batch_size: int = 1,
     weight_decay: float = 0.0,

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 from scipy.optimize import brentq
 
 from sgdvi._internal.arguments import checked
@@ -110,8 +109,8 @@ def lyapunov_exponent(
 
 @checked
 def discrete_threshold(
-    x: ArrayLike,
-    y: ArrayLike,
+    x: Any,
+    y: Any,
     batch_size: int = 1,
     weight_decay: float = 0.0,
     *,
