@@ -1,4 +1,4 @@
-"""Figures for papers: exact laws, phase diagrams, fluctuations and the law of balance, in matplotlib.
+"""Figures for papers: exact laws, phase diagrams, fluctuations, comparisons and the law of balance, in matplotlib.
 
 Every function draws on the ``ax`` that it is given, or on a new figure in the style of sgdvi, and returns the Axes. The
 exact law is the black line; the other colours are safe for colour-blind readers (Okabe and Ito 2008).
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
+from sgdvi.plots.forest import plot_forest as plot_forest
 from sgdvi.style.canvas import COLORS as COLORS
 from sgdvi.style.canvas import save_figure as save_figure
 from sgdvi.style.canvas import set_style as set_style
@@ -23,6 +24,7 @@ __all__ = [
     "COLORS",
     "plot_balance",
     "plot_fluctuations",
+    "plot_forest",
     "plot_law",
     "plot_law_panels",
     "plot_phase_diagram",

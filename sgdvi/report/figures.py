@@ -169,9 +169,22 @@ def forest(record: Record, names: Sequence[str], theme: Theme) -> Figure:
 
     The light bar is the reference's own range; the dark one is what chance explains of a difference.
     """
-    runs = [run for run in record.runs if run != record.reference]
-    figure = Figure(figsize=(5.2, 0.95 + len(names) * max(0.2, 0.06 + 0.1 * len(runs))))
+    figure = Figure(figsize=forest_size(record, names))
     axes = figure.subplots()
+    draw_forest(axes, record, names, theme)
+    _legend(figure, axes)
+    return figure
+
+
+def forest_size(record: Record, names: Sequence[str]) -> tuple[float, float]:
+    """Return the size of a forest in inches: a line for every run of every functional."""
+    runs = len(record.runs) - (record.reference in record.runs)
+    return 5.2, 0.95 + len(names) * max(0.2, 0.06 + 0.1 * runs)
+
+
+def draw_forest(axes: Axes, record: Record, names: Sequence[str], theme: Theme) -> None:
+    """Draw what `forest` shows on axes, without its legend."""
+    runs = [run for run in record.runs if run != record.reference]
     offsets = np.linspace(-0.32, 0.32, len(runs)) if len(runs) > 1 else [0.0]
     reach = 2.0
     for row, name in enumerate(names):
@@ -198,8 +211,6 @@ def forest(record: Record, names: Sequence[str], theme: Theme) -> Figure:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(f"sd of {record.reference or 'the posterior'} from its mean")
     axes.grid(axis="y", visible=False)
-    _legend(figure, axes)
-    return figure
 
 
 # Beyond this many sd a run is drawn at the edge: it would flatten the others.

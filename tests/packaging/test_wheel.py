@@ -66,6 +66,15 @@ def test_wheel_holds_every_package_and_no_tests(built: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_sdist_holds_tests_docs_and_notebooks(built: Path) -> None:
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+    patterns = ("*.md", "tests/**/*.py", "docs/*.md", "docs/*.py", "docs/_static/*", "notebooks/*.py", "models/*.py")
+    wanted = {path.relative_to(ROOT).as_posix() for pattern in patterns for path in ROOT.glob(pattern)}
+    assert not wanted - names
+    assert not [name for name in names if "__pycache__" in name or name.startswith("docs/_build")]
+
+
 def test_wheel_works_outside_the_checkout(built: Path, venv: Path, tmp_path: Path) -> None:
     run(venv / "pip", "install", "--quiet", next(built.glob("*.whl")), cwd=tmp_path)
     where = run(venv / "python", "-c", PROBE, cwd=tmp_path)

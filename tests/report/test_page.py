@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from page_reader import Reader
 
 from sgdvi import compare
@@ -15,6 +16,7 @@ from sgdvi._internal import files
 from sgdvi._internal.check import InputError
 from sgdvi.diagnostics import Status
 from sgdvi.draws import make_tree
+from sgdvi.plots import plot_forest
 from sgdvi.report import Card, Context, Setting, as_text, figures, page, render_page, write_html
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
@@ -157,6 +159,17 @@ def test_the_terminal_says_the_same_on_a_screen_of_forty_lines(three, forty):
     assert re.search(r"SGD +yes +no +no +unknown", text)
     assert "sgdvi compare mine.py --steps 1000 --remedies" in text
     assert len(as_text(*three).splitlines()) > 40
+
+
+def test_the_forest_is_drawn_on_axes_of_ones_own(three):
+    axes = Figure().subplots()
+    assert plot_forest(three[0], ["b"], ax=axes) is axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["b"]
+    assert {text.get_text() for text in axes.get_legend().get_texts()} == {"SGD", "mean-field VI"}
+    markers = [line for line in axes.get_lines() if line.get_marker() == "o" and len(line.get_xdata())]
+    assert abs(float(markers[0].get_xdata()[0])) < 0.2
+    with pytest.raises(InputError, match="among those compared"):
+        plot_forest(three[0], ["nothing"])
 
 
 def test_a_run_with_a_visible_deviation_is_no_plain_yes():
