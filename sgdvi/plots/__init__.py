@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
-from sgdvi.plots.forest import plot_forest as plot_forest
 from sgdvi.style.canvas import COLORS as COLORS
 from sgdvi.style.canvas import save_figure as save_figure
 from sgdvi.style.canvas import set_style as set_style
@@ -19,6 +18,7 @@ from sgdvi.style.law_figure import plot_law_panels as plot_law_panels
 if TYPE_CHECKING:
     from sgdvi.experiment.map.figure import plot_sweep as plot_sweep
     from sgdvi.noise_balance.figure import plot_balance as plot_balance
+    from sgdvi.plots.forest import plot_forest as plot_forest
 
 __all__ = [
     "COLORS",
@@ -34,7 +34,11 @@ __all__ = [
 ]
 
 # On first use: who draws a law must not wait for all that measures the others.
-_LATER = {"plot_balance": "sgdvi.noise_balance.figure", "plot_sweep": "sgdvi.experiment.map.figure"}
+_LATER = {
+    "plot_balance": "sgdvi.noise_balance.figure",
+    "plot_forest": "sgdvi.plots.forest",
+    "plot_sweep": "sgdvi.experiment.map.figure",
+}
 
 
 def __getattr__(name: str) -> Any:
