@@ -19,7 +19,7 @@ from sgdvi._internal.check import InputError
 from sgdvi._internal.text import typeset
 from sgdvi.cli import main
 from sgdvi.comparison import Comparison
-from sgdvi.diagnostics import Thresholds
+from sgdvi.diagnostics import TABLE, Thresholds
 from sgdvi.draws import load
 from sgdvi.report import Context, page, read_record, render_page, render_pages, write_page, write_record
 from sgdvi.report._format import seconds
@@ -125,7 +125,13 @@ def unexplained(text: str, record: dict) -> set[str]:
     """Numbers on the page that neither the record nor the fixed words of the report hold."""
     sources = [*Path(page.__file__).parent.glob("**/*.py"), *Path(page.__file__).parent.glob("templates/*.html")]
     fixed = " ".join(path.read_text(encoding="utf-8") for path in sources) + " ".join(Thresholds.sources().values())
-    counts = {str(count) for count in Counter(finding["status"] for finding in record["findings"]).values()}
+    findings = record["findings"]
+    questions = {check.id: check.question for check in TABLE}
+    # "5 fail", "12 pass" under one question of the verdict, one line for all runs of a reason
+    each = Counter(finding["status"] for finding in findings)
+    each += Counter((questions[finding["check"]], finding["status"]) for finding in findings)
+    idle = {(finding["title"], finding["meaning"]) for finding in findings if finding["status"] == "not-applicable"}
+    counts = {str(count) for count in (*each.values(), len(idle))}
     return {token for token in TOKEN.findall(text)} - written(record) - set(TOKEN.findall(fixed)) - counts
 
 
