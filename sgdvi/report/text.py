@@ -21,7 +21,7 @@ _WIDTH = 100
 # With more functionals their tables would push the checks off the screen; the record and the page have all.
 _MOST_TABLES = 3
 # What a screen of 40 lines has room for.
-_MOST_RUNS, _MOST_REASON_LINES = 12, 9
+_MOST_RUNS, _MOST_REASON_LINES, _MOST_LINES = 12, 9, 36
 
 
 def as_text(record: Record, context: Context | None = None, *, verbose: bool = True) -> str:
@@ -40,14 +40,17 @@ def as_text(record: Record, context: Context | None = None, *, verbose: bool = T
     if verbose:
         return "\n".join([*lines, "", *_everything(record)])
     lines += ["", *_uses(record)]
-    why = _items(record.verdict.reasons)
-    if why:
-        lines += ["", *why[:_MOST_REASON_LINES], *(["  ..."] if len(why) > _MOST_REASON_LINES else [])]
+    todo: list[str] = []
     for action in actions(record, context or Context()):
-        lines += ["", *textwrap.wrap(action.text, _WIDTH)[:2], *([f"  {action.command}"] if action.command else [])]
+        todo += ["", *textwrap.wrap(action.text, _WIDTH)[:2], *([f"  {action.command}"] if action.command else [])]
     counts = Counter(finding.status for finding in record.findings)
     order = (Status.FAIL, Status.WARN, Status.UNKNOWN, Status.PASS, Status.NOT_APPLICABLE)
-    return "\n".join([*lines, "", ", ".join(f"{counts[status]} {WORDS[status]}" for status in order if counts[status])])
+    todo += ["", ", ".join(f"{counts[status]} {WORDS[status]}" for status in order if counts[status])]
+    why = _items(record.verdict.reasons)
+    room = min(_MOST_REASON_LINES, _MOST_LINES - len(lines) - len(todo) - 2)
+    if why and room > 0:
+        lines += ["", *why[:room], *(["  ..."] if len(why) > room else [])]
+    return "\n".join([*lines, *todo])
 
 
 def _uses(record: Record) -> list[str]:
