@@ -114,6 +114,8 @@ def test_collapse_is_a_result_and_the_verdict_says_so():
     assert "collapse" in result.verdict.sentence
     page = result.context
     assert page.problem.name == "weak-signal"
+    assert repr(result).startswith("<Result for weak-signal, SGD")
+    assert "means no" in result._repr_html_()
 
 
 @pytest.mark.slow

@@ -92,6 +92,9 @@ def test_the_record_the_page_and_the_figure(tmp_path: Path) -> None:
     text = str(found)
     assert text.count("*") >= 1
     assert "collapse" in text
+    assert repr(found).startswith(f"<Sweep of {found.model}, ")
+    assert "nearest to the posterior" in repr(found)
+    assert "learning rates" in found._repr_html_()
 
 
 @pytest.mark.slow

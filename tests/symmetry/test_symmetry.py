@@ -84,6 +84,8 @@ def test_a_decay_of_some_parameters_only_is_no_symmetry(key: jax.Array) -> None:
     assert len(symmetries) == 0
     assert len(symmetries.broken) == 4
     assert "broken by a penalty" in str(symmetries)
+    assert repr(symmetries) == "<Symmetries: 0 scalings, 0 GL(k) families, 4 broken>"
+    assert "4 broken" in symmetries._repr_html_()
 
 
 def test_a_parameter_that_only_the_decay_uses_is_refused(key: jax.Array) -> None:
