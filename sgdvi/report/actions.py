@@ -75,11 +75,12 @@ def _wanted(
     elif status.get("chains.overflow") is Status.FAIL and "learning_rate" in given:
         rate = float(number(given["learning_rate"] / _LONGER, 2).replace(",", ""))
         wanted.append(("Take a smaller step.", "smaller-step", {"learning_rate": rate, "temperature": None}))
+    lost = bool(wanted)  # what has collapsed or overflowed gets no better by more steps
     if any(f.run == record.reference and f.check in gates and f.status is Status.FAIL for f in record.findings):
         draws = _LONGER * given.get("nuts_draws", 2000)
         wanted.append(("Give the reference more draws.", "more-draws", {"nuts_draws": draws}))
     unmixed = Status.FAIL in {status.get("mixing.rhat"), status.get("mixing.ess")}
-    if (unmixed or Status.UNKNOWN in _of(status, "on_functional")) and "num_steps" in given:
+    if not lost and (unmixed or Status.UNKNOWN in _of(status, "on_functional")) and "num_steps" in given:
         text = f"Run SGD {_LONGER} times as long."
         wanted.append((text, "longer", {"num_steps": _LONGER * given["num_steps"]}))
     if Status.FAIL in _of(status, "on_functional") | _of(status, "in_parameters") and not measured:

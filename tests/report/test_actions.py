@@ -41,6 +41,11 @@ def test_each_failure_has_its_command(three, check, run, line):
     assert actions(failing(three, check, run=run), FROM_SHELL)[0].command == line
 
 
+def test_what_has_collapsed_is_not_run_longer(three):
+    made = actions(failing(three, "phase.collapse", "mixing.rhat"), FROM_SHELL)
+    assert not [action for action in made if "as long" in action.text]
+
+
 def test_from_python_the_call_is_changed(three):
     made = actions(failing(three, "mixing.ess"), replace(FROM_SHELL, command=""))
     assert "num_steps=4000" in made[0].command
