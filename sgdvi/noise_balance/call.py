@@ -10,6 +10,7 @@ from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.draws.tree import is_tree
 from sgdvi.noise_balance.measure import measure
 from sgdvi.noise_balance.ratios import norm_ratios
+from sgdvi.noise_balance.rest import predicted_rest
 from sgdvi.noise_balance.result import Balance
 from sgdvi.noise_balance.run import run_sgd
 from sgdvi.noise_balance.source import find_source
@@ -118,6 +119,7 @@ def balance(
         require(isinstance(symmetries, Symmetries), "symmetries must be what find_symmetries returned", symmetries)
         measured = measure(checked, symmetries, path)
         ratios = norm_ratios(checked, symmetries, path, measured)
+        rest = predicted_rest(checked, symmetries, path)
     ignored = sum(symmetries.ignored.values())
     total = sum(leaf.size for leaf in checked.leaves) - ignored
-    return Balance(source.title, symmetries, path, measured, ratios, total, limits)
+    return Balance(source.title, symmetries, path, measured, ratios, total, limits, rest)

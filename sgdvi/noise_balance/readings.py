@@ -12,6 +12,7 @@ from sgdvi.diagnostics.findings import Finding
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.noise_balance.measure import Drift, Measurement, drift
 from sgdvi.noise_balance.ratios import Ratios, beyond
+from sgdvi.noise_balance.rest import Rest
 from sgdvi.noise_balance.trajectory import Trajectory
 from sgdvi.symmetry import Symmetries, Symmetry
 from sgdvi.symmetry._slices import Group
@@ -37,6 +38,8 @@ class Readings:
         Number of parameters that the loss uses.
     thresholds
         What the findings are held against.
+    rest
+        Where the symmetries come to rest, predicted from the gradients at one minimum.
     """
 
     title: str
@@ -46,6 +49,7 @@ class Readings:
     ratios: Ratios
     num_parameters: int
     thresholds: Thresholds
+    rest: Rest
 
     @property
     def names(self) -> list[str]:
@@ -130,6 +134,8 @@ class Readings:
                 "norm_ratio_error": ratios.error[s],
                 "norm_ratio_low": ratios.bounds[0, s],
                 "norm_ratio_high": ratios.bounds[1, s],
+                "norm_ratio_rest": self.rest.norm_ratio[s],
+                "relaxation_steps": self.rest.steps[s],
             }
             for s, (name, symmetry) in enumerate(zip(self.names, self.symmetries, strict=True))
         ]

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from typing import Any
 
 import numpy as np
 
@@ -69,9 +70,24 @@ def _tables(readings: Readings) -> list[str]:
         terms = (above, below, above / below if below > 0 else math.inf, row["norm_ratio"])
         ratios = "".join(_cell(row[f"norm_ratio_{each}"], 7, 2) for each in ("error", "low", "high"))
         lines.append(_clip(row["name"]) + "".join(_cell(each, 8) for each in terms) + ratios)
+    lines += _rest(readings, [rows[number] for number in chosen])
     left = len(rows) - len(chosen)
     if left:
         lines.append(f"... and {left} more, nearer to balance; .table() and .to_json have all.")
+    return lines
+
+
+def _rest(readings: Readings, rows: list[dict[str, Any]]) -> list[str]:
+    """A table of where each symmetry comes to rest, predicted from one minimum, and how long it takes."""
+    if not any(math.isfinite(row["relaxation_steps"]) for row in rows):
+        return [""] + textwrap.wrap(readings.rest.why, _WIDTH) if readings.rest.why else []
+    lines = [
+        "",
+        f"{'at rest, from one minimum':<{_NAME}}{'|u|²/|w|²':>12}{'measured':>12}{'error':>9}{'steps to it':>14}",
+    ]
+    for row in rows:
+        cells = (("norm_ratio_rest", 12), ("norm_ratio", 12), ("norm_ratio_error", 9), ("relaxation_steps", 14))
+        lines.append(_clip(row["name"]) + "".join(_cell(row[key], width) for key, width in cells))
     return lines
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from sgdvi._internal.check import positive
 from sgdvi.symmetry._loss import Leaves
-from sgdvi.symmetry.scaling import Symmetry
+from sgdvi.symmetry.equilibrium import Equilibrium
+from sgdvi.symmetry.scaling import Symmetry, equilibrium_of
 
 # part of one member: leaf, its fixed axes, sign of the exponent
 _Place = tuple[int, tuple[int, ...], float]
@@ -42,6 +43,23 @@ class MatrixFamily:
 
     def __str__(self) -> str:
         return f"GL({self.size}): {self.members[0]}, and {self.size - 1} more"
+
+    def equilibrium(
+        self,
+        temperature: float,
+        weight_decay: float | None = None,
+        *,
+        params: Any = None,
+        learning_rate: float | None = None,
+    ) -> Equilibrium:
+        r"""Return where SGD comes to rest along the whole family: U -> U M, W -> M^-1 W with P = M M' and P Q P = R.
+
+        :math:`P = Q^{-1/2} (Q^{1/2} R Q^{1/2})^{1/2} Q^{-1/2}` with R = W (K1 + x) W', Q = U' (K2 + x) U, x = 4 gamma/T
+        and the noise K1, K2 of dl/d(UW) on either side. Arguments as in `Symmetry.equilibrium`; charges and norm ratios
+        are those of the k scalings.
+        """
+        groups = [member.groups for member in self.members]
+        return equilibrium_of(self.members, [groups], temperature, weight_decay, params, learning_rate)
 
     def charge(self, params: Any) -> np.ndarray:
         """Return Q, shape (k, k)."""

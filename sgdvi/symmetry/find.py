@@ -16,8 +16,9 @@ from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
 from sgdvi.symmetry._loss import VALUE_ROWS, Leaves, SampleLoss
 from sgdvi.symmetry._points import Radial, Sampler, activity, products, radial_derivatives, require_used
 from sgdvi.symmetry._slices import Slices
+from sgdvi.symmetry.equilibrium import Equilibrium
 from sgdvi.symmetry.families import MatrixFamily, find_families
-from sgdvi.symmetry.scaling import Symmetry
+from sgdvi.symmetry.scaling import Symmetry, equilibrium_of
 
 # more points than unknowns, so that a vector in the null space by chance has nowhere to hide
 _EXTRA_POINTS = 16
@@ -84,6 +85,27 @@ class Symmetries(Sequence[Symmetry]):
 
     def _sizes(self) -> dict[str, int]:
         return {"scalings": len(self.found), "GL(k) families": len(self.families), "broken": len(self.broken)}
+
+    def equilibrium(
+        self,
+        temperature: float,
+        weight_decay: float | None = None,
+        *,
+        params: Any = None,
+        learning_rate: float | None = None,
+    ) -> Equilibrium:
+        """Return where SGD comes to rest along all symmetries together, those of matrix products included.
+
+        Arguments as in `Symmetry.equilibrium`; charges, norm ratios and relaxation have one entry for each symmetry.
+
+        Raises
+        ------
+        InputError
+            Also where there is no symmetry.
+        """
+        require(self.found, "the loss must have a scaling symmetry", "none")
+        families = [[member.groups for member in family.members] for family in self.families]
+        return equilibrium_of(self.found, families, temperature, weight_decay, params, learning_rate)
 
     def __str__(self) -> str:
         lines = [str(symmetry) for symmetry in self.found] or ["no scaling symmetry"]

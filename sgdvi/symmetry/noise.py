@@ -81,6 +81,27 @@ def gradient_noise(loss: Callable[[Any, Any], Any], params: Any, data: Any) -> G
     return GradientNoise.at(checked, checked.leaves)
 
 
+def gradients_of_rows(loss: SampleLoss, leaves: Leaves, most: int) -> Leaves:
+    """Return the gradients of the rows' losses, arrays (K, ...) like the leaves: of all rows, or of `most` of them.
+
+    Raises
+    ------
+    InputError
+        For a loss whose rows depend on each other, and gradients that are not finite.
+    """
+    _require_single(loss)
+    chosen = np.unique(np.linspace(0, loss.num_rows - 1, min(most, loss.num_rows)).astype(int))
+    step, parts = _block_gradients(loss), []
+    with jax.enable_x64(True):
+        placed = [jnp.asarray(leaf) for leaf in leaves]
+        for start in range(0, len(chosen), _BLOCK_ROWS):
+            block = chosen[start : start + _BLOCK_ROWS]
+            parts.append([np.asarray(each) for each in step(placed, loss.rows(block))])
+    gradients = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    loss.check_finite(gradients, "the per-sample gradient")
+    return gradients
+
+
 Sides = tuple[Sequence[Group], Sequence[Group]]
 
 

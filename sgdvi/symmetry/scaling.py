@@ -1,7 +1,7 @@
 """One scaling symmetry: its charge, the law of balance for it, and the balanced point on its orbits."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ from sgdvi._internal.check import InputError, message, non_negative, positive, r
 from sgdvi.laws.momentum import Momentum
 from sgdvi.symmetry._loss import Leaves, SampleLoss
 from sgdvi.symmetry._slices import Group
+from sgdvi.symmetry.equilibrium import Equilibrium, find_minimum, rest
 from sgdvi.symmetry.noise import GradientNoise, outer_covariances
 
 _FARTHEST = 200.0
@@ -292,6 +293,40 @@ class Symmetry:
 
         return self.loss.restore(self._move(leaves, _root(drift, "balanced")))
 
+    def equilibrium(
+        self,
+        temperature: float,
+        weight_decay: float | None = None,
+        *,
+        params: Any = None,
+        learning_rate: float | None = None,
+    ) -> Equilibrium:
+        r"""Return where SGD comes to rest along this symmetry, from the gradients of the rows at one minimum.
+
+        Nothing is run. For exponents c_a it is the one root s of
+        :math:`T \sum_a c_a e^{-2 s c_a} \operatorname{Tr} C_a = 4 \gamma \sum_a c_a e^{2 s c_a} \|\theta_a\|^2`;
+        for a scale invariance with decay the charge is :math:`\sqrt{T \kappa / (4 \gamma)}`, kappa =
+        :math:`\|\theta\|^2 \operatorname{Tr} C`. Off by O(eta h). Symmetries that share parameters come to rest
+        together: `Symmetries.equilibrium`.
+
+        Parameters
+        ----------
+        temperature
+            T, eta/S, or eta/(S (1 - mu)) with momentum.
+        weight_decay
+            gamma; None takes that of the symmetry.
+        params
+            The minimum; None descends to one from the parameters that the symmetry was found with.
+        learning_rate
+            eta, for the relaxation time in steps.
+
+        Raises
+        ------
+        InputError
+            For a scale invariance without weight decay, and a minimum without gradient noise.
+        """
+        return equilibrium_of([self], [], temperature, weight_decay, params, learning_rate, single=True)
+
     def canonicalize(self, params: Any) -> Any:
         """Return the point of smallest norm on the orbit of `params`: charge zero, ||u|| = ||w|| for a rescaling.
 
@@ -325,6 +360,39 @@ class Symmetry:
 
     def _noise(self, leaves: Leaves, data: Any) -> GradientNoise:
         return GradientNoise.at(self._on(data), leaves)
+
+
+def equilibrium_of(
+    symmetries: Sequence[Symmetry],
+    families: Sequence[Sequence[Sequence[Group]]],
+    temperature: float,
+    weight_decay: float | None,
+    params: Any,
+    learning_rate: float | None,
+    *,
+    single: bool = False,
+) -> Equilibrium:
+    """Return where SGD comes to rest along all of these at once: see `Symmetry.equilibrium`."""
+    heat, first = positive("temperature", temperature), symmetries[0]
+    gamma = first.weight_decay if weight_decay is None else non_negative("weight_decay", weight_decay)
+    rate = None if learning_rate is None else positive("learning_rate", learning_rate)
+    leaves, loss = first.loss.leaves if params is None else first.loss.flatten(params), first.loss
+    if params is None:
+        leaves = find_minimum(loss, leaves, max(gamma - first.penalty, 0.0))
+    grouped = {id(groups) for family in families for groups in family}
+    apart = [each.groups for each in symmetries if id(each.groups) not in grouped]
+    leaves = rest(loss, leaves, apart, families, 4 * gamma / heat)
+    noise, end = GradientNoise.at(loss, leaves), loss.restore(leaves)
+    charges, ratios, times = [], [], []
+    for each in symmetries:
+        sizes = [(g.exponent, float((leaves[g.leaf][g.where] ** 2).sum())) for g in each.groups]
+        above, below = (sum(q for c, q in sizes if c * sign > 0) for sign in (1, -1))
+        charges.append(sum(c * q for c, q in sizes))
+        ratios.append(above / below if below > 0 else np.inf)
+        rate_of_decay = replace(each, weight_decay=gamma).decay_rate(end, heat, noise=noise)
+        times.append(1 / rate_of_decay if rate_of_decay > 0 else np.inf)
+    charge, ratio, time = (float(each[0]) if single else np.array(each) for each in (charges, ratios, times))
+    return Equilibrium(end, charge, ratio, time, rate)
 
 
 def ratio_bounds(c1: np.ndarray, c2: np.ndarray) -> tuple[float, float]:

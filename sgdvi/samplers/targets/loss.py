@@ -105,6 +105,8 @@ class LossTarget(Target):
 
     def check(self, z: Params, rows: Rows, batch_size: int) -> None:
         """See `Target`: each row must have the same loss in blocks of `batch_size` rows as among other rows."""
+        # a loss may index its parameters by traced rows, which NumPy's arrays cannot be
+        z = jax.tree.map(jnp.asarray, z)
         size, batch = rows[0].shape[0], jnp.arange(batch_size) % rows[0].shape[0]
         check_shape(lambda these: self.row_losses(z, these), take(rows, batch), batch_size)
         count = max(1, min(size // batch_size, CHECKED_BLOCKS))

@@ -1,0 +1,164 @@
+"""Where SGD comes to rest on orbits, predicted from one minimum, against runs of SGD in plain JAX."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sgdvi
+
+RNG = np.random.default_rng(0)
+
+
+def sgd(loss: Any, start: Any, data: Any, rate: float, steps: int, measure: Callable, gamma: float = 0.0) -> Any:
+    """Mean and its error, over 32 chains, of a measure of the second half of SGD with one row per step."""
+    data = jax.tree.map(jnp.asarray, data)
+
+    def step(params: Any, key: jax.Array) -> Any:
+        row = jax.random.randint(key, (1,), 0, len(data[0]))
+        slope = jax.grad(lambda p: loss(p, jax.tree.map(lambda a: a[row], data)).mean())(params)
+        params = jax.tree.map(lambda a, b: (1 - 2 * rate * gamma) * a - rate * b, params, slope)
+        return params, measure(params)
+
+    def chain(key: jax.Array) -> Any:
+        seen = jax.lax.scan(step, jax.tree.map(jnp.asarray, start), jax.random.split(key, steps))[1]
+        return seen[steps // 2 :].mean(0)
+
+    means = np.asarray(jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(5), 32)))
+    return means.mean(0), means.std(0) / np.sqrt(32)
+
+
+@pytest.fixture(autouse=True)
+def double() -> Any:
+    with jax.enable_x64(True):
+        yield
+
+
+def squared(params: Any, batch: Any) -> Any:
+    return (params["u"] * (batch[0] @ params["w"]) ** 2 - batch[1]) ** 2
+
+
+@pytest.fixture(scope="module")
+def quartic() -> tuple[sgdvi.Symmetry, Any]:
+    x = RNG.normal(size=(60, 3))
+    data = x, (x @ [1.0, -0.5, 0.4]) ** 2 + 0.5 * RNG.normal(size=60)
+    start = {"u": np.array(1.0), "w": np.array([1.0, -0.4, 0.3])}
+    return sgdvi.find_symmetries(squared, start, data, key=jax.random.key(0))[0], data
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.05])
+def test_other_exponents_come_to_rest_where_it_is_predicted(quartic: Any, gamma: float) -> None:
+    """u (w.x)^2, exponents 2 and -1: the place on the orbit, log(u^2/|w|^2)/6 up to a constant, within 0.02."""
+    symmetry, data = quartic
+    rate = 0.002
+    predicted = symmetry.equilibrium(rate, gamma, learning_rate=rate)
+    end = predicted.params
+    aim = np.log(float(end["u"]) ** 2 / float(end["w"] @ end["w"])) / 6
+    assert predicted.norm_ratio == pytest.approx(float(end["u"]) ** 2 / float(end["w"] @ end["w"]))
+    # the noise of both sides balances there, to rounding
+    noise = sgdvi.gradient_noise(squared, end, data)
+    pulls = [
+        rate * np.sum(v) - 4 * gamma * np.sum(q**2) for v, q in zip(noise.variance, (end["u"], end["w"]), strict=True)
+    ]
+    assert 2 * pulls[0] == pytest.approx(pulls[1], abs=1e-9 * rate * np.sum(noise.variance[0]))
+    # from elsewhere on the orbit
+    start = symmetry.transform(end, np.exp(0.15))
+    relax = predicted.relaxation_steps
+    steps = int(6 * relax)
+    seen, error = sgd(squared, start, data, rate, steps, lambda p: jnp.log(p["u"] ** 2 / (p["w"] @ p["w"])) / 6, gamma)
+    assert abs(seen - aim) < 0.02 + 3 * error
+    assert abs(seen - (aim + 0.15)) > 0.08
+
+
+def test_a_matrix_family_comes_to_rest_at_the_geometric_mean() -> None:
+    x = RNG.normal(size=(100, 4))
+    data = x, x @ RNG.normal(size=(4, 3)) + RNG.normal(size=(100, 3))
+
+    def loss(params: Any, batch: Any) -> Any:
+        return ((batch[0] @ params["W"].T @ params["U"].T - batch[1]) ** 2).sum(-1)
+
+    start = {"U": RNG.normal(size=(3, 2)) * 3, "W": RNG.normal(size=(2, 4)) * 0.3}
+    found = sgdvi.find_symmetries(loss, start, data, key=jax.random.key(0))
+    (family,) = found.families
+    gamma, rate = 0.05, 0.005
+    predicted = found.equilibrium(rate, gamma, learning_rate=rate)
+    u, w = predicted.params["U"], predicted.params["W"]
+    # by the formula itself: R = Q where P = I, of the noise and the decay
+    gradients = np.asarray(
+        jax.vmap(lambda a, b: jax.grad(lambda p: loss(p, (a[None], b[None]))[0])(predicted.params)["U"])(
+            *map(jnp.asarray, data)
+        )
+    )
+    r = np.einsum("nia,nib->ab", gradients - gradients.mean(0), gradients - gradients.mean(0)) / 100
+    gradients = np.asarray(
+        jax.vmap(lambda a, b: jax.grad(lambda p: loss(p, (a[None], b[None]))[0])(predicted.params)["W"])(
+            *map(jnp.asarray, data)
+        )
+    )
+    q = np.einsum("nai,nbi->ab", gradients - gradients.mean(0), gradients - gradients.mean(0)) / 100
+    pull = 4 * gamma / rate
+    np.testing.assert_allclose(r + pull * w @ w.T, q + pull * u.T @ u, rtol=1e-7)
+    minimum = found.equilibrium(rate, gamma, params=predicted.params).params
+    np.testing.assert_allclose(minimum["U"], u, rtol=1e-6)
+    alone = family.equilibrium(rate, gamma, params=found[0].transform(predicted.params, 3.0))
+    np.testing.assert_allclose(alone.params["U"] @ alone.params["U"].T, u @ u.T, rtol=1e-6)
+    off = found[0].transform(predicted.params, 1.3)
+    seen, error = sgd(loss, off, data, rate, 6000, lambda p: p["U"].T @ p["U"], gamma)
+    np.testing.assert_allclose(np.diag(seen), np.diag(u.T @ u), rtol=0.04)
+    assert abs(float(off["U"][:, 0] @ off["U"][:, 0]) / float(u[:, 0] @ u[:, 0]) - 1) > 0.5
+
+
+def test_a_scale_invariance_with_decay_has_its_radius() -> None:
+    """c* = sqrt(T kappa / 4 gamma), and 8 gamma is the rate of coming there."""
+    x = RNG.normal(size=(80, 3))
+    data = x, np.sign(x @ [1.0, 0.5, -0.2] + 0.8 * RNG.normal(size=80))
+
+    def loss(params: Any, batch: Any) -> Any:
+        w = params["w"]
+        return (batch[0] @ w / jnp.sqrt(w @ w) - batch[1]) ** 2
+
+    (symmetry,) = sgdvi.find_symmetries(loss, {"w": np.array([1.0, 0.4, 0.1])}, data, key=jax.random.key(0))
+    gamma, rate = 0.02, 0.05
+    predicted = symmetry.equilibrium(rate, gamma, learning_rate=rate)
+    w = predicted.params["w"]
+    kappa = (w @ w) * sum(np.sum(v) for v in sgdvi.gradient_noise(loss, predicted.params, data).variance)
+    assert predicted.charge == pytest.approx(np.sqrt(rate * kappa / (4 * gamma)), rel=1e-9)
+    assert predicted.charge == pytest.approx(w @ w, rel=1e-12)
+    assert predicted.relaxation_steps == pytest.approx(1 / (8 * gamma * rate), rel=1e-9)
+    assert "steps to come there" in str(predicted)
+    seen, error = sgd(loss, {"w": 1.3 * w}, data, rate, 3000, lambda p: p["w"] @ p["w"], gamma)
+    assert seen == pytest.approx(predicted.charge, rel=0.12)
+    with pytest.raises(sgdvi.InputError, match="the orbit must have a point at rest"):
+        symmetry.equilibrium(rate)
+
+
+def test_chains_of_layers_come_to_rest_together() -> None:
+    """u w z x: two scalings share w, and all three sides pull alike at rest."""
+    x = RNG.normal(size=50)
+    data = x, 1.5 * x + RNG.normal(size=50)
+
+    def loss(params: Any, batch: Any) -> Any:
+        return (params["u"] * params["w"] * params["z"] * batch[0] - batch[1]) ** 2
+
+    found = sgdvi.find_symmetries(loss, {"u": 3.0, "w": 0.5, "z": 1.2}, data, key=jax.random.key(0))
+    assert len(found) == 2
+    end = found.equilibrium(0.01).params
+    size = float(end["u"] * end["w"] * end["z"]) ** (1 / 3)
+    np.testing.assert_allclose([float(end[name]) for name in "uwz"], size, rtol=1e-8)
+    np.testing.assert_allclose(found.equilibrium(0.01).charge, 0, atol=1e-8)
+
+
+def test_balance_shows_predicted_beside_measured() -> None:
+    x = np.linspace(-1.0, 2.0, 20)
+    loss = sgdvi.Loss(lambda p, batch: (p["u"] * p["w"] * batch[0] - batch[1]) ** 2, {"u": 2.0, "w": 0.5})
+    found = sgdvi.balance(loss, (x, 2 * x + np.cos(5 * x)), learning_rate=0.05, batch_size=2, num_steps=4000)
+    (row,) = found.table()
+    assert row["norm_ratio_rest"] == pytest.approx(1, rel=1e-6)
+    assert abs(row["norm_ratio"] - 1) < 0.02 + 4 * row["norm_ratio_error"]
+    text = str(found)
+    assert "at rest, from one minimum" in text
+    assert "steps to it" in text
+    assert 10 < row["relaxation_steps"] < 4000
