@@ -59,6 +59,8 @@ from .laws.survivors import subnetworks as subnetworks
 from .laws.with_atoms import StationaryLaw as StationaryLaw
 from .laws.with_atoms import stationary_law as stationary_law
 from .noise_balance.call import balance as balance
+from .noise_balance.exponent import Collapse as Collapse
+from .noise_balance.exponent import collapse as collapse
 from .noise_balance.result import Balance as Balance
 from .problem.base import Problem as Problem
 from .problem.integrate import IntegratedRows as IntegratedRows

@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sgdvi._internal.check import require
 from sgdvi._internal.files import plain, write_json
+from sgdvi.noise_balance.exponent import Collapse, collapse
 from sgdvi.noise_balance.readings import Readings
 from sgdvi.noise_balance.text import describe
+from sgdvi.problem.loss import Loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,6 +66,28 @@ class Balance(Readings):
         from sgdvi.noise_balance.figure import plot_balance
 
         return plot_balance(self, axes=axes)
+
+    def collapse(self, symmetry: int, **settings: Any) -> Collapse:
+        """Test whether SGD collapses onto the dead neuron of a symmetry, at the rate and batch size of this run.
+
+        Parameters
+        ----------
+        symmetry
+            Its number; that of the smallest parts is where it is likely.
+        settings
+            Of `sgdvi.collapse`.
+
+        Raises
+        ------
+        InputError
+            As there, and for a run whose rate is not known.
+        """
+        require(self.path.learning_rate > 0 and self.path.batch_size, "the rate of the run must be known", "none")
+        chosen = self.symmetries[symmetry]
+        loss, last = chosen.loss, [leaf[0, -1] for leaf in self.path.leaves]
+        given = {"learning_rate": self.path.learning_rate, "batch_size": self.path.batch_size, "where": chosen}
+        own = Loss(loss.function, loss.restore(last))
+        return collapse(own, loss.data, **{**given, **settings})
 
     def __str__(self) -> str:
         return describe(self)
