@@ -385,6 +385,7 @@ def test_many_symmetries_are_listed_by_their_imbalance(result):
             result.ratios,
             **{n: np.concatenate([getattr(result.ratios, n)] * 5, -1) for n in ("value", "error", "bounds")},
         ),
+        rest=replace(result.rest, **{n: np.tile(getattr(result.rest, n), 5) for n in ("norm_ratio", "steps")}),
     )
     assert "... and 8 more, nearer to balance" in str(many)
     assert max(map(len, str(many).splitlines())) <= 80
