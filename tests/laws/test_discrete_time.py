@@ -87,7 +87,7 @@ def pairs_of(x, y):
 def test_pairs_of_rows_are_gone_through_to_the_last_sliver():
     """By arithmetic of 40 digits: 44 intervals, of which five are wider than 1e-5 of their rate."""
     x = -1.5 + 3 * (np.arange(16) + 0.5) / 16
-    found = sgdvi.discrete_threshold(x, 0.2 * x + 0.8 * np.sqrt(2) * np.cos(5 * np.arange(16)), batch_size=2)
+    found = discrete_threshold(x, 0.2 * x + 0.8 * np.sqrt(2) * np.cos(5 * np.arange(16)), batch_size=2)
     known = [(0.5073769908, 0.5121886462), (0.5725604874, 1.024527806), (1.037174474, 1.038577429)]
     known += [(1.080349496, 1.081203572), (1.161626567, 1.161672892)]
     np.testing.assert_allclose(found.intervals, known, rtol=2e-9)
