@@ -64,3 +64,9 @@ def test_a_long_run_is_told_what_takes_five_minutes() -> None:
     assert "about 10 minutes for 2000 draws per chain" in said
     assert "--nuts-draws 1000 " in said
     assert "Ctrl-C keeps" in _nuts.suggestion(60.0, 3, 1000, 2000)
+
+
+def test_the_speed_of_the_last_steps_counts() -> None:
+    # forty seconds of compiling and of deep trees, then sixteen steps a second
+    assert _nuts.at_last([(40.0 + k, 16 * (k + 1)) for k in range(5)], 3000) == pytest.approx(44 + 2920 / 16)
+    assert _nuts.at_last([(40.0, 16)], 160) == pytest.approx(400)

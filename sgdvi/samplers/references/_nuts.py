@@ -1,7 +1,8 @@
 """The posterior by Hamiltonian Monte Carlo: NumPyro's NUTS on the same model and data."""
 
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ PATIENCE = 300.0
 # The speed is judged after so many seconds and so much of the run.
 _FIRST_LOOK, _FIRST_SHARE = 15.0, 0.1
 _FEWEST_SUGGESTED = 100
+# Chunks whose speed counts.
+_LOOKED_AT = 5
 
 
 class Stopped(KeyboardInterrupt):
@@ -108,12 +111,14 @@ def nuts(
     try:
         steps = _chunks(kernel, state, args, kwargs, num_warmup, total)
         with closing(steps), tqdm(total=total, desc="NUTS", disable=not progress) as bar:
+            last: deque[tuple[float, int]] = deque(maxlen=_LOOKED_AT)
             for done, drawn in steps:
                 chunks += [drawn] if drawn is not None else []
                 bar.update(done - bar.n)
                 seconds = time.perf_counter() - started
+                last.append((seconds, done))
                 if say and seconds > _FIRST_LOOK and done >= _FIRST_SHARE * total:
-                    slow = suggestion(seconds, done, num_warmup, num_samples)
+                    slow = suggestion(at_last(last, total) / total * done, done, num_warmup, num_samples)
                     if slow:
                         say(slow)
                     say = None
@@ -122,6 +127,16 @@ def nuts(
             raise
         raise Stopped(tree()) from error
     return tree()
+
+
+def at_last(last: Sequence[tuple[float, int]], total: int) -> float:
+    """Return the seconds that the whole run takes if it goes on as fast as at last, from pairs (seconds, steps done).
+
+    The first steps are no measure: they compile, and their trees are deep until the scales have been adapted.
+    """
+    (before, first), (seconds, done) = last[0], last[-1]
+    each = (seconds - before) / (done - first) if done > first else seconds / done
+    return seconds + each * (total - done)
 
 
 def suggestion(seconds: float, done: int, num_warmup: int, num_samples: int) -> str:
