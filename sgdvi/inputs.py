@@ -11,12 +11,14 @@ import xarray as xr
 from xarray import DataTree
 
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.draws.committed import is_store, open_store
 from sgdvi.draws.hdf5 import check_file
 from sgdvi.draws.places import is_url
 from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree, plain_text
 
+_TRACE_POINTS = 200
 _FORMS = (
     "Give a DataTree, a dictionary of arrays (chain, draw, ...), a numpyro MCMC after its run, a pair (svi, result), "
     "the path of a NetCDF or Zarr file with a group 'posterior', or a law with log_prob."
@@ -140,7 +142,20 @@ def from_svi(svi: Any, result: Any, *args: Any, key: jax.Array, num_draws: int =
         advice = "For a guide of your own make the tree with sgdvi.inputs.from_svi(svi, result, *data, key=key)."
         got = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise InputError(message("the guide must give draws", got, advice)) from error
-    return from_samples({site: np.asarray(values) for site, values in samples.items()}, kind="vi")
+    said = _convergence(result)
+    return from_samples({site: np.asarray(values) for site, values in samples.items()}, kind="vi", **said)
+
+
+def _convergence(result: Any) -> dict[str, Any]:
+    """Return whether the fit has converged, by the trend of its losses; nothing where they were not kept."""
+    losses = getattr(result, "losses", None)
+    if losses is None or not np.size(losses):
+        return {}
+    bounds = -np.asarray(losses, dtype=np.float64).reshape(-1)
+    reason, block = rising(bounds), -(-bounds.size // _TRACE_POINTS)
+    trace = [float(part.mean()) for part in np.array_split(bounds, -(-bounds.size // block))]
+    config = {"elbo": trace, "elbo_block": block, "num_steps": bounds.size}
+    return {"converged": not reason, "convergence": reason or "converged", "config": config}
 
 
 def _from_arrays(name: str, arrays: Mapping[str, Any]) -> DataTree:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sgdvi._internal.text import listed, number
 from sgdvi.diagnostics import clauses
-from sgdvi.diagnostics.declare import Check, Question
+from sgdvi.diagnostics.declare import WORST, Check, Question
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.judged import Judged
@@ -85,6 +85,10 @@ def same_law(
     w1 = judged.get("distance.w1")
     if trouble and (w1 is None or w1.status is Status.UNKNOWN):
         return Answer(Status.UNKNOWN, f"Cannot tell on {name}: the reference {reference} cannot be relied on.{also}")
+    fit = judged.status("fit.convergence")
+    if judged.fails("draws.reference") or fit is Status.UNKNOWN:
+        unsettled = judged["draws.reference" if judged.fails("draws.reference") else "fit.convergence"]
+        return Answer(Status.UNKNOWN, f"Cannot tell on {name}. {unsettled.meaning}{also}", unsettled.check)
     if judged.fails(*_MIXED) and not _far(w1):
         where, why = clauses.why_not_mixed(judged)
         if not facts.singular and not judged.fails("support.balance"):
@@ -159,12 +163,22 @@ def _compared(run: str, name: str, judged: Judged, aside: str, unsure: list[Find
         apart = clauses.dependence(judged) if dependence else ""
         differences, soft = clauses.differences(judged), ""
         if modes is not Status.FAIL and not dependence:
-            soft = clauses.barely(judged)
+            soft = clauses.barely([f for f in judged.those("on_functional") if f.status is Status.FAIL])
+        elif dependence and modes is not Status.FAIL:
+            soft = clauses.barely(together)
         parts = [part for part in (soft, *differences, missed, unseen, apart, aside) if part]
         how = ": " + "; ".join(parts) if parts else ""
         answer = "Probably not" if soft else "No"
         check = "coverage.modes" if unseen else together[0].check if dependence else "distance.w1"
         return Answer(Status.FAIL, f"{answer}: on {name}, {run} is not the posterior ({numbers}){how}.", check)
+    tail = next((finding for finding in reversed(judged.those("tails")) if finding.status is Status.FAIL), None)
+    if tail is not None:
+        soft = clauses.barely([tail])
+        answer = f"Probably not: {soft}" if soft else "No"
+        where = tail.functional or name
+        how = tail.meaning.split(WORST)[0].removesuffix(".")
+        middle = f"{run} is near the posterior in the middle of {where} and not in its tails ({numbers})"
+        return Answer(Status.FAIL, f"{answer}: {middle}: {how}.", tail.check)
     if Status.UNKNOWN in on_functional:
         also = f" What is certain: {aside}." if aside else ""
         return Answer(Status.UNKNOWN, f"Cannot tell on {name}: too few effective draws ({numbers}).{also}")
@@ -198,6 +212,8 @@ def _unusable(run: str, judged: Judged, facts: Facts) -> Answer | None:
     if overflow is not None and overflow.value == 1:
         text = f"No: every chain of {run} overflowed, so there is nothing to compare with a posterior."
         return no(text, overflow.check)
+    if overflow is not None and overflow.status is Status.FAIL:
+        return no(f"No: {run} diverged. {overflow.meaning}", overflow.check)
     collapse, heat = judged.get("phase.collapse"), judged.get("phase.temperature")
     warm = heat.value if heat is not None and heat.value is not None else math.nan
     if collapse is not None and collapse.status is Status.FAIL:
@@ -211,4 +227,10 @@ def _unusable(run: str, judged: Judged, facts: Facts) -> Answer | None:
     distinct = judged.get("draws.distinct")
     if distinct is not None and distinct.status is Status.FAIL:
         return no(f"No: {run} is no sample. {distinct.meaning}", distinct.check)
+    spread = judged.get("stationarity.spread")
+    if spread is not None and spread.status is Status.FAIL:
+        return no(f"No: {run} has no law. {spread.meaning}", spread.check)
+    reached = judged.get("arrival.posterior")
+    if reached is not None and reached.status is Status.FAIL:
+        return no(f"No: {reached.meaning}", reached.check)
     return None

@@ -1,6 +1,7 @@
 """The parts of the verdict's sentence: what is wrong with a run, in a few words each."""
 
 import math
+from collections.abc import Sequence
 
 from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.distances import MOST_JUMP
@@ -116,9 +117,8 @@ def dependence(judged: Judged) -> str:
     )
 
 
-def barely(judged: Judged) -> str:
-    """Say by how little the worst distance is beyond chance; "" where it is not little, or other things are wrong."""
-    failing = [finding for finding in judged.those("on_functional") if finding.status is Status.FAIL]
+def barely(failing: Sequence[Finding]) -> str:
+    """Say by how little what fails is beyond chance; "" where one of them is by more, or has no null level."""
     parts = []
     for finding in failing:
         null = finding.details.get("null_level")

@@ -1,4 +1,4 @@
-"""Are chains copies of each other, as they are or shifted? Copies agree perfectly and count for nothing."""
+"""Are chains copies of each other or of the reference, as they are or shifted? Copies agree and count for nothing."""
 
 import numpy as np
 
@@ -6,9 +6,11 @@ from sgdvi._internal.text import count, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check
 from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.run import Run
 
 # Chains of real numbers have hardly a value in common; where they repeat values themselves, nothing can be said.
 _COPIED, _DISTINCT = 0.5, 0.5
+_FEWEST = 50
 
 
 def common(values: np.ndarray) -> np.ndarray:
@@ -71,3 +73,36 @@ def copies(case: Case) -> Outcome:
         advice = "Give every chain a key and a start of its own."
         return Outcome(Status.FAIL, meaning, float(share.max()), _COPIED, advice, functional=name)
     raise Skip("Needs two chains of real numbers that seldom repeat.")
+
+
+@check(
+    "draws.reference",
+    "Draws of the reference",
+    "Two runs of real numbers share no value by chance: draws that are the reference's own agree with it whatever the "
+    "law is.",
+    question="arrive",
+    first=True,
+)
+def of_reference(case: Case) -> Outcome:
+    """The draws are not those of the reference, in whatever order."""
+    run, other = case.run, case.reference
+    if not (isinstance(run, Run) and isinstance(other, Run)):
+        raise Skip("Needs a reference with draws.")
+    if not (run.keep.any() and other.keep.any()):
+        raise Skip(NO_DRAWS, Status.UNKNOWN)
+    for name in run.values:
+        if name not in other.values:
+            continue
+        mine, its = case.values(name), other.values[name][other.keep]
+        unique, size = np.unique(its), mine.size
+        # a run may repeat values, as weighted draws that were drawn again do; rounded ones fall on the reference's
+        if unique.size < max(_DISTINCT * its.size, _FEWEST):
+            continue
+        share = float(np.isin(mine, unique).mean())
+        if share <= _COPIED:
+            return Outcome(Status.PASS, f"{run.name} and {other.name} share no draws.", share, _COPIED)
+        meaning = f"{percent(share)} of the {count(size, 'draw')} of {name} under {run.name} are draws of {other.name} "
+        meaning += "themselves, so that their agreement says nothing."
+        advice = f"Run {run.name} and {other.name} apart, from keys of their own."
+        return Outcome(Status.FAIL, meaning, share, _COPIED, advice, functional=name)
+    raise Skip("Needs a functional of real numbers that seldom repeat.")

@@ -13,6 +13,10 @@ from sgdvi.diagnostics.run import Run
 
 _MOST_LISTED = 20
 _NARROW, _WIDE = 0.95, 1.05
+# Detail of a finding that would pass but for the chains that are left out.
+LEFT_OUT = "only_chains_left_out"
+# How the meaning of the worst of several functionals goes on.
+WORST = " This is the worst of "
 NO_DRAWS = "No chain with finite draws is left."
 
 
@@ -78,6 +82,7 @@ class Check:
     always: bool = False
     on_functional: bool = False
     joint: bool = False
+    tails: bool = False
     in_parameters: bool = False
     untested: bool = False
 
@@ -127,6 +132,10 @@ class Check:
             finding = self.skipped(case.run.name, skip, title=self._title(case))
         if self.of_chains and isinstance(case.run, Run):
             finding = survivors(case.run, finding)
+        unconverged = case.run.unconverged if isinstance(case.run, Run) else ""
+        if unconverged and self.question is not Question.ARRIVE and finding.status is not Status.NOT_APPLICABLE:
+            meaning = f"The fit of {case.run.name} has not converged. As it is: {finding.meaning}"
+            finding = replace(finding, status=Status.UNKNOWN, meaning=meaning, advice="")
         if self.of_reference and case.trouble:
             meaning = f"{case.trouble} Measured against it: {finding.meaning}"
             finding = replace(finding, status=Status.UNKNOWN, meaning=meaning, advice="")
@@ -182,7 +191,7 @@ def check(
         nothing that chains left out could change. ``of_reference``: says nothing where the reference cannot be relied
         on. For the verdict: ``gate`` (a reference that fails it is no reference), ``first`` (a failure comes before all
         other reasons), ``always`` (a reason also where it passes), ``on_functional`` and ``in_parameters`` (decide the
-        answer there), ``joint`` (sees dependence), ``untested`` ("unknown" is a reservation).
+        answer there), ``joint`` (sees dependence), ``tails`` (sees tails and small modes), ``untested`` ("unknown" is a reservation).
 
     Returns
     -------
@@ -292,7 +301,7 @@ def worst(each: Sequence[Finding], *, lowest: bool = False) -> Finding:
     listed = {f"value of {f.functional}": f.value for f in each[:_MOST_LISTED]}
     if chosen.status is Status.NOT_APPLICABLE:
         return chosen
-    tail = f" This is the worst of {count(len(each), 'functional')}."
+    tail = f"{WORST}{count(len(each), 'functional')}."
     details = {**chosen.details, **listed, "functionals": len(each), "other_failures": _others(chosen, each)}
     return replace(chosen, meaning=chosen.meaning + tail, details=details)
 
@@ -314,5 +323,7 @@ def survivors(run: Run, finding: Finding) -> Finding:
     if run.keep.all() or not run.keep.any() or finding.status is Status.NOT_APPLICABLE:
         return finding
     note = f" (From {int(run.keep.sum())} of {count(len(run.keep), 'chain')}: the others hold NaN or infinite draws.)"
-    status = Status.WARN if finding.status is Status.PASS else finding.status
-    return replace(finding, status=status, meaning=finding.meaning + note)
+    if finding.status is not Status.PASS:
+        return replace(finding, meaning=finding.meaning + note)
+    details = {**finding.details, LEFT_OUT: True}
+    return replace(finding, status=Status.WARN, meaning=finding.meaning + note, details=details)

@@ -227,7 +227,7 @@ def ks(case: Case, name: str) -> Outcome:
     return _graded(case, name, start, gap, "ks")
 
 
-@distance("distance.w2", "Wasserstein distance (W2)", _NULL, each=shared, thresholds=limits_of("w2"))
+@distance("distance.w2", "Wasserstein distance (W2)", _NULL, each=shared, thresholds=limits_of("w2"), tails=True)
 def w2(case: Case, name: str) -> Outcome:
     """W2^2 = integral of (F^-1 - G^-1)^2, in standard deviations of the reference: it weighs the tails."""
     unit, against = case.once(from_reference, name).unit, case.other
@@ -239,18 +239,16 @@ def w2(case: Case, name: str) -> Outcome:
     distances = second_order(case.run.points[name], against.points[name], level_of_each(case))
     value, null = (each / unit for each in distances)
     start = f"On {name}, {case.run.name} is {number(value)} sd away from {against.name} (W2)"
-    advice = "Where W2 is much larger than W1, the tails differ."
     details: Details = {"against": against.name}
-    return graded(start, value, null, case.limits.of("w2"), unit=" sd", advice=advice, details=details)
+    return graded(start, value, null, case.limits.of("w2"), unit=" sd", details=details)
 
 
 def _graded(case: Case, name: str, start: str, gap: Distance, which: str) -> Outcome:
     """Judge W1 or KS; both say what the difference is and what follows from it."""
     value, null, unit = getattr(gap, which), getattr(gap, f"{which}_null"), gap.unit if which == "w1" else None
     against = case.other.name
-    advice = f"Intervals and probabilities of {name} read off {case.run.name} are off by this much."
     details: Details = {"against": against, "unit": unit, "shift": gap.shift, "widening": gap.widening}
     details |= {"w1": gap.w1, "ks": gap.ks}
     words = difference(gap, f"sd of {against}")
     limits, sd = case.limits.of(which), "" if unit is None else " sd"
-    return graded(start, value, null, limits, unit=sd, beyond=words, advice=advice, details=details)
+    return graded(start, value, null, limits, unit=sd, beyond=words, details=details)

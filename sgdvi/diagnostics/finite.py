@@ -34,7 +34,7 @@ def finite(case: Case) -> Outcome:
         status = Status.PASS if size else Status.FAIL
         return Outcome(status, f"All {size:,} values are finite.", share, 0.0, details=details)
     meaning = f"{total:,} of {size:,} values are NaN or infinite (most in {max(bad, key=lambda name: bad[name])})."
-    advice = "Chains with such draws are left out of the numbers below. Lower the learning rate, or look for the step."
+    advice = "Chains with such draws are left out of the numbers below. Lower the learning rate."
     return Outcome(Status.FAIL, meaning, share, 0.0, advice, details)
 
 
@@ -70,12 +70,12 @@ def distinct(case: Case) -> Outcome:
     status, advice = Status.FAIL, ""
     if different == 1:
         meaning = f"All draws of {name} are equal: this is a point mass, not a spread-out law."
-        advice = "A point mass can be real (SGD collapsed, or the learning rate is 0); R-hat and effective draws say "
-        advice += "nothing here."
+        advice = "Raise the learning rate if it is 0 or below the rounding of the numbers."
     elif stuck:
         meaning = f"{count(stuck, 'chain')} never moved from one value."
-        advice = "Look at the trace of these chains; they are stuck, or their values are below the rounding of the "
-        advice += "float type."
+        advice = (
+            "Use jax.enable_x64 if their values are below the rounding of the float type; else start them elsewhere."
+        )
     elif share < limit:
         meaning = f"Only {different:,} different values of {name} among the draws ({percent(share)})."
         advice = "Typical of float32 with a mean much larger than the spread: use jax.enable_x64, or centre the data."

@@ -204,10 +204,7 @@ def _apart(case: Case, name: str, measured_by: str) -> Outcome:
     single = names[0] if len(names) == 1 else None
     what = single or f"{count(len(names), 'functional')} jointly"
     start = f"On {what}, {case.run.name} and {against.name} are {number(gap.value)} apart by {measured_by}"
-    advice = (
-        "" if single else "If W1 and KS of every functional agree, it is how they depend on each other that differs."
-    )
     details: Details = {"against": against.name, "p_value": gap.p_value, "functionals": len(names)}
     limits, words = case.limits.of(name), "the laws differ"
-    outcome = graded(start, gap.value, gap.null, limits, p=gap.p_value, beyond=words, advice=advice, details=details)
+    outcome = graded(start, gap.value, gap.null, limits, p=gap.p_value, beyond=words, details=details)
     return replace(outcome, functional=single)

@@ -14,12 +14,12 @@ _TROUBLES = {
     "constant": (
         Status.FAIL,
         "All draws of {name} are equal, so {what} does not exist.",
-        "See the checks of the draws.",
+        "",
     ),
     "stuck": (
         Status.FAIL,
         "At least one chain of {name} never moved, so {what} has no meaning.",
-        "Look at the traces.",
+        "",
     ),
     "short": (Status.UNKNOWN, "Fewer than 8 draws per chain: too few for {what}.", "Run longer."),
     "non-finite": (Status.FAIL, "No chain with finite draws of {name} is left.", "Lower the learning rate."),
@@ -56,10 +56,10 @@ def rhat(case: Case, name: str) -> Outcome:
         advice = "Run at least 4 chains from different starts."
     elif not math.isfinite(measured.rhat):
         status, meaning = Status.FAIL, f"R-hat of {name} is {number(measured.rhat)}."
-        advice = "Look at the traces of the chains."
+        advice = "Run longer."
     else:
         status = Status.FAIL if measured.rhat > limits.rhat_fail else Status.WARN
-        advice = "Run longer, with a longer warmup; if that does not help, the chains are locked to different regions."
+        advice = "Run longer, with a longer warmup."
         if measured.rhat <= limits.rhat_warn:
             status, advice = Status.PASS, ""
         words = {Status.PASS: "agree", Status.WARN: "do not quite agree", Status.FAIL: "disagree"}[status]

@@ -11,7 +11,7 @@ import numpy as np
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.measures import snapped
-from sgdvi.diagnostics.run import Run
+from sgdvi.diagnostics.run import CONVERGED, Run
 from sgdvi.draws.tree import config, functional, in_double, is_tree
 from sgdvi.laws.line import Points
 
@@ -135,7 +135,17 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         log_likelihood=_rows(tree, "log_likelihood"),
         predicted=predicted,
         observed=observed,
+        settings=settings,
+        fit=_fit(attrs),
+        ours=attrs.get("inference_library") == "sgdvi",
     )
+
+
+def _fit(attrs: Mapping[Any, Any]) -> str | None:
+    """Return what is recorded of the convergence of a fit."""
+    if "converged" not in attrs:
+        return None
+    return CONVERGED if int(attrs["converged"]) else str(attrs.get("convergence") or "it says so")
 
 
 def _asked_for(sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from sgdvi.diagnostics.measures import Mixing, Tail, finite_chains, mixing_of, t
 from sgdvi.laws.line import Points
 
 _MOST_COORDINATES = 200
+CONVERGED = "converged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,12 @@ class Run:
         Log likelihood of each row, shape (S, N), at draws of the run; None where unknown.
     predicted, observed
         Predictive draws of the rows, shape (S, N), and the rows, shape (N,); None where unknown.
+    settings
+        What the run was made with, as far as it was recorded.
+    fit
+        What is recorded of the convergence of a fit, in words: "converged", or why not; None where nothing is.
+    ours
+        Whether its statistics have our scale: the log joint is that of the whole model, with all its constants.
     fixed
         Site -> mask over its flattened entries of what all runs of a comparison hold at one value: no coordinates.
     still
@@ -64,8 +72,16 @@ class Run:
     log_likelihood: np.ndarray | None = None
     predicted: np.ndarray | None = None
     observed: np.ndarray | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    fit: str | None = None
+    ours: bool = False
     fixed: Mapping[str, np.ndarray] = field(default_factory=dict)
     still: frozenset[str] = frozenset()
+
+    @property
+    def unconverged(self) -> str:
+        """Why the fit has not converged; "" where it has, or where there is none."""
+        return "" if self.fit in (None, CONVERGED) else str(self.fit)
 
     @cached_property
     def keep(self) -> np.ndarray:

@@ -55,6 +55,7 @@ def _student(means: np.ndarray) -> Mean:
     thresholds=("trend_warn", "trend_fail", "null_quantile"),
     kinds=("draws",),
     each=usable,
+    gate=True,
 )
 def trend(case: Case, name: str) -> Outcome:
     """The second half of the chains is where the first was.
@@ -81,8 +82,12 @@ def trend(case: Case, name: str) -> Outcome:
     words = f"from the first to the second half {name} moves by {number(abs(value), 2)} of its spread"
     chance, details = f"p = {number(p_value, 2)}", {"p_value": p_value}
     # the null level is that of all functionals together
-    if p_value >= (1 - limits.null_quantile) / len(case.draws.points) or abs(value) < limits.trend_warn:
-        return Outcome(Status.PASS, f"No trend: {words} ({chance}).", value, limits.trend_warn, details=details)
+    level = (1 - limits.null_quantile) / len(case.draws.points)
+    if p_value >= level or abs(value) < limits.trend_warn:
+        much = (
+            "no more than chance explains" if p_value >= level else "more than chance explains but too little to matter"
+        )
+        return Outcome(Status.PASS, f"F{words[1:]}, {much} ({chance}).", value, limits.trend_warn, details=details)
     status = Status.FAIL if abs(value) > limits.trend_fail else Status.WARN
     meaning = f"Not stationary: {words}, {'up' if value > 0 else 'down'} ({chance})."
     advice = "Run a longer warmup: these draws are on their way, not draws of a law."

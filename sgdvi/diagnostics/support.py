@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import qr
 from scipy.spatial import cKDTree
 
 from sgdvi._internal.text import count, listed, number
@@ -19,6 +20,12 @@ _FEWEST_POINTS = 50
 _MOST_COORDINATES, _SUMS = 500, 200
 _COARSE = 8
 _THIN = 0.9
+# Distance from the middle, in median distances, beyond which a point is an outlier.
+_FARTHEST = 3.0
+# In more dimensions the distances of neighbours are those of a law's shape: only a gap in the spectrum tells there.
+_MOST_NEIGHBOURLY = 10.0
+# A coordinate is a copy of others where they explain all of it up to this share of its standard deviation.
+_COPY = 1e-4
 # Independent Gaussian factors have a median imbalance of 0.71.
 _NEARLY = 0.2
 # A direction this much narrower than the widest, in units of the reference, counts as none, fuzz about a surface, if a
@@ -58,6 +65,18 @@ def two_nn(points: np.ndarray) -> float:
     return float((len(ratio) - 1) / total) if total > 0 else math.inf
 
 
+def without_outliers(points: np.ndarray) -> np.ndarray:
+    """Return `points` (n, d) about their median, those farther out than three times the median distance drawn in to it.
+
+    The way of a transient is no direction of the law: a few points far out would make all others look like none.
+    """
+    centred = points - np.median(points, axis=0)
+    lengths = np.sqrt((centred**2).sum(axis=1))
+    longest = _FARTHEST * float(np.median(lengths))
+    scale = np.minimum(1.0, longest / np.maximum(lengths, 1e-300)) if longest > 0 else np.ones(len(points))
+    return centred * scale[:, None]
+
+
 def linear_rank(points: np.ndarray) -> int:
     """Return the number of directions in which standardised `points` (n, d) vary beyond fuzz."""
     widths = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
@@ -78,6 +97,8 @@ class Dimension:
         fuzz about a curve does not show).
     rank
         Number of directions in which the points vary.
+    narrowest
+        Width of the narrowest of these directions, in standard deviations of the reference.
     size, ambient
         Number of points used; number of coordinates.
     """
@@ -87,6 +108,7 @@ class Dimension:
     rank: int
     size: int
     ambient: int
+    narrowest: float = math.nan
 
     @property
     def value(self) -> float:
@@ -116,13 +138,31 @@ def dimension_of(points: np.ndarray, transform: np.ndarray, size: int) -> Dimens
     size = int(min(size, len(points), _MOST_POINTS))
     rows = np.linspace(0, len(points) - 1, max(size, 1)).round().astype(int)
     chosen = np.asarray(points, dtype=np.float64)[rows]
-    chosen = (chosen - chosen.mean(axis=0)) @ transform
+    chosen = without_outliers((chosen - chosen.mean(axis=0)) @ transform)
+    widths = np.linalg.svd(chosen, compute_uv=False) / math.sqrt(max(len(chosen), 1))
     rank = linear_rank(chosen)
     # what a gap sets apart stays narrow; what is badly scaled is scaled
     chosen = chosen @ (whitening(chosen, _FUZZ) if rank < chosen.shape[1] else whitening(chosen))
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
-    return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1])
+    narrowest = float(widths[rank - 1]) if 0 < rank <= len(widths) else math.nan
+    return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1], narrowest)
+
+
+def independent_columns(points: np.ndarray) -> np.ndarray:
+    """Return the columns of `points` (n, d) that are no linear function of others, (k,): copies count once.
+
+    Pivoted QR takes the columns in the order of what the ones before leave of them.
+    """
+    points = points[np.linspace(0, len(points) - 1, min(len(points), _MOST_POINTS)).round().astype(int)]
+    if len(points) <= points.shape[1] + 1:
+        return np.arange(points.shape[1])  # fewer points than coordinates depend on each other whatever the law
+    centred = points - points.mean(axis=0)
+    sd = centred.std(axis=0)
+    _, triangle, order = qr(centred / np.where(sd > 0, sd, 1.0), mode="economic", pivoting=True)
+    left = np.abs(np.diag(triangle)) / math.sqrt(len(points))
+    count_ = max(int((left > _COPY).sum()), 1)
+    return np.sort(order[:count_]) if count_ < len(left) else np.arange(points.shape[1])
 
 
 def _free(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +236,7 @@ def balance(case: Case) -> Outcome:
     "Support: dimension",
     "Facco, d'Errico, Rodriguez, Laio 2017, Scientific Reports 7, 12140 (two nearest neighbours).",
     cites=("facco2017estimating",),
-    thresholds=("dimension_ratio",),
+    thresholds=("dimension_ratio", "narrow_warn"),
     kinds=("judged", "independent"),
     always=True,
     in_parameters=True,
@@ -210,6 +250,7 @@ def dimension(case: Case) -> Outcome:
     if min(len(points), len(others)) < 3:
         raise Skip("No chain with finite draws is left, in this run or in the reference.", Status.UNKNOWN)
     points, others = _free(points, others)
+    points, others = points[:, (kept := independent_columns(others))], others[:, kept]
     size, transform = min(case.draws.fewest, other.fewest), whitening(others)
     mine, reference = dimension_of(points, transform, size), dimension_of(others, transform, size)
     return compared(mine, reference, other.name, case.limits)
@@ -232,7 +273,13 @@ def compared(mine: Dimension, reference: Dimension, against: str, limits: Thresh
             sizes = f"vary in {count(mine.rank, 'direction')}; those of {against} in {reference.rank}"
         meaning = f"In {count(mine.ambient, 'coordinate')} the draws {sizes}. The two laws cannot have densities with "
         meaning += "respect to each other."
+    elif mine.narrowest < limits.narrow_warn * reference.narrowest:
+        status, advice = Status.WARN, "Compare functionals of the parameters only, not the parameters."
+        factor = number(reference.narrowest / mine.narrowest, 2)
+        meaning = f"Narrow, of no lower dimension: in its narrowest direction the run is {factor} times narrower than "
+        meaning += f"{against}."
     details: Details = {"against": against, "reference": other, "coordinates": mine.ambient, "points": mine.size}
+    details["narrowest"] = None if math.isnan(mine.narrowest) else mine.narrowest
     return Outcome(status, meaning, value, limit, advice, details)
 
 
@@ -243,7 +290,7 @@ def is_lower(mine: Dimension, reference: Dimension, thresholds: Thresholds) -> b
     """
     if mine.rank < reference.rank:
         return True
-    if mine.fine > _THIN * reference.fine:
+    if mine.fine > _THIN * reference.fine or reference.fine > _MOST_NEIGHBOURLY:
         return False
     for own, other, size in (
         (mine.fine, reference.fine, min(mine.size, reference.size)),

@@ -54,6 +54,18 @@ class Thresholds:
         "Move of the second half of a run against the first, in standard deviations, where it is more than chance.",
     )
     trend_fail: float = _limit(0.3)
+    spread_warn: float = _limit(
+        1.1,
+        "Ratio of the spreads of the two halves of a run, the larger over the smaller, where it is more than chance.",
+    )
+    spread_fail: float = _limit(1.3)
+    arrival_sd: float = _limit(
+        5.0,
+        "Gap between the range of a chain and that of the reference, in standard deviations: a chain of the same law "
+        "has none. Nats that a chain is less probable than the reference and than the best chain, and the same in "
+        "standard deviations of the negative log joint under the reference.",
+    )
+    arrival_nats: float = _limit(10.0)
     drift_fail: float = _limit(6.0, "Drift of one fresh step in standard errors: beyond chance it is a warning.")
     bias_warn: float = _limit(
         0.05,
@@ -68,6 +80,10 @@ class Thresholds:
     dimension_ratio: float = _limit(
         0.75,
         "The dimension of a run's support over the reference's; the estimate has a relative error of about 1/sqrt(n).",
+    )
+    narrow_warn: float = _limit(
+        0.02,
+        "Width of the narrowest direction of a run over that of the reference: narrower is said, of whatever dimension.",
     )
     kl_warn: float = _limit(
         0.01,

@@ -49,7 +49,7 @@ def intervals(case: Case, name: str) -> Outcome:
     return graded(start, value, _errors(case, name, mass * (1 - mass)), case.limits.of("ks"))
 
 
-@_use("use.tails", "Tails (1 %)", thresholds=limits_of("tail"))
+@_use("use.tails", "Tails (1 %)", thresholds=limits_of("tail"), tails=True)
 def tails(case: Case, name: str) -> Outcome:
     """Beyond the run's 1 % and 99 % quantiles lies 1 % of the reference each."""
     if discrete(case, name):

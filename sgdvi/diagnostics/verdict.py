@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from sgdvi._internal.card import card
 from sgdvi._internal.text import listed
 from sgdvi.diagnostics.answers import USABLE, Answer, arrived, same_law, usable_for
-from sgdvi.diagnostics.declare import Check, Question
+from sgdvi.diagnostics.declare import LEFT_OUT, WORST, Check, Question
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
 from sgdvi.diagnostics.judged import Judged
@@ -14,8 +14,20 @@ from sgdvi.diagnostics.table import TABLE
 
 _MOST_CHANGES = 5
 # Distances that say the same of one functional: the first that is as bad as any of them speaks for all.
-_SAME = ("distance.w1", "distance.ks", "distance.w2", "distance.mmd", "distance.energy", "distance.sliced")
-_WORST = " This is the worst of "
+_SAME = (
+    "distance.w1",
+    "distance.ks",
+    "distance.w2",
+    "use.means",
+    "use.intervals",
+    "use.tails",
+    "distance.mmd",
+    "distance.energy",
+    "distance.sliced",
+)
+# What makes a run that has no law, or not yet: of its distances one is told then.
+_LOST = ("chains.overflow", "arrival.posterior", "stationarity.spread")
+_ONE = "distance.w1"
 
 
 @dataclass(frozen=True)
@@ -121,12 +133,18 @@ def _judge_one(
     sentence, status = same.sentence, same.status
     if arrive.decides:
         sentence, status = arrive.sentence, arrive.status
+    exchanged = [f for f in findings if f.check == "symmetry.labels" and f.status is Status.WARN]
+    switched = [finding for finding in exchanged if finding.run in (run, reference)]
+    if switched and status in (Status.FAIL, Status.UNKNOWN):
+        sentence += f" {switched[0].meaning}"
     ranked = _ranked(judged, unsure)
     reasons = [trouble] if trouble else []
     always = judged.those("always")
-    for finding in _once(ranked):
-        if finding in always or finding.status is not Status.PASS:
-            reasons.append(finding.meaning.split(_WORST)[0])
+    for finding in _once(ranked, judged, arrive.decides and arrive.check in _LOST):
+        told = finding.status is not Status.PASS and LEFT_OUT not in finding.details
+        if told or finding in always:
+            reasons.append(finding.meaning.split(WORST)[0])
+    reasons += [finding.meaning for finding in switched if finding.run != run]
     reasons += [reason for reason in (facts.improper, facts.no_temperature) if reason]
     answers = {Question.ARRIVE.value: arrive, Question.SAME.value: same, Question.USE.value: use}
     return Verdict(sentence, status, tuple(dict.fromkeys(reasons)), _changes(status, ranked), answers, uses)
@@ -141,10 +159,16 @@ def _ranked(judged: Judged, unsure: list[Finding]) -> list[Finding]:
     return [finding for finding in ranked if finding.status is not Status.NOT_APPLICABLE]
 
 
-def _once(ranked: Sequence[Finding]) -> Iterable[Finding]:
-    """Leave out what another finding says of the same functional: one distance speaks for all of a shift."""
+def _once(ranked: Sequence[Finding], judged: Judged, lost: bool) -> Iterable[Finding]:
+    """Leave out what another finding says of the same functional: one distance speaks for all of a shift.
+
+    Of a run that did not run or arrive (`lost`) only that is told, and how far it is: its law is that of its way.
+    """
     said: set[str | None] = set()
+    told = {finding.check for finding in judged.on(Question.ARRIVE)} | {_ONE}
     for finding in ranked:
+        if lost and (finding.status is not Status.FAIL or finding.check not in told):
+            continue
         if finding.check in _SAME:
             if finding.functional in said:
                 continue

@@ -21,6 +21,7 @@ from numpyro.infer.autoguide import (
 from numpyro.infer.util import log_density
 from numpyro.optim import optax_to_numpyro
 
+from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi._internal.pareto import pareto_shape
 from sgdvi.draws.tree import from_samples
@@ -44,8 +45,6 @@ _FIRST_RATE, _LAST_RATE = 3e-2, 3e-5
 _PARTICLES = 8
 _TRACE_POINTS = 200
 _WEIGHTS = 1000
-# Standard errors, and nats, that the bound may rise from its last tenth but one to its last.
-_MOST_ERRORS, _MOST_RISE = 3.0, 0.1
 _SITE = "x"
 
 
@@ -194,19 +193,6 @@ def _by_adam(joint: Joint, key: jax.Array, family: str, steps: int, draws: int) 
     # the weights are of x: the volume of the scale is missing in both bound and weights
     settings = {"elbo": (trace + place.log_volume).tolist(), "elbo_block": block}
     return place.at(np.asarray(x)), weights + place.log_volume, settings, rising(bounds)
-
-
-def rising(bounds: np.ndarray) -> str:
-    """Say that a bound still rises, from its last tenth but one to its last; empty where it does not."""
-    tenth = max(len(bounds) // 10, 1)
-    last, before = bounds[-tenth:], bounds[-2 * tenth : -tenth]
-    if not np.isfinite(last).all() or before.size < 2:
-        return "the bound is not finite, or the fit too short to tell"
-    rise = float(last.mean() - before.mean())
-    error = math.sqrt((last.var() + before.var()) / tenth)
-    if rise > max(_MOST_ERRORS * error, _MOST_RISE):
-        return f"the bound still rises: by {rise:.3g} nats over the last tenth of the steps, standard error {error:.2g}"
-    return ""
 
 
 class _ELBO(ELBO):
