@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from sgdvi.diagnostics import Case
+from sgdvi import compare
+from sgdvi.comparison import Comparison
+from sgdvi.diagnostics import Case, Finding
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.run import Law, Run
+from sgdvi.draws import make_tree
 
 
 def facts_of(**values: Any) -> Facts:
@@ -29,3 +32,13 @@ def case_of(
 ) -> Case:
     """Return the case of a run of these draws."""
     return Case(run_of(draws, **fields), Facts() if facts is None else facts, reference=reference)
+
+
+def judge(sgd: Mapping[str, np.ndarray], nuts: Mapping[str, np.ndarray], **options: Any) -> Comparison:
+    """Compare draws of SGD with those of NUTS."""
+    return compare({"SGD": make_tree(sgd, kind="sgd"), "NUTS": make_tree(nuts, kind="nuts")}, **options)
+
+
+def found(comparison: Comparison, run: str = "SGD") -> dict[str, Finding]:
+    """Return the findings on a run by check."""
+    return {finding.check: finding for finding in comparison.findings if finding.run == run}

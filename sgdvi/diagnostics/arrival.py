@@ -144,10 +144,8 @@ def posterior(case: Case) -> Outcome:
         raise Skip("The chains differ by the labels of exchangeable components: see there.")
     where, level, limits = case.once(place), case.once(levels), case.limits
     away = np.zeros(int(run.keep.sum())) if where is None else where.away
-    far, behind = (
-        away > limits.arrival_sd,
-        np.zeros(away.shape, dtype=bool) if level is None else _behind(level, limits),
-    )
+    far = away > limits.arrival_sd
+    behind = np.zeros(away.shape, dtype=bool) if level is None else _behind(level, limits)
     # what differs in parameters alone is no matter of the functionals that were asked for
     behind &= not _same_functionals(case)
     lost = far | behind

@@ -191,7 +191,8 @@ def check(
         nothing that chains left out could change. ``of_reference``: says nothing where the reference cannot be relied
         on. For the verdict: ``gate`` (a reference that fails it is no reference), ``first`` (a failure comes before all
         other reasons), ``always`` (a reason also where it passes), ``on_functional`` and ``in_parameters`` (decide the
-        answer there), ``joint`` (sees dependence), ``tails`` (sees tails and small modes), ``untested`` ("unknown" is a reservation).
+        answer there), ``joint`` (sees dependence), ``tails`` (sees tails and small modes), ``untested`` ("unknown" is a
+        reservation).
 
     Returns
     -------

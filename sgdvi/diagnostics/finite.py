@@ -73,9 +73,7 @@ def distinct(case: Case) -> Outcome:
         advice = "Raise the learning rate if it is 0 or below the rounding of the numbers."
     elif stuck:
         meaning = f"{count(stuck, 'chain')} never moved from one value."
-        advice = (
-            "Use jax.enable_x64 if their values are below the rounding of the float type; else start them elsewhere."
-        )
+        advice = "Start these chains elsewhere, or use jax.enable_x64 if they move by less than the rounding."
     elif share < limit:
         meaning = f"Only {different:,} different values of {name} among the draws ({percent(share)})."
         advice = "Typical of float32 with a mean much larger than the spread: use jax.enable_x64, or centre the data."

@@ -9,7 +9,7 @@ from scipy import stats
 from sgdvi._internal.text import count, number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, beyond, check, usable
-from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.run import Run
 
 _FEWEST = 16
@@ -115,7 +115,7 @@ def spread(case: Case) -> Outcome:
     words += f" on {name}" if typical == ratio else f" on average over {count(len(measured.names), 'functional')}"
     status = beyond(value, limits.spread_warn, limits.spread_fail) if surely.any() else Status.PASS
     if status is Status.PASS:
-        much = "more than chance explains but too little to matter" if surely.any() else "no more than chance explains"
+        much = "more than chance but too little to matter" if surely.any() else "no more than chance explains"
         return Outcome(status, f"I{words[1:]}, {much} ({chance}).", value, limits.spread_warn, "", details, name)
     cause, advice = schedule(case.draws)
     meaning = f"The spread is not stationary: {words} ({chance}).{cause}"

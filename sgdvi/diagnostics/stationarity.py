@@ -84,9 +84,7 @@ def trend(case: Case, name: str) -> Outcome:
     # the null level is that of all functionals together
     level = (1 - limits.null_quantile) / len(case.draws.points)
     if p_value >= level or abs(value) < limits.trend_warn:
-        much = (
-            "no more than chance explains" if p_value >= level else "more than chance explains but too little to matter"
-        )
+        much = "no more than chance explains" if p_value >= level else "more than chance but too little to matter"
         return Outcome(Status.PASS, f"F{words[1:]}, {much} ({chance}).", value, limits.trend_warn, details=details)
     status = Status.FAIL if abs(value) > limits.trend_fail else Status.WARN
     meaning = f"Not stationary: {words}, {'up' if value > 0 else 'down'} ({chance})."

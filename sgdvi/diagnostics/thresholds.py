@@ -83,7 +83,7 @@ class Thresholds:
     )
     narrow_warn: float = _limit(
         0.02,
-        "Width of the narrowest direction of a run over that of the reference: narrower is said, of whatever dimension.",
+        "Width of the narrowest direction of a run over that of the reference: narrower is a warning.",
     )
     kl_warn: float = _limit(
         0.01,

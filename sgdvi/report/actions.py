@@ -16,6 +16,8 @@ MOST = 3
 _LONGER = 4
 # Options of `sgdvi compare` that a further run must not keep: its report has a folder of its own.
 _DROPPED = {"--overwrite": 0, "--quiet": 0, "--verbose": 0, "--break-lock": 0, "--out": 1, "--fail-on": 1, "--json": 1}
+# Causes for which a run that did not reach the posterior is begun anew, at its mode.
+_AT_THE_MODE = ("plateau", "elsewhere", "joint mode")
 _NAMES = {"num_steps": "--steps", "num_chains": "--chains"}
 
 
@@ -79,11 +81,16 @@ def _wanted(
     if any(f.run == record.reference and f.check in gates and f.status is Status.FAIL for f in record.findings):
         draws = _LONGER * given.get("nuts_draws", 2000)
         wanted.append(("Give the reference more draws.", "more-draws", {"nuts_draws": draws}))
-    unmixed = Status.FAIL in {status.get("mixing.rhat"), status.get("mixing.ess")}
+    cause = next((f.details.get("cause") for f in record.findings if f.check == "arrival.posterior"), None)
+    if status.get("arrival.posterior") is Status.FAIL and cause in _AT_THE_MODE:
+        text = "Run the flavours of SGD that start at the checked mode with a step that is derived from the curvature."
+        wanted.append((text, "from-mode", {"algorithms": "plain,completed", "learning_rate": None}))
+    unmixed = Status.FAIL in {status.get("mixing.rhat"), status.get("mixing.ess"), status.get("arrival.posterior")}
     if not lost and (unmixed or Status.UNKNOWN in _of(status, "on_functional")) and "num_steps" in given:
         text = f"Run SGD {_LONGER} times as long."
         wanted.append((text, "longer", {"num_steps": _LONGER * given["num_steps"]}))
-    if Status.FAIL in _of(status, "on_functional") | _of(status, "in_parameters") and not measured:
+    differs = set().union(*(_of(status, role) for role in ("on_functional", "in_parameters", "joint", "tails")))
+    if Status.FAIL in differs and not measured:
         text = "Measure what brings SGD nearer to the posterior, and what to run in its place."
         wanted.append((text, "remedies", {"remedies": True}))
     return wanted
