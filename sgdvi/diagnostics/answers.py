@@ -13,6 +13,7 @@ from sgdvi.diagnostics.judged import Judged
 
 # W1 beyond this many times its failure, and its null level: no mixing of the chains brings it back.
 _FAR, _FAR_NULLS = 10.0, 3.0
+_HALF = 0.5
 _MIXED = ("chains.copies", "mixing.rhat", "mixing.ess")
 _USES = {
     "means": ("use.means",),
@@ -202,6 +203,10 @@ def _compared(run: str, name: str, judged: Judged, aside: str, unsure: list[Find
     return Answer(Status.PASS, f"Yes, as far as these checks see: {matches}.")
 
 
+def _diverged(overflow: Finding) -> bool:
+    return bool(overflow.details.get("recorded")) or (overflow.value or 0.0) >= _HALF
+
+
 def _unusable(run: str, judged: Judged, facts: Facts) -> Answer | None:
     """Answer where the run is no sample of anything: overflowed, collapsed, or on its way to 0."""
 
@@ -212,7 +217,8 @@ def _unusable(run: str, judged: Judged, facts: Facts) -> Answer | None:
     if overflow is not None and overflow.value == 1:
         text = f"No: every chain of {run} overflowed, so there is nothing to compare with a posterior."
         return no(text, overflow.check)
-    if overflow is not None and overflow.status is Status.FAIL:
+    # a NaN draw in a file of another tool is no divergence, unless half of the chains have some
+    if overflow is not None and overflow.status is Status.FAIL and _diverged(overflow):
         return no(f"No: {run} diverged. {overflow.meaning}", overflow.check)
     collapse, heat = judged.get("phase.collapse"), judged.get("phase.temperature")
     warm = heat.value if heat is not None and heat.value is not None else math.nan

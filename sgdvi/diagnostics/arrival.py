@@ -80,7 +80,7 @@ class Place:
         Per chain: distance of its 5 % to 95 % range from that of the reference (99.8 %), in standard deviations of the
         reference; 0 where they meet.
     separate
-        Whether the chains lie apart from each other, by several times their own width.
+        Whether the chains that are away lie apart from each other, by several times their own width.
     moving
         Whether the chains that are away come nearer.
     """
@@ -111,7 +111,7 @@ def _place_on(case: Case, name: str) -> Place | None:
     away = np.maximum(np.maximum(floor - high, low - ceiling), 0.0) / unit
     middles = np.median(values, axis=1)
     width = float(np.median(high - low))
-    between = float(np.ptp(middles)) if len(middles) > 1 else 0.0
+    between = float(np.ptp(middles[away > 0])) if (away > 0).any() else 0.0
     half, middle = values.shape[1] // 2, reference.quantile(np.array([0.5]))
     far, near = (np.abs(np.median(each, axis=1) - middle) for each in (values[:, :half], values[:, -half:]))
     scatter = np.ptp(np.quantile(values[:, -half:], _CHAIN, axis=1), axis=0)
@@ -208,7 +208,7 @@ def _cause(case: Case, where: Place | None, level: Levels | None, far: np.ndarra
             f"They are at a mode of the joint density of a hierarchy{at}: {more} nats more probable than the draws of "
             f"{case.other.name}, in a region that has hardly any volume."
         )
-    if where is not None and far.any() and where.separate and lost.all():
+    if where is not None and far.any() and where.separate:
         return NOT_MOVED, "They have not moved from their starts: each is at a place of its own."
     if gaps is not None and nulls is not None and (gaps > nulls).all():
         return PLATEAU, "They stay on a plateau, or in a minor mode, of the joint density."

@@ -102,6 +102,7 @@ def overflow(case: Case) -> Outcome:
     steps = [] if run.steps is None else [int(step) for step in run.steps[lost] if step >= 0]
     total, share = len(lost), float(lost.mean()) if len(lost) else float("nan")
     details: Details = {"overflowed": int(lost.sum()), "chains": total, "first_step": min(steps, default=None)}
+    details["recorded"] = run.overflowed is not None
     if not lost.any():
         return Outcome(Status.PASS, f"None of {count(total, 'chain')} overflowed.", share, limit, details=details)
     first = f", the first at step {number(min(steps))}" if steps else ""

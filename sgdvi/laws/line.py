@@ -93,12 +93,17 @@ class Points:
         return {}
 
     def null_distances(self, size: int, seed: int = 0) -> np.ndarray:
-        """Return W1 and W2 between pairs of independent samples of `size` points, shape (2, 400); once per size."""
+        """Return W1 and W2 between pairs of independent samples of `size` points, shape (2, 1600); once per size.
+
+        Each of 800 samples is held against two others, which costs no further sorting.
+        """
         if (size, seed) not in self._null_distances:
             rng = np.random.default_rng(seed)
             draws = np.sort(self.values[rng.integers(self.values.size, size=(2, _NULL_REPEATS, size))], axis=-1)
-            apart = np.abs(draws[0] - draws[1])
-            self._null_distances[size, seed] = np.array([apart.mean(axis=-1), np.sqrt((apart**2).mean(axis=-1))])
+            draws = draws.reshape(-1, size)
+            pairs = [np.abs(draws - np.roll(draws, lag, axis=0)) for lag in (1, 2)]
+            means = [(apart.mean(axis=-1), np.sqrt(np.einsum("ij,ij->i", apart, apart) / size)) for apart in pairs]
+            self._null_distances[size, seed] = np.concatenate(means, axis=1)
         return self._null_distances[size, seed]
 
 

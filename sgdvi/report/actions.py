@@ -84,7 +84,7 @@ def _wanted(
     cause = next((f.details.get("cause") for f in record.findings if f.check == "arrival.posterior"), None)
     if status.get("arrival.posterior") is Status.FAIL and cause in _AT_THE_MODE:
         text = "Run the flavours of SGD that start at the checked mode with a step that is derived from the curvature."
-        wanted.append((text, "from-mode", {"algorithms": "plain,completed", "learning_rate": None}))
+        wanted.append((text, "from-mode", {"algorithms": ("plain", "completed"), "learning_rate": None}))
     unmixed = Status.FAIL in {status.get("mixing.rhat"), status.get("mixing.ess"), status.get("arrival.posterior")}
     if not lost and (unmixed or Status.UNKNOWN in _of(status, "on_functional")) and "num_steps" in given:
         text = f"Run SGD {_LONGER} times as long."
@@ -125,8 +125,12 @@ def _changed(context: Context, suffix: str, changes: Mapping[str, Any]) -> str:
     options = {_NAMES.get(arg, "--" + arg.replace("_", "-")): value for arg, value in changes.items()}
     words = _without(shlex.split(context.command), _DROPPED | {o: int(v is not True) for o, v in options.items()})
     for option, value in options.items():
-        words += [] if value is None else [option] if value is True else [option, str(value)]
+        words += [] if value is None else [option] if value is True else [option, _text(value)]
     return shlex.join([*words, "--out", name])
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _without(words: list[str], options: Mapping[str, int]) -> list[str]:

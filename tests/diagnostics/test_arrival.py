@@ -12,7 +12,8 @@ from sgdvi.diagnostics import Finding, Status
 from sgdvi.draws import from_samples, make_tree
 
 CHAINS, DRAWS, ROWS = 8, 300, 100
-SIZES = [1, 20, 200]
+# 200 takes seconds each
+SIZES = [1, 20, pytest.param(200, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_half_of_the_chains_on_a_plateau(rng: np.random.Generator, size: int) ->
     assert modes.status is Status.PASS
 
 
-@pytest.mark.parametrize("size", [2, 20, 200])
+@pytest.mark.parametrize("size", [2, 20, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_joint_mode_of_a_hierarchy(rng: np.random.Generator, size: int) -> None:
     b, reference = normal(rng, size), normal(rng, size, 4)
     lp = -0.5 * (reference[..., 1:] ** 2).sum(axis=-1)

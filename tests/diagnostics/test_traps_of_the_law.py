@@ -11,7 +11,8 @@ from sgdvi.diagnostics.spread import log_ratios
 from sgdvi.draws import make_tree
 
 SHAPE = (4, 1000)
-SIZES = [1, 20, 200]
+# 200 takes seconds each
+SIZES = [1, 20, pytest.param(200, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def test_coefficients_that_differ_are_no_labels(rng: np.random.Generator) -> Non
 # --- dimension --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [2, 20, 90])
+@pytest.mark.parametrize("size", [2, 20, pytest.param(90, marks=pytest.mark.slow)])
 def test_lower_dimension_is_claimed_for_a_gap_alone(rng: np.random.Generator, size: int) -> None:
     reference, full = normal(rng, size), 0.5 * normal(rng, size)
     transient = full.copy()
@@ -172,7 +173,7 @@ def test_lower_dimension_is_claimed_for_a_gap_alone(rng: np.random.Generator, si
     assert finding.status is Status.FAIL
 
 
-@pytest.mark.parametrize("size", [2, 20, 60])
+@pytest.mark.parametrize("size", [2, 20, pytest.param(60, marks=pytest.mark.slow)])
 def test_copies_of_parameters_are_no_dimensions(rng: np.random.Generator, size: int) -> None:
     def draws() -> dict[str, np.ndarray]:
         b = normal(rng, size, (4, 500))
