@@ -15,6 +15,7 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoDiagonalNormal
 
 from sgdvi import InputError, Problem, zoo
+from sgdvi._internal.bounds import rising
 from sgdvi.draws import config
 from sgdvi.samplers.references import gaussian, pathfinder, variational, vi
 from sgdvi.samplers.references.joint import Joint
@@ -195,12 +196,12 @@ def test_a_search_that_would_read_too_much_is_cut_and_says_so(monkeypatch: pytes
 
 def test_a_bound_that_rises_has_not_converged() -> None:
     noise = np.random.default_rng(0).normal(size=1000)
-    assert not vi.rising(-3700 + noise)
-    assert "still rises" in vi.rising(-3700 + 0.02 * np.arange(1000) + noise)
+    assert not rising(-3700 + noise)
+    assert "still rises" in rising(-3700 + 0.02 * np.arange(1000) + noise)
     # within 3 standard errors, or below a tenth of a nat
-    assert not vi.rising(0.0005 * np.arange(1000) + 1e-6 * noise)
-    assert not vi.rising(0.002 * np.arange(1000) + 10 * noise)
-    assert "not finite" in vi.rising(np.full(1000, np.nan))
+    assert not rising(0.0005 * np.arange(1000) + 1e-6 * noise)
+    assert not rising(0.002 * np.arange(1000) + 10 * noise)
+    assert "not finite" in rising(np.full(1000, np.nan))
 
 
 def test_fits_without_a_mode_start_elsewhere(key: jax.Array, x64: None) -> None:
