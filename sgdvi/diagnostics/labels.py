@@ -8,9 +8,10 @@ import numpy as np
 from sgdvi._internal.text import listed, number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check
-from sgdvi.diagnostics.distances import kolmogorov
+from sgdvi.diagnostics.distances import kolmogorov, ks, w1
 from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.measures import is_discrete, mixing_of
+from sgdvi.diagnostics.mixing import rhat
 from sgdvi.diagnostics.run import Run
 
 _MOST_COMPONENTS = 10
@@ -89,7 +90,15 @@ def _exchanged(case: Case, sites: list[str], key: str, raw: Labelled, ordered: L
         sides += f", and {case.run.name} is {number(ordered.ks)} away from {other.name} (KS, by label {number(raw.ks)})"
     meaning = f"The components of {listed(sites)} are exchangeable and their labels exchanged: in the order of {key} "
     meaning += f"{sides}."
-    code = f"lambda draws: draws[{key!r}].copy(data=numpy.sort(draws[{key!r}].values, axis=-1))"
+    status, code = Status.WARN, f"lambda draws: draws[{key!r}].copy(data=numpy.sort(draws[{key!r}].values, axis=-1))"
     advice = f"Compare functionals that do not see the labels: functionals={{'{key} in order': {code}}}"
-    details: Details = {"site": key, "rhat_by_label": raw.rhat, "ks_by_label": raw.ks, "ks_in_order": ordered.ks}
-    return Outcome(Status.WARN, meaning, ordered.rhat, case.limits.rhat_fail, advice, details)
+    if all(check(case).status in (Status.PASS, Status.NOT_APPLICABLE) for check in (rhat, w1, ks)):
+        meaning, status, advice = f"{meaning} The functionals that are compared do not see it.", Status.PASS, ""
+    details: Details = {
+        "exchanged": True,
+        "site": key,
+        "rhat_by_label": raw.rhat,
+        "ks_by_label": raw.ks,
+        "ks_in_order": ordered.ks,
+    }
+    return Outcome(status, meaning, ordered.rhat, case.limits.rhat_fail, advice, details)

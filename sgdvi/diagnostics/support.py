@@ -12,6 +12,7 @@ from sgdvi._internal.text import count, listed, number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.labels import labels
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 _MOST_POINTS = 2_000
@@ -246,6 +247,8 @@ def dimension(case: Case) -> Outcome:
     other = case.sampled
     if other is None:
         raise Skip("Needs a reference with draws of the same parameters.")
+    if labels(case).details.get("exchanged"):
+        raise Skip("The components of some parameters have exchanged labels: no place of one run is that of the other.")
     points, others = case.draws.parameters(), other.parameters()
     if min(len(points), len(others)) < 3:
         raise Skip("No chain with finite draws is left, in this run or in the reference.", Status.UNKNOWN)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from check_cases import found, judge
+from scipy import stats
 from scipy.signal import lfilter
 
 from sgdvi import compare
@@ -67,7 +68,7 @@ def test_the_spread_of_one_law_seldom_drifts(law: str) -> None:
             values = rng.standard_cauchy(size=values.shape)
         ratios = log_ratios(values)
         t = abs(ratios.mean()) / (ratios.std(ddof=1) / np.sqrt(len(ratios)))
-        beyond += t > {4: 5.841, 32: 2.744}[len(ratios)]  # Student's 0.995 quantiles
+        beyond += t > stats.t.ppf(0.995, len(ratios) - 1)
     assert beyond <= 6  # binomial(150, 0.01) is at most 6 with probability 0.9995
 
 
@@ -136,7 +137,8 @@ def test_exchanged_labels_are_named_with_functionals_that_do_not_see_them(rng: n
     assert "did not reach" not in result.verdict.sentence
     code = finding.advice.split("functionals=")[1]
     again = judge(*runs, functionals=eval(code, {"numpy": np}))
-    assert again.verdict.status is Status.PASS, again.verdict.sentence
+    assert again.verdict.sentence.startswith("Yes"), again.verdict.sentence
+    assert found(again)["symmetry.labels"].status is Status.PASS
     both = judge(mixture(rng, True), mixture(rng, True))
     assert both.verdict.status is Status.UNKNOWN
     assert "labels exchanged" in both.verdict.sentence
