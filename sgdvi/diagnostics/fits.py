@@ -41,8 +41,8 @@ def convergence(case: Case) -> Outcome:
     advice = f"Fit {run.name} for longer, with {count(steps, 'step')}"
     family = run.settings.get("family")
     if family:
-        call = f"sgdvi.samplers.variational(problem, key=jax.random.key(0), family={family!r}, num_steps={steps})"
-        advice += f": {call}"
+        call = f"variational(problem, key=jax.random.key(0), family={family!r}, num_steps={steps})"
+        advice += f": sgdvi.samplers.references.{call}"
     # a reference that has not converged is none; a run is not failed for it, its law is not known yet
     status = Status.FAIL if "reference" in case.kinds else Status.UNKNOWN
     meaning = f"The fit of {run.name} has not converged: {run.unconverged}.{_trend(bounds)}"

@@ -58,7 +58,7 @@ def finding_of(comparison: sgdvi.comparison.Comparison, check: str, run: str = "
 
 def test_a_constant_learning_rate_makes_the_spread_stay() -> None:
     problem = sgdvi.zoo.load("small-n")
-    nuts = sgdvi.samplers.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
+    nuts = sgdvi.samplers.references.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
 
     def verdict(rate: Any) -> sgdvi.comparison.Comparison:
         sampler = sgdvi.SGD(problem.model, optax.sgd(rate), batch_size=4)
@@ -75,8 +75,8 @@ def test_a_constant_learning_rate_makes_the_spread_stay() -> None:
 
 def test_a_longer_fit_converges() -> None:
     problem = sgdvi.zoo.load("small-n")
-    nuts = sgdvi.samplers.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
-    fit = sgdvi.samplers.variational(problem, key=jax.random.key(0), family="low-rank", num_steps=60)
+    nuts = sgdvi.samplers.references.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
+    fit = sgdvi.samplers.references.variational(problem, key=jax.random.key(0), family="low-rank", num_steps=60)
     short = sgdvi.compare({"VI": fit, "NUTS": nuts}, functionals=problem.functionals)
     assert short.verdict.status is Status.UNKNOWN
     call = finding_of(short, "fit.convergence", "VI").advice.split("steps: ")[1].removesuffix(".")

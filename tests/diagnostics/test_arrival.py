@@ -143,7 +143,9 @@ def test_a_fit_that_has_not_converged_is_not_judged_yet(rng: np.random.Generator
     assert "has not converged: the bound still rises" in result.verdict.sentence
     assert "went from -50 to -45 nats" in result.verdict.sentence
     advice = next(change for change in result.verdict.changes if change.startswith("Fit VI for longer"))
-    assert "sgdvi.samplers.variational(problem, key=jax.random.key(0), family='iaf', num_steps=50000)" in advice
+    assert (
+        "sgdvi.samplers.references.variational(problem, key=jax.random.key(0), family='iaf', num_steps=50000)" in advice
+    )
     assert not [f.check for f in result.findings if f.run == "VI" and f.status is Status.FAIL]
     done = compare({"VI": fit(rng, size, 78.0, True), "NUTS": reference})
     assert done.verdict.status is Status.FAIL
