@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from sgdvi._internal.check import InputError, message, whole
+from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.arrays import in_float64
 from sgdvi.laws._engine.deep import deep
@@ -119,6 +119,10 @@ class SGDStationary(AbstractLaw):
         return self._on_laws(lambda _: self._numbers().factor_variance)
 
     def _check_exists(self) -> None:
+        with np.errstate(over="ignore"):
+            size = np.abs(np.asarray(self.moments.beta2, np.float64)) / np.asarray(self.moments.beta1, np.float64)
+        rule = "the minimum beta2/beta1 must be 0, or at least 1e-150 and at most 1e150 in size"
+        require(np.all((size == 0) | ((size > 1e-150) & (size < 1e150))), rule, _short(size), "Rescale y.")
         with in_float64():
             bounds = jax.tree.map(np.asarray, _support(self._parameters(self.depth, self.width), self.depth))
         self._bounds = float(bounds.lower.min()), float(bounds.upper.max())

@@ -159,6 +159,27 @@ def test_charges_move_by_the_exact_identity(nesterov: bool) -> None:
             symmetry.next_charge(params, gradient, 0.03, momentum=0.9)
 
 
+@pytest.mark.parametrize("memory", [Momentum(0.8), Momentum(0.8, nesterov=True)])
+def test_the_mean_gradient_moves_charges_by_its_weight(memory: Momentum) -> None:
+    """Without noise, once velocities rest, a charge moves by eta_e^2 slope_gain g'Ag per step, eta_e = eta/(1 - mu)."""
+    rate, mu = 1e-5, memory.mu
+    optimizer = optax.sgd(rate, momentum=mu, nesterov=memory.nesterov)
+    with jax.enable_x64(True):
+        params = {"u": jnp.asarray(2.0), "w": jnp.asarray(0.5)}
+        state = optimizer.init(params)
+        charges = []
+        for _ in range(120):
+            error = params["u"] * params["w"] - 3.0
+            gradient = {"u": error * params["w"], "w": error * params["u"]}
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+            charges.append(float(params["u"] ** 2 - params["w"] ** 2))
+        pull = float(gradient["u"] ** 2 - gradient["w"] ** 2)
+    want = (rate * memory.gain) ** 2 * memory.slope_gain * pull
+    assert charges[-1] - charges[-2] == pytest.approx(want, rel=0.01)
+    assert memory.slope_gain == pytest.approx(9.0 if not memory.nesterov else (1 - mu + 2 * mu**2) / (1 - mu))
+
+
 @pytest.mark.parametrize("mu", [1.0, -0.1, np.nan])
 def test_momenta_that_are_none(mu: float) -> None:
     with pytest.raises(sgdvi.InputError, match="momentum must be"):

@@ -513,7 +513,7 @@ def test_temperature_as_a_latent_site(x64):
         ({"temperature": np.nan}, "temperature must be above 0"),
         ({"temperature": np.inf}, "temperature must be above 0"),
         ({"temperature": [0.1, -0.1]}, "temperature must be above 0"),
-        ({"temperature": "warm"}, "must be a number or an array of numbers; got 'warm'"),
+        ({"temperature": "warm"}, "temperature must be above 0; got 'warm'"),
         ({"weight_decay": np.nan}, "weight_decay must be at least 0"),
         ({"depth": np.nan}, "depth must be a whole number"),
         ({"width": 2.5}, "width must be a whole number of at least 1"),
@@ -577,3 +577,21 @@ def test_many_laws_are_computed_in_pieces_of_one_size(monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(total, x.sum(1) + y)
     np.testing.assert_array_equal(product, x * y[:, None])
     assert sizes <= {0}  # no shorter piece, which would be compiled by itself
+
+
+@pytest.mark.parametrize(("depth", "power"), [(0, None), (1, 3.5), (2, 4.0)])
+def test_tails_go_on_where_squares_overflow(depth: int, power: float | None) -> None:
+    law = SGDStationary(Moments.linear(slope=1.0, noise=1.0), 0.1, depth=depth)
+    power = float(law.tail_exponent) if power is None else power
+    far = np.array([1e140, 1e150, 1e154, 1e200, 1e300])
+    np.testing.assert_allclose(law.score(far) * far, -power, rtol=1e-12)
+    np.testing.assert_allclose(np.diff(law.log_survival(far)), (1 - power) * np.diff(np.log(far)), rtol=1e-12)
+    np.testing.assert_array_equal(law.log_cdf(far), 0)
+    if depth == 0:
+        np.testing.assert_allclose(np.diff(law.log_cdf(-far)), (1 - power) * np.diff(np.log(far)), rtol=1e-12)
+
+
+def test_minima_whose_squares_underflow_are_refused() -> None:
+    assert SGDStationary(Moments(2.0, 0.0, 1.0, 1.0, 1e-100), 0.5e-100).mean == pytest.approx(5e-101, rel=1e-9)
+    with pytest.raises(InputError, match=r"at least 1e-150 .* in size; got 1e-300"):
+        SGDStationary(Moments(2.0, 0.0, 1.0, 1.0, 1e-300), 0.5e-300)

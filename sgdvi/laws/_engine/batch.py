@@ -30,6 +30,8 @@ _FEW = 8
 # Larger batches are computed in pieces, so that nodes and series of all laws need not be in memory at once.
 _PIECE = 512
 _VALUES = 65536
+# Squares of values up to it are numbers.
+_FAR = 1e150
 # A mass below this is read off the density itself, where the table's has lost relative accuracy.
 _RARE = 1e-11
 
@@ -111,9 +113,16 @@ def score(density: AnyDensity, v: Array) -> Array:
     def one(density: AnyDensity, v: Array) -> Array:
         inside = _inside(density, v)
         inside = inside & xp.isfinite(density.log_density_at(xp.where(inside, v, 1.0)))
-        return xp.where(inside, density.score(xp.where(inside, v, 1.0)), np.nan)
+        near, times = _brought_near(xp.where(inside, v, 1.0))
+        return xp.where(inside, density.score(near) / times, np.nan)
 
     return _each(one, density, v)
+
+
+def _brought_near(v: Array) -> tuple[Array, Array]:
+    """v, or where squares would overflow the point up to which they do not, and v over it: tails are powers there."""
+    times = xp.maximum(xp.abs(v) / _FAR, 1.0)
+    return xp.where(times > 1, xp.sign(v) * _FAR, v), times
 
 
 @xp.compiled
@@ -135,7 +144,8 @@ def log_tail(density: AnyDensity, log_norm: Array, table: Table, v: Array, side:
 
     def one(density: AnyDensity, log_norm: Array, table: Table, v: Array) -> Array:
         inside = _inside(density, v)
-        z = density.to_z(xp.where(inside, v, 1.0))
+        nearer, times = _brought_near(xp.where(inside, v, 1.0))
+        z = density.to_z(nearer)
         mass = tables.masses_about(table, z)[(side + 1) // 2]
         far = xp.cond(
             xp.all(mass > _RARE),
@@ -145,6 +155,8 @@ def log_tail(density: AnyDensity, log_norm: Array, table: Table, v: Array, side:
         near = (mass > _RARE) | xp.isnan(far)
         value = xp.where(near, xp.log(xp.where(mass > 0, mass, 1.0)), far)
         value = xp.where(near & ~(mass > 0), -np.inf, value)
+        fall = xp.where(times > 1, (1 + nearer * density.score(nearer)) * xp.log(times), 0.0)
+        value = value + xp.where((v > 0) == (side > 0), fall, 0.0)
         at_end = xp.where(xp.isnan(v), np.nan, xp.where((v > 0) == (side < 0), 0.0, -np.inf))
         return xp.where(inside, value, at_end)
 
