@@ -115,7 +115,7 @@ class StationaryLaw(Shown, Distribution):
             v = to_float64(value)
             sign, zero, point, at_point, rest = self._parts()
             on_point, on_zero = (v == point) & (at_point > 0), (v == 0) & (self.depth > 0)
-            inner = self.law.log_prob(xp.where(on_point | on_zero, 1.0, sign * v))
+            inner = to_float64(self.law.log_prob(xp.where(on_point | on_zero, 1.0, sign * v)))
             # Not rest > 0: where nothing is known it is nan, and so is the density.
             continuous = xp.where((rest == 0) & ~xp.isnan(v), -np.inf, xp.log(rest) + inner)
             result = xp.where(on_point, xp.log(at_point), xp.where(on_zero, xp.log(zero), continuous))
@@ -126,7 +126,7 @@ class StationaryLaw(Shown, Distribution):
         with in_float64():
             v = to_float64(value)
             sign, zero, point, at_point, rest = self._parts()
-            inner = self.law.cdf(sign * v)
+            inner = to_float64(self.law.cdf(sign * v))
             inner = xp.where(sign > 0, inner, 1 - inner)
             result = zero * (v >= 0) + at_point * (v >= point) + rest * inner
         return give_back(result, value, self._leaves)
@@ -146,7 +146,7 @@ class StationaryLaw(Shown, Distribution):
             on_atom = on_zero | (at_point > 0)
             share = xp.where(on_atom, 0.5, xp.where(sign > 0, share, 1 - share))
             atom = xp.where(on_zero, 0.0, point)
-            result = xp.where(on_atom, atom, sign * self.law.icdf(share))
+            result = xp.where(on_atom, atom, sign * to_float64(self.law.icdf(share)))
             result = xp.where((level >= 0) & (level <= 1), result, np.nan)
         return give_back(result, q, self._leaves)
 
@@ -178,7 +178,7 @@ class StationaryLaw(Shown, Distribution):
         """Mean of v."""
         with in_float64():
             sign, _, point, at_point, rest = self._parts()
-            result = at_point * point + rest * sign * self.law.mean
+            result = at_point * point + rest * sign * to_float64(self.law.mean)
         return give_back(result, None, self._leaves)
 
     @property
@@ -186,9 +186,9 @@ class StationaryLaw(Shown, Distribution):
         """Variance of v: that of the law, and that between zero and what is away from it."""
         with in_float64():
             _, zero, point, at_point, rest = self._parts()
-            law = self.law
-            within = rest * xp.where(rest > 0, law.variance, 0.0)
-            result = within + zero * (rest * law.mean**2 + at_point * point**2)
+            mean, variance = to_float64(self.law.mean), to_float64(self.law.variance)
+            within = rest * xp.where(rest > 0, variance, 0.0)
+            result = within + zero * (rest * mean**2 + at_point * point**2)
         return give_back(result, None, self._leaves)
 
     @property
@@ -197,7 +197,7 @@ class StationaryLaw(Shown, Distribution):
         with in_float64():
             sign, zero, point, at_point, _ = self._parts()
             atom = xp.where(at_point > zero, point, 0.0)
-            result = xp.where(zero + at_point > 0, atom, sign * self.law.mode)
+            result = xp.where(zero + at_point > 0, atom, sign * to_float64(self.law.mode))
         return give_back(result, None, self._leaves)
 
     @property
