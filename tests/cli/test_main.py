@@ -365,12 +365,17 @@ def test_overwrite_replaces_only_what_sgdvi_wrote(capsys, tmp_path):
         conduct.check_folder("a\0b")
 
 
-def test_one_run_at_a_time_writes_to_a_folder_and_clears_what_a_killed_one_left(capsys, tmp_path, quick):
+def test_one_run_at_a_time_writes_to_a_folder_and_clears_what_a_killed_one_left(capsys, tmp_path, quick, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / ".sgdvi-part-abc").mkdir()
     (folder / ".sgdvi-part-abc" / "draws.nc").write_text("half")
     (folder / ".sgdvi-lock").write_text('{"host": "elsewhere", "pid": 1, "started": "", "since": "today"}')
+    # What is run is not asked here, so that it is run once and written twice.
+    results, once = [], conduct.run
+    monkeypatch.setattr(
+        conduct, "run", lambda *args, **options: (results or results.append(once(*args, **options)) or results)[0]
+    )
     arguments = ["small-n", "--steps", "400", "--chains", "2", "--out", "here"]
     assert "only one run at a time" in refused(capsys, *arguments)
     assert main(["compare", *arguments, "--break-lock"]) == 0

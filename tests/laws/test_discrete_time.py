@@ -1,6 +1,7 @@
 """The exact law of discrete SGD: against its own chain, against itself by other routes, and against the flow."""
 
 import itertools
+from functools import cache
 
 import jax
 import numpy as np
@@ -23,6 +24,12 @@ def gaussian(slope=1.0, rows=200, seed=0):
 def chance(number):
     """Distance that independent draws exceed once in ten million times (Dvoretzky, Kiefer, Wolfowitz, Massart)."""
     return np.sqrt(np.log(2e7) / (2 * number))
+
+
+@cache
+def law_of(rate, size=1):
+    """Return the law of the Gaussian data, which many tests ask, made once."""
+    return discrete_law(*gaussian(), rate, size)
 
 
 WEAK = gaussian(0.1, 1000, 3)
@@ -53,7 +60,7 @@ def test_the_chain_follows_the_law(data, rate, size, decay, steps, chains):
 
 def test_survivors_of_a_chain_that_overflows():
     data, rate, every = gaussian(), 0.2, 50
-    law = discrete_law(*data, rate)
+    law = law_of(rate)
     first, last = simulate(*data, rate, chains=CHAINS, steps=150, every=every, draws=2, limit=law.escape_at)
     assert law.status == "quasi-stationary"
     distance, number = kolmogorov(law, last)
@@ -146,7 +153,7 @@ def test_scaling_of_the_data():
 
 def test_both_sides():
     x, y = gaussian()
-    law, mirror = discrete_law(x, y, 0.03), discrete_law(x, -y, 0.03)
+    law, mirror = law_of(0.03), discrete_law(x, -y, 0.03)
     v = np.array([-2.0, -1.0, -0.3, 0.0, 0.4, 1.0])
     np.testing.assert_allclose(mirror.cdf(-v), 1 - law.cdf(v), atol=1e-14)
     np.testing.assert_allclose(mirror.log_prob(-v), law.log_prob(v), atol=1e-12)
@@ -162,7 +169,7 @@ def test_both_sides():
 
 @pytest.mark.parametrize(("rate", "size"), [(0.03, 1), (0.2, 1), (0.1, 4)])
 def test_the_law_agrees_with_itself(rate, size):
-    law = discrete_law(*gaussian(), rate, size)
+    law = law_of(rate, size)
     levels = np.concatenate([[1e-25, 1e-6], np.linspace(0.01, 0.99, 197), [1 - 1e-6]])
     v = law.icdf(levels)
     np.testing.assert_allclose(law.cdf(v), levels, rtol=1e-9)
@@ -229,7 +236,7 @@ def test_distance_to_the_flow_falls_with_the_batch_at_one_temperature():
 
 def test_distances():
     data = gaussian()
-    law, other = discrete_law(*data, 0.03), discrete_law(*data, 0.02)
+    law, other = law_of(0.03), discrete_law(*data, 0.02)
     collapsed = discrete_law(*data, 0.03, weight_decay=5.0)
     assert law.distance_to(law) == 0
     assert law.distance_to(other) == pytest.approx(other.distance_to(law), rel=1e-3)
