@@ -37,6 +37,7 @@ def parse_temperature(value: float | str, critical: Any) -> Any:
     except ValueError:
         number = math.nan
     advice = "Write a number such as 0.01, or a multiple of the critical temperature such as 0.5Tc."
+    require(not math.isnan(number), "temperature must be a number or a multiple of Tc", repr(value), advice)
     require(math.isfinite(number) and number > 0, "temperature must be above 0", repr(value), advice)
     assert match is not None  # the line above has refused everything that does not match
     if not match[2]:

@@ -225,7 +225,7 @@ def test_phases_of_a_model_scale_its_residuals(capsys):
         (["--moments", *"12311"], "covariance cannot exceed"),
         (["diabtes"], "diabetes"),
         (["logistic"], "exact law"),
-        ([*LINE, "--temperature", "warm"], "temperature must be above 0; got 'warm'"),
+        ([*LINE, "--temperature", "warm"], "temperature must be a number or a multiple of Tc; got 'warm'"),
         ([*LINE, "--temperature", "-1"], "temperature must be above 0"),
         ([*LINE, "--temperature", "0.1", "--learning-rate", "0.1"], "exclude each other"),
         ([*LINE, "--learning-rate", "0.1"], "go together"),
