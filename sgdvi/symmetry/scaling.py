@@ -171,6 +171,31 @@ class Symmetry:
         terms = [group.exponent * noise.trace(group) for group in self.groups]
         return sum(term for term in terms if term > 0), -sum(term for term in terms if term < 0)
 
+    def adam_terms(self, second_moment: Any) -> tuple[float, float]:
+        r"""Return what takes the place of `noise_terms` under Adam and RMSprop, approximately.
+
+        The sums of :math:`|c_i| \sqrt{v_i}` over positive and over negative exponents. With the frozen preconditioner
+        :math:`1/\sqrt{v}` they are equal at rest, where the variances are not; that v follows the run shifts this by
+        some per cent, in badly scaled models by ten, and it takes very long. A diagnostic, and no test. Sign-SGD keeps
+        the difference of the sums of absolute values: it has no balance.
+
+        Parameters
+        ----------
+        second_moment
+            v, running means of the squared gradients, a pytree like the parameters: ``nu`` in the state of
+            ``optax.adam`` or ``optax.rmsprop``.
+
+        Raises
+        ------
+        InputError
+            For values below 0, and another structure.
+        """
+        leaves = self.loss.flatten(second_moment)
+        least = min(float(leaf.min()) for leaf in leaves)
+        require(least >= 0, "second_moment must be at least 0", least, "Give nu of the optimizer's state.")
+        terms = [group.exponent * float(np.sqrt(leaves[group.leaf][group.where]).sum()) for group in self.groups]
+        return sum(term for term in terms if term > 0), -sum(term for term in terms if term < 0)
+
     def predicted_drift(
         self, params: Any, temperature: float, *, data: Any = None, noise: GradientNoise | None = None
     ) -> float:

@@ -53,6 +53,12 @@ def test_trend(rng: np.random.Generator, chains: int) -> None:
     assert trend(np.zeros((chains, 1000))).status is Status.UNKNOWN
 
 
+def test_a_trend_too_small_to_matter_passes_however_certain_it_is(rng: np.random.Generator) -> None:
+    drifting = trend(rng.normal(size=(8, 20_000)) + np.linspace(0, 0.12, 20_000))
+    assert drifting.details["p_value"] < 1e-4
+    assert drifting.status is Status.PASS
+
+
 def test_trend_keeps_its_level(rng: np.random.Generator) -> None:
     runs = np.cumsum(rng.normal(size=(200, 4, 500)), axis=-1)  # a random walk is anything but stationary in 500 steps
     walks = [trend(run) for run in runs[:20]]

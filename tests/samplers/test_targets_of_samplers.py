@@ -3,11 +3,13 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from quadratic_model import BEST, COVARIANCE, CURVATURE, ROWS, N, S, model
 
 import sgdvi
+from sgdvi.samplers.algorithms.swag import _draw
 
 POSTERIOR = 1 / (N * CURVATURE)  # variances; the directions are independent
 
@@ -84,6 +86,19 @@ def test_cyclical_with_a_long_sampling_part() -> None:
     length = 1_600
     sampler = sgdvi.CyclicalSGMCMC(model, 0.3, None, cycle_length=length, exploration=0.5)
     check(ratios(sampler, 1_000, num_warmup=1_200, num_steps=400, thinning=20), bias=0.02)
+
+
+def test_swag_draws_half_of_the_diagonal_and_half_of_the_snapshots() -> None:
+    """Covariance diag(s - m^2)/2 + D D'/(2 (K - 1)) of Maddox and others 2019, eq. 1, for given snapshots."""
+    rank, rng = 12, np.random.default_rng(0)
+    columns = rng.normal(size=(rank, 3)) @ [[1.0, 0.6, 0.0], [0.0, 0.8, 0.3], [0.0, 0.0, 0.5]]
+    mean, spread = np.array([1.0, -2.0, 0.5]), np.array([1.0, 1.5, 0.3])
+    keys = jax.random.split(jax.random.key(0), 40_000)
+    given = [jnp.asarray(each, jnp.float32) for each in (mean, spread + mean**2, columns)]
+    draws = jax.vmap(lambda key: _draw(key, *given, rank))(keys)
+    want = np.diag(spread) / 2 + columns.T @ columns / (2 * (rank - 1))
+    scale = np.sqrt(np.outer(np.diag(want), np.diag(want)))
+    assert (np.abs(np.cov(np.asarray(draws, float).T) - want) < 5 * np.sqrt(2 / 40_000) * scale).all()
 
 
 @pytest.mark.slow

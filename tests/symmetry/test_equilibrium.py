@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import sgdvi
@@ -149,6 +150,39 @@ def test_chains_of_layers_come_to_rest_together() -> None:
     size = float(end["u"] * end["w"] * end["z"]) ** (1 / 3)
     np.testing.assert_allclose([float(end[name]) for name in "uwz"], size, rtol=1e-8)
     np.testing.assert_allclose(found.equilibrium(0.01).charge, 0, atol=1e-8)
+
+
+def test_adam_rests_where_square_roots_of_its_second_moments_balance() -> None:
+    """u w.x, Adam at 0.02, from its own state: sums of roots within 5 %, sums of squares a factor apart."""
+    x = np.random.default_rng(0).normal(size=(60, 3)) * [1.0, 0.7, 0.4]
+    y = x @ [1.0, -0.6, 0.5] + 0.5 * np.random.default_rng(1).normal(size=60)
+
+    def loss(params: Any, batch: Any) -> Any:
+        return (params["u"] * (batch[0] @ params["w"]) - batch[1]) ** 2
+
+    start = {"u": np.array(2.0), "w": np.array([0.4, -0.2, 0.1])}
+    (symmetry,) = sgdvi.find_symmetries(loss, start, (x, y), key=jax.random.key(0))
+    optimizer, data = optax.adam(0.02), (jnp.asarray(x), jnp.asarray(y))
+
+    def step(carry: Any, key: jax.Array) -> Any:
+        params, state = carry
+        row = jax.random.randint(key, (1,), 0, 60)
+        slope = jax.grad(lambda p: loss(p, (data[0][row], data[1][row])).mean())(params)
+        updates, state = optimizer.update(slope, state)
+        return (optax.apply_updates(params, updates), state), None
+
+    def chain(key: jax.Array) -> Any:
+        begin = jax.tree.map(jnp.asarray, start)
+        return jax.lax.scan(step, (begin, optimizer.init(begin)), jax.random.split(key, 40_000))[0][1][0].nu
+
+    ends = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(1), 32))
+    moments = [jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), ends) for k in range(32)]
+    above, below = np.array([symmetry.adam_terms(each) for each in moments]).T
+    assert np.mean(above / below) == pytest.approx(1, abs=0.06)
+    squares = [float(each["u"]) / each["w"].sum() for each in moments]
+    assert np.mean(squares) > 2
+    with pytest.raises(sgdvi.InputError, match="at least 0"):
+        symmetry.adam_terms({"u": -1.0, "w": np.zeros(3)})
 
 
 def test_balance_shows_predicted_beside_measured() -> None:
