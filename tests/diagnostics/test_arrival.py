@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import jax
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 from xarray import DataTree
 
+import sgdvi
 from sgdvi import compare
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics import Finding, Status
@@ -124,6 +128,26 @@ def test_chains_that_overflowed_are_a_no(rng: np.random.Generator) -> None:
     assert not [reason for reason in result.verdict.reasons if "agree" in reason]  # survivors are no reasons
     fine = sgd(rng, normal(rng, 2), chain_status={"status": ["ok"] * 8, "step": [-1] * 8})
     assert judge(fine, nuts(normal(rng, 2, 4)))[0].verdict.status is Status.PASS
+
+
+def test_the_losses_that_are_kept_estimate_the_negative_log_joint_of_nuts() -> None:
+    y = np.random.default_rng(0).normal(1.0, 2.0, size=60)
+
+    def model(y: np.ndarray) -> None:
+        mean = numpyro.sample("mean", dist.Normal(0, 10))
+        sd = numpyro.sample("sd", dist.HalfNormal(5))  # with the Jacobian of its logarithm, in both
+        with numpyro.plate("rows", len(y)):
+            numpyro.sample("y", dist.Normal(mean, sd), obs=y)
+
+    problem = sgdvi.Problem(name="normal", model=model, data=(y,), functionals={})
+    reference = sgdvi.samplers.references.nuts(problem, key=jax.random.key(1), num_warmup=300, num_samples=500)
+    sampler = sgdvi.SGLD(model, 0.01, batch_size=None)
+    steps = {"num_steps": 10_000, "num_warmup": 1_000, "num_chains": 4, "thinning": 20, "progress": False}
+    run = sgdvi.sample(sampler, (y,), key=jax.random.key(0), **steps)
+    run["posterior"].attrs["kind"] = "sgd"
+    finding = judge(run, reference)[1]
+    assert finding.status is Status.PASS
+    assert abs(finding.details["nats"]) < 0.5  # ty: ignore  of 130
 
 
 # --- fits -------------------------------------------------------------------------------------------------------
