@@ -84,6 +84,17 @@ def test_draws_of_a_guide_that_is_a_function(key):
     assert as_run("VI", (svi, result), key)["posterior"]["mean"].shape == (1, 4000)
 
 
+def test_a_guide_that_still_moves_is_not_judged_yet(mcmc, fitted):
+    svi = SVI(model, AutoNormal(model), optax_to_numpyro(optax.adam(0.002)), Trace_ELBO(num_particles=4))
+    short = svi, svi.run(jax.random.key(1), 200, Y, progress_bar=False)
+    for fit, converged in ((short, False), (fitted, True)):
+        result = sgdvi.compare({"VI": fit, "NUTS": mcmc})
+        finding = next(f for f in result.findings if (f.check, f.run) == ("fit.convergence", "VI"))
+        assert finding.status is (Status.PASS if converged else Status.UNKNOWN), finding.meaning
+        assert converged or "still rises" in result.verdict.sentence
+        assert converged or "with 2,000 steps" in finding.advice
+
+
 def test_one_chain_as_a_vector_is_one_chain():
     rng = np.random.default_rng(0)
     result = sgdvi.compare({"SGD": {"u": rng.normal(size=2000)}, "other": {"u": rng.normal(size=(4, 500))}}, "other")

@@ -186,3 +186,22 @@ def test_a_median_that_jumps_between_two_modes_is_no_shift(rng: np.random.Genera
     result = judge({"u": modes(0.46)}, {"u": modes(0.54)})
     assert "median" not in result.verdict.sentence
     assert result.verdict.status is Status.FAIL  # 8 % of the mass is elsewhere
+
+
+@pytest.mark.parametrize("size", [6, 20])
+@pytest.mark.parametrize(
+    ("lead", "others", "words"), [(3.0, 0.25, "too narrow"), (0.2, 2.5, "too wide"), (2.5, 2.0, "too wide")]
+)
+def test_the_headline_counts_the_others_by_their_direction(
+    rng: np.random.Generator, size: int, lead: float, others: float, words: str
+) -> None:
+    scale = np.where(np.arange(size) == 0, lead, np.where(np.arange(size) < 6, others, 1.0))
+    nuts = {"b": rng.normal(size=(*SHAPE, size))}
+    result = judge({"b": scale * rng.normal(size=(*SHAPE, size))}, nuts)
+    w1 = found(result)["distance.w1"]
+    assert "5 other functionals fail too (" in result.verdict.sentence
+    assert words in result.verdict.sentence
+    # the numbers are those of one functional
+    assert f"on {w1.functional}, SGD" in result.verdict.sentence
+    assert f"W1 = {w1.value:.2g} sd, KS = {w1.details['ks']:.2g}" in result.verdict.sentence
+    assert judge({"b": rng.normal(size=(*SHAPE, size))}, nuts).verdict.status is Status.PASS
