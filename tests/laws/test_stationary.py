@@ -513,7 +513,7 @@ def test_temperature_as_a_latent_site(x64):
         ({"temperature": np.nan}, "temperature must be above 0"),
         ({"temperature": np.inf}, "temperature must be above 0"),
         ({"temperature": [0.1, -0.1]}, "temperature must be above 0"),
-        ({"temperature": "warm"}, "temperature must be above 0; got 'warm'"),
+        ({"temperature": "warm"}, "temperature must be a number or a multiple of Tc; got 'warm'"),
         ({"weight_decay": np.nan}, "weight_decay must be at least 0"),
         ({"depth": np.nan}, "depth must be a whole number"),
         ({"width": 2.5}, "width must be a whole number of at least 1"),
