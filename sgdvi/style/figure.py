@@ -11,7 +11,6 @@ from importlib.resources import as_file, files
 import matplotlib
 import matplotlib.style
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 from PIL import Image
 
@@ -56,9 +55,9 @@ def picture(draw: Draw, alt: str, caption: str) -> Picture:
 
 def _drawn(draw: Draw, theme: Theme) -> tuple[str, tuple[float, float]]:
     """Draw a figure in a theme: its SVG and its size in inches."""
-    with style(theme):
+    with style(theme), matplotlib.rc_context({"text.parse_math": False}):
         figure = draw(theme)
-        _names_as_they_are(figure)
+        _formulas_at_ticks(figure)
         width, height = figure.get_size_inches()
         return _svg(figure), (float(width), float(height))
 
@@ -102,14 +101,13 @@ def style(theme: Theme) -> Iterator[None]:
         yield
 
 
-def _names_as_they_are(figure: Figure) -> None:
-    """Take a "$" in a name for a dollar; formulas are only at the ticks of logarithmic axes."""
-    axes = [axis for place in figure.axes for axis in (place.xaxis, place.yaxis)]
-    numbered = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter)]
-    numbers = {id(label) for axis in numbered for label in axis.get_ticklabels(which="both")}
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and id(text) not in numbers:
-            text.set_parse_math(False)
+def _formulas_at_ticks(figure: Figure) -> None:
+    """Typeset the numbers at logarithmic axes, the only formulas: a "$" in a name is a dollar."""
+    for place in figure.axes:
+        for axis in (place.xaxis, place.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                for label in axis.get_ticklabels(which="both"):
+                    label.set_parse_math(True)
 
 
 def _svg(figure: Figure) -> str:
