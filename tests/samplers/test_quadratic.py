@@ -108,16 +108,27 @@ def test_every_law_stands_beside_posterior_and_sandwich(near: sgdvi.LocalQuadrat
     assert laws.plot().get_xscale() == "log"
     text = str(laws)
     # rows of 0.8 where the model says 0.9: less noise than curvature
-    assert "misspecified" in text
+    assert "errs on the wide side" in text
     assert "completed SGD" in text
     with pytest.raises(sgdvi.InputError, match="the name of a law is one of Laplace"):
         laws["Adam"]
+
+
+def test_one_parameter_has_all_laws() -> None:
+    loss = sgdvi.Loss(lambda params, y: (y - params["m"]) ** 2 / 2, {"m": 0.0})
+    y = RNG.normal(size=50)
+    laws = sgdvi.local_quadratic(loss, y).predicted(learning_rate=0.2, batch_size=5)
+    # constant Hessian: eta C / (S (2 - eta)), and the average's sandwich
+    assert laws["SGD"].covariance[0, 0] == pytest.approx(0.2 * y.var() / 5 / 1.8, rel=1e-6)
+    assert laws["sandwich"].covariance[0, 0] == pytest.approx(y.var() / 50, rel=1e-6)
 
 
 def test_which_law_is_right_under_misspecification() -> None:
     assert "one law, and the right one" in which_is_right((0.95, 1.1))
     wrong = which_is_right((0.9, 3.0))
     assert "vary 0.9 to 3 times as much" in wrong
+    assert "the model is misspecified" in wrong
+    assert "misspecified" not in which_is_right((0.1, 1.1))
     assert "the sandwich H^-1 C H^-1/N is how far the mode moves" in wrong
 
 
