@@ -101,9 +101,7 @@ class PredictedLaws:
             made.hlines(places, ends[:, 0], ends[:, 1], color="#0072b2", linewidth=4)
             made.plot(ends, places, "|", color="#0072b2", markersize=9)
             made.set(yticks=places, yticklabels=[law.name for law in self.laws], ylim=(len(self.laws) - 0.5, -0.5))
-            made.set(
-                xscale="log", xlabel="standard deviation over the posterior's, least and largest of the parameters"
-            )
+            made.set(xscale="log", xlabel="sd over the posterior's,\nfrom the least to the largest of the parameters")
         return made
 
     def _ratios(self, law: PredictedLaw) -> tuple[float, float]:
@@ -140,10 +138,11 @@ def which_is_right(information: tuple[float, float]) -> str:
         return f"{known}: about 1, so that posterior and sandwich are one law, and the right one."
     if high <= _EQUAL[1]:
         return (
-            f"{known}: less where the prior holds a direction that the rows do not, or the likelihood is wider than the "
-            "data. The posterior N(mode, H^-1/N) is what the model says, and errs on the wide side; the sandwich "
-            "H^-1 C H^-1/N is how far the mode moves from data set to data set, without what the prior leaves open. SGD "
-            "at a constant rate is neither: for the posterior take completed SGD, for the sandwich averages over an epoch."
+            f"{known}: less where the prior holds a direction that the rows do not, or the likelihood is wider than "
+            "the data. The posterior N(mode, H^-1/N) is what the model says, and errs on the wide side; the sandwich "
+            "H^-1 C H^-1/N is how far the mode moves from data set to data set, without what the prior leaves open. "
+            "SGD at a constant rate is neither: for the posterior take completed SGD, for the sandwich averages over "
+            "an epoch."
         )
     return (
         f"{known}, not once: the model is misspecified, or the data are few. The posterior N(mode, H^-1/N) is what the "
