@@ -43,7 +43,8 @@ def table(name: str) -> dict[str, np.ndarray]:
     ----------
     name
         ``"diabetes"`` (442 patients, ten variables and ``progression``), ``"breast_cancer"``, ``"digits_3_8"``,
-        ``"low_rank"`` or ``"weak_signal"``. ``models/data/README.md`` has their sources and licences.
+        ``"food"``, ``"investment"``, ``"low_rank"``, ``"party"`` or ``"weak_signal"``. ``models/data/README.md`` has
+        their sources and licences.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def _run(
     import jax
 
     from sgdvi._internal.check import whole
-    from sgdvi.experiment.plan import make_plan
+    from sgdvi.experiment.plan import make_plan, rate_of
     from sgdvi.noise_balance import balance as measure
     from sgdvi.style.canvas import check_figure_path
     from sgdvi.zoo import load
@@ -63,7 +63,7 @@ def _run(
     problem, number, steps = load(model), whole("seed", seed), whole("steps", steps, least=8)
     with jax.enable_x64(True):
         plan = make_plan(problem, learning_rate=learning_rate, batch_size=batch_size, num_chains=chains, seed=number)
-    rate = plan.learning_rate
+    rate = rate_of(plan)
     if learning_rate is None and problem.exact is None:
         rate = min(rate, FASTEST)
     say(f"sgdvi balance {problem.name}: symmetries, then {chains} chains of {steps:,} steps of SGD")

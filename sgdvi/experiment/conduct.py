@@ -4,7 +4,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from sgdvi.experiment.descent import plain
 from sgdvi.experiment.environment import environment
 from sgdvi.experiment.flavours import default_flavours, name_those_that_pass, named_flavours, why_not_plain
 from sgdvi.experiment.folder import check_folder
+from sgdvi.experiment.foretold import foreseen_and_observed
 from sgdvi.experiment.other_tools import Paths, check_reference, choose_reference, name_files, read_against
 from sgdvi.experiment.plan import NUTS_DRAWS, Plan, make_plan, with_weight_decay
 from sgdvi.experiment.remedies import measure_remedies, recommend
@@ -194,7 +195,8 @@ def run(
         try:
             carried_out, shown = _make_runs(job, progress, tell, runs)
             comparison, rows = _judge(job, runs, carried_out, shown, tell, progress)
-            context = _context(job, command, shown, rows)
+            foreseen = foreseen_and_observed(job.problem, job.plan, job.flavours, comparison)
+            context = replace(_context(job, command, shown, rows), foreseen=foreseen)
         except KeyboardInterrupt as error:
             raise Interrupted(runs) from error
         except Exception as error:
@@ -244,8 +246,8 @@ class _Job:
 
     @property
     def explained(self) -> str:
-        """Why plain SGD is not run; "" where it is. Remedies need its draws."""
-        return "" if self.remedies else why_not_plain(self.plan)
+        """Why plain SGD is not run; "" where it is."""
+        return why_not_plain(self.plan)
 
     @property
     def measured(self) -> bool:
@@ -326,8 +328,8 @@ def _judge(
         samplers={"SGD": (plain(job.problem, job.plan), job.problem.data)} if "SGD" in runs else None,
         progress=progress,
     )
-    if job.flavours != ("plain",):
-        explained = "" if "SGD" in runs else job.explained
+    explained = job.explained if "plain" in job.flavours else ""
+    if explained or job.flavours != ("plain",):
         comparison = name_those_that_pass(comparison, explained, job.plan.forecast)
     if not job.measured:
         return comparison, ()
@@ -386,12 +388,12 @@ def _known(problem: Problem, plan: Plan) -> Known | None:
 
 
 def _settings(problem: Problem, plan: Plan) -> tuple[Setting, ...]:
-    rules = plan.rules
+    rules, rate = plan.rules, plan.learning_rate
     rows = [Setting(name, typeset(value)) for name, value in problem.options.items()]
     integrated = said_of_rows(problem)
     rows += [Setting("latent rows", "integrated out", integrated)] if integrated else []
     rows += [
-        Setting("learning rate", typeset(plan.learning_rate), rules["learning rate"]),
+        Setting("learning rate", "none" if math.isnan(rate) else typeset(rate), rules["learning rate"]),
         Setting("batch size", typeset(plan.batch_size), rules["batch size"]),
     ]
     if plan.batching is not Batching.REPLACEMENT:

@@ -10,6 +10,7 @@ from sgdvi._internal.check import InputError, message
 from sgdvi._internal.text import listed, number
 from sgdvi.comparison import Comparison
 from sgdvi.diagnostics.findings import Status
+from sgdvi.experiment.as_foreseen import answers_as_foreseen
 from sgdvi.experiment.forecast_result import MOST_STEPS, Forecast
 from sgdvi.experiment.plan import KEPT_DRAWS, NUM_STEPS, Plan
 from sgdvi.problem.base import Problem
@@ -51,18 +52,33 @@ def default_flavours(forecast: Forecast | None) -> tuple[str, ...]:
     return ("plain", "completed") if forecast is not None and forecast.near is not None else ("plain",)
 
 
+def run_of(flavour: str) -> str:
+    """Return the name of the run of a flavour."""
+    return "SGD" if flavour == "plain" else RUNS[flavour]
+
+
 def why_not_plain(plan: Plan) -> str:
     """Say why plain SGD is not run; empty where it is."""
-    if plan.forecast is None or plan.as_asked or not plan.forecast.flavours or plan.forecast["plain"].runs:
+    forecast = plan.forecast
+    if forecast is None or plan.as_asked:
         return ""
-    plain, slow = plan.forecast["plain"], listed(plan.forecast.slowest)
+    if forecast.mode.unbounded:
+        along = f" along {listed(forecast.mode.sites)}" if forecast.mode.sites else ""
+        return f"plain SGD has no law here: the joint density has no mode, it rises without bound{along}"
+    if not forecast.flavours or forecast["plain"].runs:
+        return ""
+    plain, slow = forecast["plain"], listed(forecast.slowest)
     needs = f"plain SGD needs {number(plain.steps, 2)} steps per chain, more than {number(MOST_STEPS)}"
     law = f"its law would be {number(plain.largest_w1, 2)} sd from the posterior's (W1)"
     return f"{needs}: its slowest direction is {slow}; {law}"
 
 
 def what_to_do(forecast: Forecast) -> str:
-    """Say what makes plain SGD quick enough to be run."""
+    """Say what gives plain SGD a law, or makes it quick enough to be run."""
+    anyway = "--learning-rate runs plain SGD all the same"
+    if not forecast.mode.exists:
+        forms = "Write the hierarchy in its non-centred form, or integrate the latent out (sgdvi.integrate_rows)"
+        return f"{forms}; NUTS and variational inference need no mode. {anyway}."
     names, condition = forecast.scaling
     do = f"Centre and standardise {listed(names)} (condition {number(condition, 2)})" if names else "Reparametrise"
     return f"{do}, or take completed SGD; --learning-rate or --steps runs plain SGD all the same."
@@ -123,7 +139,8 @@ def name_those_that_pass(comparison: Comparison, why_not: str, forecast: Forecas
     reasons, changes = verdict.reasons, verdict.changes
     if why_not and forecast is not None:
         reasons, changes = (verdict.sentence, *reasons), (what_to_do(forecast),)
-        # the answers are about the run that was judged, and the sentence is about plain SGD now
-        verdict = replace(verdict, answers={}, uses={})
+        # the answers were about the run that was judged, and the sentence is about plain SGD now
+        answers, uses = answers_as_foreseen(why_not, forecast)
+        verdict = replace(verdict, answers=answers, uses=uses)
     changed = replace(verdict, sentence=sentence, status=status, reasons=reasons, changes=changes)
     return replace(comparison, verdict=changed)

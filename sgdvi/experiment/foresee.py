@@ -1,30 +1,24 @@
 """What SGD on a model will be, before any run: the laws of all its flavours near the mode, against the posterior's."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
-from scipy.stats import norm, qmc
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError
-from sgdvi.diagnostics.read import scalar_functionals
-from sgdvi.draws.tree import from_samples, functional
-from sgdvi.experiment.forecast_result import Flavour, Forecast
-from sgdvi.experiment.tried import said_of_rows, with_row_values, without_rows
+from sgdvi.experiment.forecast_result import Forecast
+from sgdvi.experiment.predicted import Predicted, summaries
+from sgdvi.experiment.tried import said_of_rows, without_rows
 from sgdvi.problem.base import Problem, require_posterior
 from sgdvi.samplers.flat import FlatLoss
 from sgdvi.samplers.mode import LARGEST, NUM_STARTS, Mode, search
 from sgdvi.samplers.quadratic import LocalQuadratic, at_mode
-from sgdvi.samplers.recipes import FLAVOURS, GaussianLaw
+from sgdvi.samplers.recipes import FLAVOURS
 from sgdvi.samplers.targets.rows import LatentRows
 
-# Relaxations that make 100 autocorrelation times.
-RELAXATIONS = 200
-# Pairs of points that stand for a law, a power of 2: quantiles are right to 0.01 sd.
-_PAIRS = 1024
 # Scaling is advised for worse conditions, where it helps by this factor, of so many arguments.
 _BAD_CONDITION, _HELPS, _MOST_ARGUMENTS = 100.0, 2.0, 12
 # Parameters per row, sds from the mode, nats: beyond them the quadratic says little about the law.
@@ -83,10 +77,7 @@ def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
     if not mode.exists:
         return Forecast(**head)
     near = at_mode(flat, mode)
-    points = _points(size)
-    values = _functionals(problem, flat)
-    posterior = values(near.laplace, points)
-    flavours = tuple(_flavour(name, near, lambda law: values(law, points), posterior) for name in FLAVOURS)
+    predicted = Predicted(problem, near)
     curvature, directions = np.linalg.eigh(near.hessian)
     return Forecast(
         **head,
@@ -96,9 +87,9 @@ def forecast(problem: Problem, *, key: jax.Array | None = None) -> Forecast:
         scaling=_scaling(problem, flat, float(curvature[-1] / curvature[0])),
         information=(float(near.near.information[0]), float(near.near.information[-1])),
         sandwich=_range(np.sqrt(np.diag(near.near.sandwich) / np.diag(near.near.laplace))),
-        posterior={name: _summary(draws) for name, draws in posterior.items()},
-        flavours=flavours,
-        doubts=tuple(_doubts(near, mode, points)),
+        posterior=summaries(predicted.posterior),
+        flavours=tuple(predicted.flavour(near.recipe(name)) for name in FLAVOURS),
+        doubts=tuple(_doubts(near, mode, predicted.points)),
         curvature=(float(curvature[0]), float(curvature[-1])),
         near=near,
     )
@@ -115,56 +106,6 @@ def _flat(problem: Problem, key: jax.Array) -> FlatLoss:
     while len(_RECENT) > _MOST_RECENT:
         _RECENT.pop(next(iter(_RECENT)))
     return flat_loss
-
-
-def _points(size: int) -> np.ndarray:
-    """Return standard normal points that stand for the law, with their mirror images, (2 K, D)."""
-    uniform = qmc.Sobol(size, rng=np.random.default_rng(0)).random(_PAIRS)
-    normal = norm.ppf(np.clip(uniform, 1e-9, 1 - 1e-9))
-    return np.concatenate([normal, -normal])
-
-
-def _functionals(problem: Problem, flat: FlatLoss) -> Callable[[GaussianLaw, np.ndarray], dict[str, np.ndarray]]:
-    """Return the function from a law and points to draws of the scalar functionals by name."""
-
-    def values(law: GaussianLaw, points: np.ndarray) -> dict[str, np.ndarray]:
-        tree = from_samples(flat.constrain(law.mean + points @ law.root.T), kind="predicted", dims=problem.dims)
-        tree = with_row_values(problem, {"predicted": tree}, jax.random.key(0)).get("predicted", tree)
-        named = scalar_functionals({"predicted": tree}, problem.functionals, None)
-        return {name: functional(tree, fn)[0] for name, fn in named.items()}
-
-    return values
-
-
-def _flavour(
-    name: str,
-    near: LocalQuadratic,
-    values: Callable[[GaussianLaw], Mapping[str, np.ndarray]],
-    posterior: Mapping[str, np.ndarray],
-) -> Flavour:
-    recipe = near.recipe(name)
-    law = near.law(recipe)
-    draws = values(law)
-    return Flavour(
-        name=name,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        relaxation=law.relaxation,
-        steps=RELAXATIONS * law.relaxation,
-        sd_ratio={key: float(draws[key].std() / posterior[key].std()) for key in posterior},
-        w1={key: _distance(draws[key], posterior[key]) for key in posterior},
-        summary={key: _summary(draws[key]) for key in posterior},
-    )
-
-
-def _distance(one: np.ndarray, other: np.ndarray) -> float:
-    """W1 in standard deviations of the second."""
-    return float(np.abs(np.sort(one) - np.sort(other)).mean() / other.std())
-
-
-def _summary(draws: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(draws, [0.05, 0.95])
-    return {"mean": float(draws.mean()), "sd": float(draws.std()), "q5": float(low), "q95": float(high)}
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

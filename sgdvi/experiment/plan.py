@@ -51,7 +51,8 @@ class Plan:
     Attributes
     ----------
     learning_rate, batch_size, batching
-        Of SGD on the negative log joint divided by the number of rows; how the rows of a minibatch are drawn.
+        Of SGD on the negative log joint divided by the number of rows; how the rows of a minibatch are drawn. The rate
+        is nan where there is no joint mode and none was given: plain SGD is not run.
     num_chains, num_steps, num_warmup, thinning, seed
         Chains, steps per chain after warmup, warmup steps, steps per kept draw, seed of all runs.
     nuts_draws
@@ -138,6 +139,11 @@ def make_plan(
         foreseen = None if problem.no_posterior else _foreseen(problem, seed)
         if foreseen is not None and foreseen.near is not None:
             rate, size, warmup = _near_mode(foreseen, learning_rate, batch_size, way, rules)
+        elif foreseen is not None and foreseen.mode.unbounded and not as_asked:
+            rate, warmup, size = math.nan, 0, batch_size or min(BATCH_SIZE, foreseen.num_data)
+            rules["learning rate"] = "none follows from a rule: there is no joint mode"
+            rules["batch size"] = "as given" if batch_size else f"{BATCH_SIZE}, or all rows where there are fewer"
+            rules["warmup"] = "plain SGD is not run"
         else:
             choose = _of_loss if problem.no_posterior else _general
             rate, size, warmup = choose(problem, learning_rate, batch_size, way, seed, rules)
@@ -162,6 +168,19 @@ def make_plan(
         forecast=foreseen,
         as_asked=as_asked,
     )
+
+
+def rate_of(plan: Plan) -> float:
+    """Return the learning rate of a plan.
+
+    Raises
+    ------
+    InputError
+        Where none was given and none follows from a rule, as there is no joint mode.
+    """
+    advice = "" if plan.forecast is None else f"Give one. {plan.forecast.mode.reason}"
+    require(math.isfinite(plan.learning_rate), "a learning rate must be given", "none", advice)
+    return plan.learning_rate
 
 
 def _linear(

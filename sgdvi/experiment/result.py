@@ -19,7 +19,7 @@ from sgdvi.experiment.plan import Plan
 from sgdvi.experiment.remedies import exact_remedies
 from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
-from sgdvi.report import Context, as_text, read_record, write_html, write_record
+from sgdvi.report import Context, Foreseen, as_text, read_record, write_html, write_record
 from sgdvi.report.text import uses_in_words
 
 FAILURE = "failure.json"
@@ -56,6 +56,11 @@ class Result:
     def findings(self) -> tuple[Finding, ...]:
         """Everything that the checks found."""
         return self.comparison.findings
+
+    @property
+    def foreseen(self) -> tuple[Foreseen, ...]:
+        """What was foreseen of each flavour of SGD by functional, beside what was observed."""
+        return self.context.foreseen
 
     @cached_property
     def remedies(self) -> Remedies | None:

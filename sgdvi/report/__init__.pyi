@@ -2,6 +2,7 @@
 
 from .context import Card as Card
 from .context import Context as Context
+from .context import Foreseen as Foreseen
 from .context import Instead as Instead
 from .context import Setting as Setting
 from .context import Stage as Stage

@@ -47,6 +47,21 @@ class Instead:
 
 
 @dataclass(frozen=True)
+class Foreseen:
+    """What was foreseen of a run on one functional, and what it then was; None where it was not seen.
+
+    ``w1`` is in standard deviations of the posterior, ``sd_ratio`` the standard deviation over the posterior's.
+    """
+
+    run: str
+    functional: str
+    w1: float
+    observed_w1: float | None
+    sd_ratio: float
+    observed_sd_ratio: float | None
+
+
+@dataclass(frozen=True)
 class Card:
     """A problem as the report shows it.
 
@@ -92,6 +107,8 @@ class Context:
         Versions, platform, precision: name -> text.
     remedies
         What to do instead, "SGD as it runs" first; empty where it was not asked for.
+    foreseen
+        What was foreseen of each flavour of SGD, beside what was observed; empty where there was no forecast.
     created
         Date as text; empty by default, so that the same input gives the same bytes.
     """
@@ -104,6 +121,7 @@ class Context:
     environment: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     remedies: tuple[Instead, ...] = ()
+    foreseen: tuple[Foreseen, ...] = ()
 
     @property
     def title(self) -> str:
@@ -132,4 +150,5 @@ class Context:
             environment=record["environment"],
             created=record["created"],
             remedies=tuple(Instead(**entry) for entry in record.get("remedies", ())),
+            foreseen=tuple(Foreseen(**entry) for entry in record.get("foreseen", ())),
         )

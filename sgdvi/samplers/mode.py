@@ -23,6 +23,8 @@ LARGEST_DECREMENT = 1e-3
 LEAST_CURVATURE = 1e-10
 # A search ends here, where rounding leaves little to gain.
 _DONE = 1e-6
+# Posterior sds: a search that ends so far from a minimum has followed a loss that falls without end.
+_RUNS_AWAY = 1.0
 _MOST_STEPS = 300
 # Nats: two modes that differ by less are one.
 _SAME = 1e-4
@@ -77,6 +79,11 @@ class Mode:
     def exists(self) -> bool:
         """Whether the point is a mode."""
         return not self.reason
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether there is no mode as the searches ran away, and not as the loss is flat along a symmetry."""
+        return not (self.exists or self.decrement < _RUNS_AWAY)
 
     def __str__(self) -> str:
         if self.reason:

@@ -29,6 +29,8 @@ LEAST_NOISE = 0.05
 _FASTEST_COMPLETED = 0.1
 # Above this ratio of parameters to rows the noise changes much over the posterior: a quarter of the rate.
 _MANY_PARAMETERS, _THEN_SHARE = 0.05, 0.25
+# In place of a divergence where there is no law.
+_NO_LAW = 1e50
 # SGLD's law is wider than the posterior by at most about this share.
 _LANGEVIN_EXCESS = 0.1
 
@@ -199,7 +201,8 @@ def _whitened(near: NearMinimum, share: float, unit: np.ndarray) -> float:
 
     def divergence(log_rate: float) -> float:
         covariance = near.covariance(math.exp(log_rate) * unit, share)
-        return math.inf if covariance is None else near.divergence(covariance)
+        # large, not infinite: the search interpolates between values
+        return _NO_LAW if covariance is None else near.divergence(covariance)
 
     bounds = (math.log(most) - 4, math.log(most))
     best = scipy.optimize.minimize_scalar(divergence, bounds=bounds, method="bounded", options={"xatol": 1e-3})

@@ -14,7 +14,7 @@ from sgdvi.experiment.map.by_runs import Runs
 from sgdvi.experiment.map.cells import Cell as Cell
 from sgdvi.experiment.map.cells import Outcome as Outcome
 from sgdvi.experiment.map.result import Sweep as Sweep
-from sgdvi.experiment.plan import make_plan, with_weight_decay
+from sgdvi.experiment.plan import make_plan, rate_of, with_weight_decay
 from sgdvi.laws.prior import known
 from sgdvi.problem.base import Problem
 from sgdvi.problem.network import LinearNetwork
@@ -190,7 +190,7 @@ def _rates(
     if way in (Batching.EPOCHS, Batching.FULL):
         raise InputError(message(f"batching={way.value!r} needs learning rates", "none", NO_TEMPERATURE))
     if network is None:
-        middle = make_plan(problem, batch_size=sizes[len(sizes) // 2], batching=way, seed=seed).learning_rate
+        middle = rate_of(make_plan(problem, batch_size=sizes[len(sizes) // 2], batching=way, seed=seed))
         return tuple(middle * 2.0**k for k in range(-_AROUND_RUNS, _AROUND_RUNS + 1))
     heat = heat if math.isfinite(heat) else matching_temperature(network)
     advice = "Give learning rates: data without noise have no best temperature."

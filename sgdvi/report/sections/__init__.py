@@ -2,6 +2,7 @@
 
 from sgdvi.report.sections import (
     checks,
+    foreseen,
     glossary,
     marginals,
     plane,
@@ -16,6 +17,7 @@ from sgdvi.report.sections import (
 SECTIONS = (
     verdict.section,
     reasons.section,
+    foreseen.section,
     remedies.section,
     marginals.section,
     plane.section,
