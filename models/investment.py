@@ -1,4 +1,4 @@
-"""Investment of eleven firms over twenty years: a hierarchical regression with raw amounts, no exact law.
+"""Investment of eleven firms over twenty years: a hierarchical regression with latent scales, no exact law.
 
 What a firm invests in a year is explained by its market value and its stock of capital at the year's beginning
 (Grunfeld's data, millions of dollars), all of them through their logarithms, with a level of its own for each firm. How

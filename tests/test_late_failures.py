@@ -12,8 +12,9 @@ import pytest
 import sgdvi
 from sgdvi.cli import main
 from sgdvi.draws import load
-from sgdvi.experiment import conduct, stages, tried
+from sgdvi.experiment import conduct, flavours, result, stages, tried
 from sgdvi.problem.integrate import IntegratedRows
+from sgdvi.samplers.references import Stopped
 
 FILE = """
 import numpy as np, numpyro, numpyro.distributions as dist, sgdvi
@@ -81,6 +82,66 @@ def test_what_was_run_is_kept(tmp_path: Any, capsys: Any, monkeypatch: pytest.Mo
     record = json.loads((out / "failure.json").read_text())
     assert any("ZeroDivisionError" in line for line in record["traceback"])
     assert not (out / "report.html").exists()
+
+
+# Where each stage is called from, and what has been run by then.
+STAGES = {
+    "completed SGD": (flavours, "sample", ["SGD"]),
+    "NUTS": (stages, "nuts", ["SGD", "completed SGD"]),
+    "mean-field VI": (stages, "variational", ["SGD", "completed SGD", "NUTS"]),
+    "balance": (conduct, "findings_of_balance", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
+    "checks": (conduct, "compare", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
+    "the report": (result, "write_html", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
+}
+
+
+def drawn(*args: Any, kind: str = "nuts", **kwargs: Any) -> Any:
+    draws = np.random.default_rng(0).normal(1.0, 0.13, (4, 50))
+    return sgdvi.draws.make_tree({"mu": draws}, kind=kind)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> list[str]:
+    """Stand in for all runs by draws that cost nothing; return the command line."""
+    for place, name, kind in [
+        (stages, "descend", "sgd"), (flavours, "sample", "completed-sgd"), (stages, "nuts", "nuts"),
+        (stages, "variational", "vi"),
+    ]:  # fmt: skip
+        monkeypatch.setattr(place, name, lambda *a, kind=kind, **k: drawn(kind=kind))
+    monkeypatch.setattr(conduct, "findings_of_balance", lambda *a, **k: ())
+    path = tmp_path / "mean.py"
+    path.write_text(FILE.replace("FUNCTIONAL", "ds['mu']"))
+    return ["compare", str(path), *QUICK, "--out", str(tmp_path / "out")]
+
+
+@pytest.mark.parametrize("stage", list(STAGES))
+def test_whichever_stage_fails_the_others_are_kept(
+    stage: str, quick: list[str], tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError("in the middle")
+
+    place, name, kept = STAGES[stage]
+    monkeypatch.setattr(place, name, fails)
+    assert main(quick) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"sgdvi: {stage} failed: ZeroDivisionError: in the middle; the draws of {', '.join(kept)}")
+    assert line.endswith(str(tmp_path / "out"))
+    assert sorted(load(tmp_path / "out")) == sorted(kept)
+    assert "ZeroDivisionError" in (tmp_path / "out" / "failure.json").read_text()
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_ctrl_c_in_nuts_keeps_its_draws_too(
+    quick: list[str], tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: Any, **kwargs: Any) -> None:
+        raise Stopped(drawn())
+
+    monkeypatch.setattr(stages, "nuts", stopped)
+    assert main(quick) == 130
+    assert "the draws of SGD, completed SGD, NUTS are in" in capsys.readouterr().err
+    assert load(tmp_path / "out")["NUTS"]["posterior"]["mu"].shape == (4, 50)
 
 
 def rows(y: Any = None) -> None:

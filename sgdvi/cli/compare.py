@@ -90,6 +90,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         no_lost_interrupt() as stop_if_interrupted,
         ExitStack() as held,
     ):
+        from sgdvi._internal.check import InputError
         from sgdvi.diagnostics.findings import Status
         from sgdvi.experiment.conduct import Failed, Interrupted, check_folder, run, save_draws
         from sgdvi.experiment.folder import locked
@@ -112,13 +113,16 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         except Interrupted as error:
             raise click.Abort(_keep(error.runs, folder, overwrite, save_draws)) from error
         except Failed as error:
-            place = save_draws(error.runs, folder, overwrite, failure=error)
-            drawn = _listed(error.runs)
-            click.echo(f"sgdvi: {error}; the draws of {drawn} and failure.json are in {place}", err=True)
-            return FAILED
+            return _failed(error, save_draws(error.runs, folder, overwrite, failure=error))
         stages.end()
         stop_if_interrupted()
-        page = result.save(folder, overwrite=overwrite)
+        try:
+            page = result.save(folder, overwrite=overwrite)
+        except InputError:
+            raise
+        except Exception as error:
+            failed = Failed(dict(result.runs), "the report", error)
+            return _failed(failed, save_draws(failed.runs, folder, overwrite, failure=error))
         if record and record != "-":
             result.comparison.to_json(record)
     if record == "-":
@@ -180,6 +184,12 @@ def _default_folder(problem: Any) -> str:
 
 def _command() -> str:
     return shlex.join(["sgdvi", *sys.argv[1:]])
+
+
+def _failed(error: Any, place: Any) -> int:
+    drawn = _listed(error.runs)
+    click.echo(f"sgdvi: {error}; the draws of {drawn} and failure.json are in {place}", err=True)
+    return FAILED
 
 
 def _keep(runs: dict[str, Any], folder: str, overwrite: bool, save_draws: Any) -> str:

@@ -140,8 +140,10 @@ def run(
         Draws of other tools for the same model, NetCDF files or Zarr stores as ArviZ writes them: paths, or name ->
         path.
     remedies
-        Whether to measure what to do instead (Laplace is run too, and where the model has a rescaling symmetry NUTS on
-        the quotient and SGD with gauge noise): a section of the report, and a recommendation in the verdict.
+        Whether to measure what to do instead: a section of the report, and a recommendation in the verdict. Laplace is
+        run too; where the model has a rescaling symmetry NUTS on the quotient and SGD with gauge noise; where it has a
+        mode and no exact law completed SGD, Mandt's matrix, preconditioned SGLD, Laplace about the right mean and
+        averages of iterates.
     nuts_draws
         Draws of NUTS per chain, after half as many steps of warmup; None takes 2000. NUTS on the quotient takes at most
         500.
@@ -291,7 +293,8 @@ def _make_runs(job: _Job, progress: bool, tell: Tell, runs: dict[str, Any]) -> t
     say = partial(tell, "NUTS")
     todo = stages(job.problem, job.plan, job.references, job.key, progress, say, job.flavours, job.explained)
     took = _carry_out(todo, tell, runs)
-    extra = _carry_out(remedy_stages(job.problem, job.plan, job.key), tell, runs) if job.measured else []
+    more = remedy_stages(job.problem, job.plan, job.flavours, job.key, progress)
+    extra = _carry_out(more, tell, runs) if job.measured else []
     carried_out = [*took, *extra]
     # What was made for the remedies alone and does not apply is no empty column of every table.
     unasked = {stage.name for stage in extra} | set(job.references) - set(job.asked)

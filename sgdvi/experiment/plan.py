@@ -136,7 +136,7 @@ def make_plan(
     else:
         advice = "Give a learning rate instead."
         require(temperature is None, f"{problem.name!r} has no exact law, hence no temperature", temperature, advice)
-        foreseen = None if problem.no_posterior else _foreseen(problem, seed)
+        foreseen = None if problem.no_posterior else forecast_of(problem, seed)
         if foreseen is not None and foreseen.near is not None:
             rate, size, warmup = _near_mode(foreseen, learning_rate, batch_size, way, rules)
         elif foreseen is not None and foreseen.mode.unbounded and not as_asked:
@@ -290,7 +290,7 @@ def _general(
     return learning_rate, size, math.ceil(10 / slowest) if slowest > 0 and np.isfinite(slowest) else NUM_STEPS
 
 
-def _foreseen(problem: Problem, seed: int) -> Forecast | None:
+def forecast_of(problem: Problem, seed: int) -> Forecast | None:
     """Return the forecast; None for models that are too large for one."""
     if make_target(problem.model, problem.arguments, jax.random.key(0)).dimension > LARGEST:
         return None

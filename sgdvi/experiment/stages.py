@@ -13,6 +13,7 @@ from sgdvi.diagnostics import charges
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.experiment.descent import GAUGE, QUOTIENT, descend, find_orbits, on_quotient, with_noise
 from sgdvi.experiment.flavours import flavour_stages
+from sgdvi.experiment.near_mode import AVERAGES, SHIFTED, averages, shifted_laplace
 from sgdvi.experiment.plan import Plan
 from sgdvi.laws.prior import known
 from sgdvi.noise_balance import balance
@@ -54,7 +55,13 @@ _STREAMS = {
     "balance": 14,
     "flavours": 16,
     "rows": 15,
+    "remedies": 17,
+    SHIFTED: 18,
+    AVERAGES: 19,
 }
+
+# Flavours that are measured as remedies.
+MEASURED = ("mandt", "completed", "sgld")
 
 Todo = tuple[str, str, Callable[[], Any]]
 
@@ -110,8 +117,19 @@ class Explained(InputError):
     """Why plain SGD is not run: its forecast says enough."""
 
 
-def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Todo]:
-    """Yield the runs that are made for the remedies alone; without a rescaling symmetry each says so."""
+def remedy_stages(problem: Problem, plan: Plan, flavours: Sequence[str], key: Any, progress: bool) -> Iterator[Todo]:
+    """Yield the runs that are made for the remedies alone, `flavours` having been run.
+
+    Without a rescaling symmetry those on its orbits say so.
+    """
+    near = None if plan.forecast is None else plan.forecast.near
+    if near is not None:
+        more = [flavour for flavour in MEASURED if flavour not in flavours]
+        yield from flavour_stages(problem, plan, more, stream(key, "remedies"), progress)
+        text = "the Gaussian at the mode, about the mean that its skewness gives"
+        yield SHIFTED, text, lambda: shifted_laplace(problem, near, stream(key, SHIFTED))
+        text = "SGD with a matrix, averaged over epochs"
+        yield AVERAGES, text, lambda: averages(problem, near, plan, stream(key, AVERAGES), progress)
 
     @cache
     def orbits() -> Any:
@@ -119,8 +137,9 @@ def remedy_stages(problem: Problem, plan: Plan, key: Any) -> Iterator[Todo]:
 
     text = "the posterior on the quotient by the symmetries, orbits refilled"
     yield QUOTIENT, text, lambda: on_quotient(problem, orbits(), stream(key, QUOTIENT), plan.nuts_draws)
-    text = "SGD with noise along the orbits of the symmetries"
-    yield GAUGE, text, lambda: with_noise(problem, orbits(), plan, stream(key, GAUGE))
+    if math.isfinite(plan.learning_rate):
+        text = "SGD with noise along the orbits of the symmetries"
+        yield GAUGE, text, lambda: with_noise(problem, orbits(), plan, stream(key, GAUGE))
 
 
 def named_reference(name: str) -> str:

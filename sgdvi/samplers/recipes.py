@@ -202,7 +202,7 @@ def _whitened(near: NearMinimum, share: float, unit: np.ndarray) -> float:
     def divergence(log_rate: float) -> float:
         covariance = near.covariance(math.exp(log_rate) * unit, share)
         # large, not infinite: the search interpolates between values
-        return _NO_LAW if covariance is None else near.divergence(covariance)
+        return _NO_LAW if covariance is None else min(near.divergence(covariance), _NO_LAW)
 
     bounds = (math.log(most) - 4, math.log(most))
     best = scipy.optimize.minimize_scalar(divergence, bounds=bounds, method="bounded", options={"xatol": 1e-3})

@@ -70,3 +70,15 @@ def test_the_speed_of_the_last_steps_counts() -> None:
     # forty seconds of compiling and of deep trees, then sixteen steps a second
     assert _nuts.at_last([(40.0 + k, 16 * (k + 1)) for k in range(5)], 3000) == pytest.approx(44 + 2920 / 16)
     assert _nuts.at_last([(40.0, 16)], 160) == pytest.approx(400)
+
+
+def test_a_slow_run_says_so_once_and_shows_how_far_it_is(
+    key: jax.Array, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_nuts, "_FIRST_LOOK", -1.0)
+    monkeypatch.setattr(_nuts, "PATIENCE", 0.0)
+    said: list[str] = []
+    nuts(PROBLEM, key, num_warmup=40, num_samples=60, num_chains=1, progress=True, say=said.append)
+    assert len(said) == 1
+    assert "for 60 draws per chain" in said[0]
+    assert "100/100" in capsys.readouterr().err

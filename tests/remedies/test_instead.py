@@ -88,16 +88,49 @@ def test_without_laws_only_runs_are_measured() -> None:
     assert "full-rank VI" not in by_name
     assert [row.name for row in rows if row.recommended] == ["Laplace"]
     assert [by_name[name].seconds for name in (NOTHING, "reweight", "Laplace", "NUTS")] == [1.0, None, 2.0, 9.0]
-    # the quickest of those that are near
+    # the reference is never recommended against itself, however quick it was
+    assert by_name["NUTS"].ks is None
+    assert "The reference" in by_name["NUTS"].meaning
     slower = measure_remedies(bare, plan, found, [*stages, Stage("Laplace", 10.0)])
-    assert [row.name for row in slower if row.recommended] == ["NUTS"]
+    assert [row.name for row in slower if row.recommended] == ["Laplace"]
+    # the quickest of those that are near
+    runs["completed SGD"] = {"u": rng.normal(0, 1.0, (4, 500))}
+    more = measure_remedies(
+        bare, plan, compare(runs, functionals=problem.functionals), [*stages, Stage("Laplace", 10.0)]
+    )
+    assert [row.name for row in more if row.recommended] == ["completed SGD"]
+    # it is measured, and may be recommended, where something else stands for the posterior
+    runs = {"SGD": runs["SGD"], "NUTS": runs["NUTS"], "Stan": {"u": rng.normal(0, 1.0, (4, 500))}}
+    other = measure_remedies(bare, plan, compare(runs, "Stan", problem.functionals), stages)
+    nuts = next(row for row in other if row.name == "NUTS")
+    assert nuts.ks is not None
+    assert nuts.ks > 0
+    assert nuts.recommended
     # not one that diverges: 100 of 2000 draws
     statistics = {"diverging": np.arange(2000).reshape(4, 500) % 20 == 0}
     runs["NUTS"] = make_tree(runs["NUTS"], kind="nuts", sample_stats=statistics)
-    diverging = measure_remedies(
-        bare, plan, compare(runs, functionals=problem.functionals), [*stages, Stage("Laplace", 10.0)]
-    )
-    assert [row.name for row in diverging if row.recommended] == ["Laplace"]
+    diverging = measure_remedies(bare, plan, compare(runs, "Stan", problem.functionals), stages)
+    assert not any(row.recommended for row in diverging)
+
+
+def test_where_nothing_is_near_the_draws_of_the_reference_are_named() -> None:
+    rng = np.random.default_rng(0)
+    runs = {name: {"u": rng.normal(0, sd, (4, 500))} for name, sd in (("SGD", 2.0), ("NUTS", 1.0), ("Laplace", 3.0))}
+    problem, plan, _, _ = case("diabetes", 4.0)
+    found = compare(runs, functionals=problem.functionals)
+    rows = measure_remedies(zoo.load("logistic"), plan, found)
+    assert not any(row.recommended for row in rows)
+    assert recommend(found, rows).verdict.changes[-1].endswith("use the draws of NUTS themselves.")
+
+
+def test_plain_sgd_that_was_not_run_is_a_row_with_the_reason() -> None:
+    rng = np.random.default_rng(0)
+    runs = {name: {"u": rng.normal(0, 1.0, (4, 500))} for name in ("completed SGD", "NUTS")}
+    problem, plan, _, _ = case("diabetes", 4.0)
+    found = compare(runs, functionals=problem.functionals)
+    rows = measure_remedies(zoo.load("logistic"), plan, found, [Stage("SGD", skipped="plain SGD needs 1e9 steps")])
+    assert (rows[0].name, rows[0].ks, rows[0].meaning) == (NOTHING, None, "Plain SGD needs 1e9 steps")
+    assert [row.name for row in rows if row.recommended] == ["completed SGD"]
 
 
 def test_orbits_are_refilled_only_where_the_prior_on_them_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from sgdvi._internal.batches import Batching
-from sgdvi._internal.check import require
+from sgdvi._internal.check import InputError, require
 from sgdvi.comparison import Known
 from sgdvi.diagnostics import TABLE, distances, phases
 from sgdvi.diagnostics.case import Case
@@ -17,14 +17,20 @@ from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.read import read_tree, scalar_functionals
 from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.experiment.forecast_result import Forecast
 from sgdvi.experiment.map.cells import Cell, Outcome
+from sgdvi.experiment.predicted import Predicted
 from sgdvi.laws.line import Points, law_points
 from sgdvi.problem.base import Problem
 from sgdvi.samplers import SGD, sample
+from sgdvi.samplers.quadratic import draw_of
+from sgdvi.samplers.recipes import GaussianLaw
 from sgdvi.samplers.references import LinePosterior, nuts
 
 # Draws that are kept per chain.
 _KEPT = 1_000
+# A run of fewer autocorrelation times than ten per chain shows where it began.
+_SHORTEST = 0.1
 
 
 class Runs:
@@ -50,11 +56,15 @@ class Runs:
         num_chains: int,
         num_steps: int,
         key: Any,
+        forecast: Forecast | None = None,
     ) -> None:
         self.problem, self.batching, self.key = problem, batching, key
         self.num_chains, self.num_steps = num_chains, num_steps
         self.limits = Thresholds()
         self._points: dict[str, Points]
+        self._near = None if forecast is None else forecast.near
+        self._predicted = None if self._near is None else Predicted(problem, self._near)
+        self._warmup = 0 if forecast is not None and forecast.reliable else num_steps // 4
         if posterior is not None:
             self.reference = "the exact posterior"
             self.functionals = dict(problem.functionals)
@@ -80,12 +90,20 @@ class Runs:
 
     def _cell(self, rate: float, size: int, key: Any) -> Cell:
         problem = self.problem
+        sampler = SGD(problem.model, learning_rate=rate, batch_size=size, batching=self.batching)
+        foreseen, steps, law = self._foresee(rate, size)
+        if self.num_steps < _SHORTEST * steps:
+            blank = dict.fromkeys(("w1", "ks", "w1_null", "ks_null", "kl", "overflowed"), math.nan)
+            return Cell(rate, size, None, Outcome.LAW, Status.UNKNOWN, **blank, foreseen=foreseen, steps=steps)
+        near = self._near
+        if near is not None and law is not None:
+            sampler.begin = lambda key: draw_of(near, law, key)
         tree = sample(
-            SGD(problem.model, learning_rate=rate, batch_size=size, batching=self.batching),
+            sampler,
             problem.data,
             key=key,
             num_steps=self.num_steps,
-            num_warmup=self.num_steps // 4,
+            num_warmup=self.num_steps // 4 if law is None else self._warmup,
             num_chains=self.num_chains,
             thinning=max(1, self.num_steps // _KEPT),
             progress=False,  # the cells are told one by one
@@ -100,7 +118,20 @@ class Runs:
             w1, ks, w1_null, ks_null, status = self._away(run)
         heat = None if known is None else known.temperature
         kl = math.inf if outcome is Outcome.COLLAPSES else math.nan
-        return Cell(rate, size, heat, outcome, status, w1, ks, w1_null, ks_null, kl, overflowed)
+        return Cell(rate, size, heat, outcome, status, w1, ks, w1_null, ks_null, kl, overflowed, foreseen, steps)
+
+    def _foresee(self, rate: float, size: int) -> tuple[float, float, GaussianLaw | None]:
+        """Return the largest W1, the steps of 100 autocorrelation times and the law, as foreseen."""
+        if self._near is None or self._predicted is None:
+            return math.nan, math.nan, None
+        given = {"learning_rate": rate, "batch_size": size, "batching": self.batching}
+        try:
+            recipe = self._near.recipe("plain", **given)
+            flavour = self._predicted.flavour(recipe)
+        except InputError:  # no finite variance, or batches without independent noise
+            independent = self.batching in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
+            return math.inf if independent else math.nan, math.nan, None
+        return flavour.largest_w1, flavour.steps, self._near.law(recipe)
 
     def _outcome(self, run: Run, known: Known | None, overflowed: float) -> Outcome:
         if overflowed > self.limits.overflow_fail:

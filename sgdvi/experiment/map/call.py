@@ -9,12 +9,13 @@ import numpy as np
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.batches import NO_TEMPERATURE, Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
+from sgdvi.experiment.forecast_result import Forecast
 from sgdvi.experiment.map.by_laws import Laws
 from sgdvi.experiment.map.by_runs import Runs
 from sgdvi.experiment.map.cells import Cell as Cell
 from sgdvi.experiment.map.cells import Outcome as Outcome
 from sgdvi.experiment.map.result import Sweep as Sweep
-from sgdvi.experiment.plan import make_plan, rate_of, with_weight_decay
+from sgdvi.experiment.plan import forecast_of, make_plan, rate_of, with_weight_decay
 from sgdvi.laws.prior import known
 from sgdvi.problem.base import Problem
 from sgdvi.problem.network import LinearNetwork
@@ -54,7 +55,8 @@ def sweep(
     Where the law of SGD on v and the posterior of v are known, the map is computed from them: distances and KL depend
     on the temperature alone; collapse at depth 1 is decided by the exact threshold of the discrete steps, and overflow
     by 64 short chains. Elsewhere, or with ``runs=True``, every cell is a run of SGD held against the exact posterior or
-    NUTS.
+    NUTS. For models without an exact law, but with a mode, each cell also says what is foreseen of it; chains start in
+    that law, and cells that would need far longer runs to show anything are foreseen only.
 
     Parameters
     ----------
@@ -112,14 +114,15 @@ def sweep(
             _require_laws(problem, way, exact)
         sizes = _sizes(batch_sizes, problem.num_data, way, by_runs)
         best = _tuned(network) if network is not None and exact else (math.nan, math.nan)
-        rates = _rates(learning_rates, problem, way, sizes, best[0], by_runs, seed)
+        foreseen = forecast_of(problem, whole("seed", seed)) if network is None else None
+        rates = _rates(learning_rates, problem, way, sizes, best[0], by_runs, foreseen, seed)
         posterior = line_posterior(network) if network is not None and exact else None
         if by_runs:
             chains = whole("num_chains", num_chains, least=2) if num_chains is not None else NUM_CHAINS
             steps = whole("num_steps", num_steps, least=100) if num_steps is not None else NUM_STEPS
             tell = on_cell or (lambda text: None)
             tell("the reference")
-            made = Runs(problem, posterior, way, chains, steps, jax.random.key(whole("seed", seed)))
+            made = Runs(problem, posterior, way, chains, steps, jax.random.key(whole("seed", seed)), foreseen)
             names, reference = tuple(made.functionals), made.reference
             cells = tuple(made.cells(rates, sizes, tell))
         else:
@@ -180,6 +183,7 @@ def _rates(
     sizes: Sequence[int],
     heat: float,
     by_runs: bool,
+    foreseen: Forecast | None,
     seed: int,
 ) -> tuple[float, ...]:
     if given is not None:
@@ -190,7 +194,11 @@ def _rates(
     if way in (Batching.EPOCHS, Batching.FULL):
         raise InputError(message(f"batching={way.value!r} needs learning rates", "none", NO_TEMPERATURE))
     if network is None:
-        middle = rate_of(make_plan(problem, batch_size=sizes[len(sizes) // 2], batching=way, seed=seed))
+        size = sizes[len(sizes) // 2]
+        if foreseen is not None and foreseen.near is not None:
+            middle = foreseen.near.recipe("plain", batch_size=size, batching=way).learning_rate
+        else:
+            middle = rate_of(make_plan(problem, batch_size=size, batching=way, seed=seed))
         return tuple(middle * 2.0**k for k in range(-_AROUND_RUNS, _AROUND_RUNS + 1))
     heat = heat if math.isfinite(heat) else matching_temperature(network)
     advice = "Give learning rates: data without noise have no best temperature."

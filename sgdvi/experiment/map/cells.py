@@ -55,6 +55,12 @@ class Cell:
         KL(SGD || posterior) on v in nats between the exact laws; nan where one of them is not known.
     overflowed
         Share of chains that overflowed.
+    foreseen
+        The largest W1 over the functionals that the law near the mode has, in posterior standard deviations; inf where
+        it has no finite variance, nan where nothing is foreseen. For models without an exact law.
+    steps
+        Steps per chain that make 100 autocorrelation times, as foreseen; nan likewise. Cells that would need more than
+        ten times what a run has are not run: `w1` is nan.
     """
 
     learning_rate: float
@@ -68,6 +74,8 @@ class Cell:
     ks_null: float
     kl: float
     overflowed: float
+    foreseen: float = math.nan
+    steps: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -113,12 +121,13 @@ class Cells:
     def nearest(self) -> Cell | None:
         """The cell nearest to the posterior: least KL, or W1 where that is not known; of equals the smallest steps.
 
-        None where SGD has no law anywhere on the map.
+        Where no cell could be run, the one with the least W1 that is foreseen. None where SGD has no law anywhere on
+        the map.
         """
         alive = [cell for cell in self.cells if cell.outcome is Outcome.LAW and not math.isnan(cell.w1)]
+        if not alive:  # what takes too long to be run is foreseen all the same
+            return min((c for c in self.cells if math.isfinite(c.foreseen)), key=lambda c: c.foreseen, default=None)
         with_kl = [cell for cell in alive if math.isfinite(cell.kl)]
-        if not alive:
-            return None
 
         def far(cell: Cell) -> float:
             return cell.kl if with_kl else cell.w1
@@ -161,6 +170,10 @@ class Cells:
         where = f"learning rate {typeset(cell.learning_rate)}, batch size {cell.batch_size}"
         if cell.temperature is not None:
             where += f" (T = {typeset(cell.temperature)})"
+        if math.isnan(cell.w1):
+            steps = typeset(min(one.steps for one in self.cells if math.isfinite(one.steps)), 2)
+            text = f"No cell was run: each needs {steps} steps per chain or more. As foreseen, SGD is nearest to the "
+            return f"{text}posterior of {what} at {where}: W1 {typeset(cell.foreseen, 2)} sd."
         kl = f", KL {typeset(cell.kl)} nats" if math.isfinite(cell.kl) else ""
         text = (
             f"SGD is nearest to the posterior of {what} at {where}: W1 {typeset(cell.w1)} sd, KS {typeset(cell.ks)}{kl}"
@@ -183,10 +196,15 @@ class Cells:
             for rate in self.learning_rates
         ]
         note = f"W1 to {self.reference} in its sd, by {self.by}; * nearest, ! close, x far"
+        if any(not math.isnan(cell.foreseen) for cell in self.cells):
+            note += "; in brackets as foreseen, alone where a run would be too short to show it"
         return "\n".join([self.answer, "", *table([head, *rows]), note])
 
     def _text(self, cell: Cell) -> str:
+        foreseen = "" if math.isnan(cell.foreseen) else f"({typeset(cell.foreseen, 2)})"
         if cell.outcome is not Outcome.LAW:
-            return "collapse" if cell.outcome is Outcome.COLLAPSES else "overflow"
+            return "collapse" if cell.outcome is Outcome.COLLAPSES else f"overflow {foreseen}".rstrip()
         mark = {Status.PASS: "", Status.WARN: " !", Status.UNKNOWN: " ?"}.get(cell.status, " x")
-        return typeset(cell.w1, 2) + (" *" if cell == self.nearest else mark)
+        mark = " *" if cell == self.nearest else "" if math.isnan(cell.w1) else mark
+        measured = "" if math.isnan(cell.w1) else typeset(cell.w1, 2) + " " * bool(foreseen)
+        return f"{measured}{foreseen}{mark}"

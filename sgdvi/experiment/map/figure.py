@@ -63,6 +63,9 @@ def plot_sweep(sweep: Cells, *, ax: Axes | None = None, theme: Theme = LIGHT) ->
                     axes.text(
                         column + 0.5, row + 0.5, typeset(cell.w1, 2), ha="center", va="center", color=ink, fontsize=7
                     )
+                elif np.isfinite(cell.foreseen):
+                    text = f"({typeset(cell.foreseen, 2)})"
+                    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=theme.muted, fontsize=7)
                 if cell == nearest:
                     axes.add_patch(
                         Rectangle(

@@ -1,5 +1,6 @@
 """The map as one self-contained HTML page."""
 
+import math
 import os
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def render_sweep(sweep: Cells) -> str:
             nearest=sweep.nearest,
             options=", ".join(f"{name} {value:g}" for name, value in sweep.options.items()),
             picture=drawn,
+            foreseen=any(not math.isnan(cell.foreseen) for cell in sweep.cells),
         )
     )
 

@@ -1,0 +1,106 @@
+"""Hierarchies in all their forms: each gets a right answer, or is told before any run why it gets none."""
+
+from typing import Any
+
+import hierarchies
+import jax
+import numpy as np
+import pytest
+
+import sgdvi
+from sgdvi.diagnostics.findings import Status
+from sgdvi.experiment import stages
+from sgdvi.experiment.flavours import why_not_plain
+from sgdvi.experiment.plan import make_plan, rate_of
+from sgdvi.samplers.references import nuts
+
+
+def drawn(kind: str, seed: int) -> Any:
+    rng = np.random.default_rng(seed)
+    draws = {"mu": rng.normal(4.4, 3.3, (4, 200)), "tau": np.abs(rng.normal(0, 4, (4, 200)))}
+    return sgdvi.draws.make_tree(draws, kind=kind)
+
+
+def test_a_centred_hierarchy_is_told_that_sgd_has_no_law_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "descend", lambda *args, **kwargs: pytest.fail("plain SGD ran"))
+    monkeypatch.setattr(stages, "nuts", lambda *args, **kwargs: drawn("nuts", 0))
+    monkeypatch.setattr(stages, "variational", lambda *args, **kwargs: drawn("vi", 1))
+    told: dict[str, str] = {}
+    result = sgdvi.run(hierarchies.schools("centred"), on_stage=told.__setitem__)
+    assert "no joint mode" in told["forecast"]
+    assert list(result.runs) == ["NUTS", "mean-field VI", "full-rank VI"]
+    verdict = result.verdict
+    assert verdict.status is Status.FAIL
+    start = "No: plain SGD has no law here: the joint density has no mode, it rises without bound along tau"
+    assert verdict.sentence.startswith(start)
+    assert "non-centred form, or integrate the latent out (sgdvi.integrate_rows)" in verdict.changes[0]
+    assert set(verdict.answers) == {"arrive", "same", "use"}
+    assert all(answer.status is Status.FAIL for answer in verdict.answers.values())
+    assert set(verdict.uses.values()) == {Status.FAIL}
+    # what did run is compared all the same
+    assert {finding.run for finding in result.findings} >= {"NUTS", "mean-field VI"}
+    assert result.context.skipped["SGD"].startswith("plain SGD has no law here")
+    assert "rises without bound" in str(result)
+    assert result.foreseen == ()
+
+
+def test_who_gives_a_rate_gets_plain_sgd_without_a_mode_too() -> None:
+    problem = hierarchies.schools("centred")
+    with jax.enable_x64(True):
+        bare, given = make_plan(problem), make_plan(problem, learning_rate=1e-3)
+    assert why_not_plain(bare)
+    with pytest.raises(sgdvi.InputError, match="a learning rate must be given; got none; Give one. no joint mode"):
+        rate_of(bare)
+    assert not why_not_plain(given)
+    assert rate_of(given) == 1e-3
+
+
+def test_a_flat_orbit_is_no_density_without_bound() -> None:
+    problem = sgdvi.zoo.load("matrix-factorisation")
+    mode = sgdvi.find_mode(problem.model, problem.data, num_starts=1)
+    assert not mode.exists
+    assert not mode.unbounded
+
+
+def test_latents_in_the_rows_are_refused_with_what_to_do() -> None:
+    with pytest.raises(sgdvi.InputError, match="integrate_rows"):
+        sgdvi.run(hierarchies.schools("rows"))
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [hierarchies.schools("integrated"), hierarchies.baseball(integrated=True), hierarchies.radon(centred=True)],
+)
+def test_integrated_rows_and_large_groups_have_a_mode_where_the_mass_is(problem: sgdvi.Problem) -> None:
+    foreseen = sgdvi.forecast(problem)
+    assert foreseen.mode.exists
+    assert foreseen["completed"].largest_w1 < 0.1
+
+
+@pytest.mark.parametrize("problem", [hierarchies.schools("non-centred"), hierarchies.baseball(integrated=False)])
+def test_a_mode_far_from_the_mass_is_said(problem: sgdvi.Problem) -> None:
+    foreseen = sgdvi.forecast(problem)
+    assert not foreseen.reliable
+    assert any("the mode is not where the mass is" in doubt or "parameters on" in doubt for doubt in foreseen.doubts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "problem",
+    [hierarchies.schools("integrated"), hierarchies.baseball(integrated=True), hierarchies.radon(centred=True)],
+    ids=lambda problem: problem.name,
+)
+def test_completed_sgd_is_the_posterior_of_them(problem: sgdvi.Problem) -> None:
+    key = jax.random.key(0)
+    with jax.enable_x64(True):
+        truth = nuts(problem, key, num_warmup=1000, num_samples=2000)
+        tree = sgdvi.sample(
+            sgdvi.CompletedSGD(problem.model), problem.data, key=key, num_steps=40_000, num_chains=8, thinning=20,
+            progress=False,
+        )  # fmt: skip
+    for name, fn in problem.functionals.items():
+        mine, other = (np.sort(np.ravel(fn(run["posterior"].to_dataset()))) for run in (tree, truth))
+        levels = (np.arange(2000) + 0.5) / 2000
+        gap = np.abs(np.quantile(mine, levels) - np.quantile(other, levels)).mean() / other.std()
+        assert gap < 0.12, name
+        assert mine.std() / other.std() == pytest.approx(1.0, abs=0.15), name
