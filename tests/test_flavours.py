@@ -31,8 +31,17 @@ def test_plain_sgd_that_shows_nothing_is_explained_and_completed_sgd_is_named(tm
     assert result.verdict.changes[0].startswith("Centre and standardise x and y")
     assert "learning_rate" not in result.context.call
     assert any(setting.name == "foreseen of plain SGD" for setting in result.context.settings)
+    assert set(result.verdict.answers) == {"arrive", "same", "use"}
+    assert result.verdict.answers["same"].sentence.startswith("No, as foreseen: W1 = 0.8")
+    assert set(result.verdict.uses) == {"means", "intervals", "tails", "predictions"}
+    rows = {(row.run, row.functional): row for row in result.foreseen}
+    assert rows["SGD", "slope"].observed_w1 is None
+    completed = rows["completed SGD", "slope"]
+    assert completed.observed_w1 is not None
+    assert abs(completed.observed_w1 - completed.w1) < 0.1
     page = result.save(tmp_path / "report").read_text(encoding="utf-8")
     assert "plain SGD needs" in page
+    assert "Foreseen and observed" in page
 
 
 @pytest.mark.slow
