@@ -34,7 +34,8 @@ def command(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **optio
     """Say at which learning rate and batch size SGD is nearest to the posterior of MODEL, and how near.
 
     Linear networks with a known posterior are computed from the exact laws, in seconds. Other models are run: SGD in
-    every cell against one run of NUTS.
+    every cell against one run of NUTS. If they have a mode, each cell also says what is foreseen of it, and cells that
+    would need far longer runs are foreseen only.
     """
     from sgdvi.cli._cache import compilation_cache
 

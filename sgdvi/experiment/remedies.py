@@ -86,7 +86,8 @@ def recommend(comparison: Comparison, rows: tuple[Instead, ...]) -> Comparison:
     if (row is not None and row.name == NOTHING) or verdict.status in (Status.PASS, Status.NOT_APPLICABLE):
         return comparison
     if row is None:
-        if comparison.reference is None:
+        mixed = comparison.reference != "NUTS" or _reference_status(comparison) is not Status.FAIL
+        if comparison.reference is None or not mixed:
             return comparison
         text = f"No remedy that was measured is near: use the draws of {comparison.reference} themselves."
         return replace(comparison, verdict=replace(verdict, changes=(*verdict.changes, text)))
