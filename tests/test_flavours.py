@@ -32,7 +32,7 @@ def test_plain_sgd_that_shows_nothing_is_explained_and_completed_sgd_is_named(tm
     assert "learning_rate" not in result.context.call
     assert any(setting.name == "foreseen of plain SGD" for setting in result.context.settings)
     assert set(result.verdict.answers) == {"arrive", "same", "use"}
-    assert result.verdict.answers["same"].sentence.startswith("No, as foreseen: W1 = 0.8")
+    assert result.verdict.answers["same"].sentence.startswith("No, as foreseen: W1 = 0.6 sd")
     assert set(result.verdict.uses) == {"means", "intervals", "tails", "predictions"}
     rows = {(row.run, row.functional): row for row in result.foreseen}
     assert rows["SGD", "slope"].observed_w1 is None
