@@ -20,6 +20,7 @@ from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.experiment.forecast_result import Forecast
 from sgdvi.experiment.map.cells import Cell, Outcome
 from sgdvi.experiment.predicted import Predicted
+from sgdvi.experiment.tried import with_row_values
 from sgdvi.laws.line import Points, law_points
 from sgdvi.problem.base import Problem
 from sgdvi.samplers import SGD, sample
@@ -70,7 +71,7 @@ class Runs:
             self.functionals = dict(problem.functionals)
             self._points = {next(iter(problem.functionals)): law_points(posterior, key)}
             return
-        tree = nuts(problem, key=jax.random.fold_in(key, 0))
+        tree = self._whole("NUTS", nuts(problem, key=jax.random.fold_in(key, 0)))
         self.functionals = scalar_functionals({"NUTS": tree}, problem.functionals, None)
         read = read_tree("NUTS", tree, self.functionals)
         case = Case(read)
@@ -109,7 +110,7 @@ class Runs:
             progress=False,  # the cells are told one by one
             dims=dict(problem.dims),
         )
-        run = read_tree("SGD", tree, self.functionals)
+        run = read_tree("SGD", self._whole("SGD", tree), self.functionals)
         known = None if problem.exact is None else Known(problem.exact, rate, size, self.batching, self.num_steps)
         overflowed = 1.0 - float(run.keep.mean())
         w1 = ks = w1_null = ks_null = math.nan
@@ -119,6 +120,10 @@ class Runs:
         heat = None if known is None else known.temperature
         kl = math.inf if outcome is Outcome.COLLAPSES else math.nan
         return Cell(rate, size, heat, outcome, status, w1, ks, w1_null, ks_null, kl, overflowed, foreseen, steps)
+
+    def _whole(self, name: str, tree: Any) -> Any:
+        """Return a run with the values of the rows that were integrated out."""
+        return with_row_values(self.problem, {name: tree}, self.key).get(name, tree)
 
     def _foresee(self, rate: float, size: int) -> tuple[float, float, GaussianLaw | None]:
         """Return the largest W1, the steps of 100 autocorrelation times and the law, as foreseen."""

@@ -16,6 +16,7 @@ from sgdvi.experiment.map.cells import Cell as Cell
 from sgdvi.experiment.map.cells import Outcome as Outcome
 from sgdvi.experiment.map.result import Sweep as Sweep
 from sgdvi.experiment.plan import forecast_of, make_plan, rate_of, with_weight_decay
+from sgdvi.experiment.tried import try_functionals
 from sgdvi.laws.prior import known
 from sgdvi.problem.base import Problem
 from sgdvi.problem.network import LinearNetwork
@@ -114,6 +115,7 @@ def sweep(
             _require_laws(problem, way, exact)
         sizes = _sizes(batch_sizes, problem.num_data, way, by_runs)
         best = _tuned(network) if network is not None and exact else (math.nan, math.nan)
+        problem = try_functionals(problem) if network is None else problem
         foreseen = forecast_of(problem, whole("seed", seed)) if network is None else None
         rates = _rates(learning_rates, problem, way, sizes, best[0], by_runs, foreseen, seed)
         posterior = line_posterior(network) if network is not None and exact else None
