@@ -63,11 +63,11 @@ def test_a_flat_orbit_is_no_density_without_bound() -> None:
 
 
 def test_latents_in_the_rows_are_integrated_out_with_a_word() -> None:
-    foreseen = sgdvi.forecast(hierarchies.schools("rows"))
+    problem = hierarchies.schools("rows")
+    foreseen = sgdvi.forecast(problem)
     assert "theta, a value per row, is integrated out" in str(foreseen)
     assert foreseen.mode.exists
     with pytest.raises(sgdvi.InputError, match="integrate_rows"):
-        problem = hierarchies.schools("rows")
         sgdvi.sample(sgdvi.SGD(problem.model, learning_rate=0.1), problem.data, key=jax.random.key(0), num_steps=2)
 
 
