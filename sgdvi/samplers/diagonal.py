@@ -1,4 +1,4 @@
-"""What large models are tuned by: diagonals of Hessian and gradient noise at the mode, and recipes from them."""
+"""What large models are tuned by: diagonals of Hessian and gradient noise at the mode, low ranks, and their recipes."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,14 +10,13 @@ import numpy as np
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import positive, require, whole
 from sgdvi.samplers.flat import FlatLoss
+from sgdvi.samplers.low_rank import complete
 from sgdvi.samplers.mode import Mode
 from sgdvi.samplers.recipes import LEAST_NOISE, GaussianLaw, Recipe, batch_size_for
 
 # A Hessian-vector product for each parameter.
 LARGEST_DIAGONAL = 20_000
 _PRODUCTS = 30
-# Of the noise that is wanted: correlations of the minibatches' own noise stay, so little of it may be theirs.
-_OWN_NOISE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +31,8 @@ class LocalDiagonal:
         Diagonals of the Hessian of L and of the covariance of the rows' gradients, (D,).
     stretch
         Largest eigenvalue of the Hessian in coordinates in which its diagonal is 1.
+    gradients
+        Gradients of the rows less their mean, (N, D).
     num_data
         Rows, N.
     flat
@@ -42,6 +43,7 @@ class LocalDiagonal:
     curvature: np.ndarray
     noise: np.ndarray
     stretch: float
+    gradients: np.ndarray = field(repr=False)
     num_data: int
     flat: FlatLoss = field(repr=False)
 
@@ -51,14 +53,15 @@ class LocalDiagonal:
         return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(self.mode)])
 
     def recipe(self, flavour: str, *, batch_size: int | None, learning_rate: float | None, batching: str) -> Recipe:
-        """Return rate, diagonal matrix and diagonal noise of a flavour, vectors (D,).
-
-        "completed" adds what every parameter lacks, at a tenth of the rate at which one lacks nothing: correlations
-        of the minibatches' noise are then a tenth of all noise, and the law is the posterior's to about that.
-        """
+        """Return rate and diagonal matrix of a flavour, vectors (D,); of "completed" also what `complete` returns."""
         way = Batching.of(batching)
         size = batch_size_for(flavour, self.num_data) if batch_size is None else whole("batch_size", batch_size, 1)
         share = way.noise_share(self.num_data, size) or 0.0
+        given = None if learning_rate is None else positive("learning_rate", learning_rate)
+        if flavour == "completed":
+            made = complete(self._product, self.curvature, self.gradients, share, given)
+            step = made.rate / self.curvature
+            return Recipe(flavour, size, way, made.rate, step, low_rank=made)
         h, c = self.curvature, np.maximum(self.noise, LEAST_NOISE * self.curvature)
         want = self.num_data * share
         unit = {"scaled": 1 / c, "mandt": 2 / (want * c + h)}.get(flavour, 1 / h)
@@ -67,17 +70,14 @@ class LocalDiagonal:
             "scaled": 2 / want,
             "mandt": 1.0,
             "whitened": 2 / (want * float((self.noise / h).mean())),
-            "completed": _OWN_NOISE * 2 / (1 + want * float((self.noise / h).max())),
         }[flavour]
-        rate = min(best, most) if learning_rate is None else positive("learning_rate", learning_rate)
+        rate = min(best, most) if given is None else given
         advice = f"Stay below {2 * most:.3g}."
         require(rate < 2 * most, "learning_rate must keep the steepest direction stable", rate, advice)
-        step, injected = rate * unit, None
-        if flavour == "completed":
-            injected = (2 * step - step**2 * h) / self.num_data - share * step**2 * self.noise
-            rule = "learning_rate must leave every parameter less noise than it should have"
-            require(injected.min() >= 0, rule, rate, "Take a smaller rate, or larger batches.")
-        return Recipe(flavour, size, way, float(rate), step, injected)
+        return Recipe(flavour, size, way, float(rate), rate * unit)
+
+    def _product(self, v: np.ndarray) -> np.ndarray:
+        return self.flat.product(self.vector, v)
 
     def law(self, recipe: Recipe) -> GaussianLaw:
         """Return where chains start, and the steps of the slowest relaxation were parameters uncorrelated."""
@@ -109,11 +109,13 @@ def diagonal_at_mode(flat: FlatLoss, mode: Mode) -> LocalDiagonal:
     size = mode.vector.size
     require(size <= LARGEST_DIAGONAL, f"the model must have at most {LARGEST_DIAGONAL} parameters", size)
     curvature = flat.diagonal(mode.vector)
-    noise = flat.row_gradients(mode.vector).var(axis=0)
+    gradients = flat.row_gradients(mode.vector)
+    gradients = gradients - gradients.mean(axis=0)
+    noise = (gradients**2).mean(axis=0)
     scale, v = np.sqrt(curvature), np.random.default_rng(0).normal(size=size)
     stretch = 1.0
     for _ in range(_PRODUCTS):
         v = flat.product(mode.vector, v / scale) / scale
         stretch = float(np.linalg.norm(v))
         v = v / stretch
-    return LocalDiagonal(mode.point, curvature, noise, stretch, flat.num_data, flat)
+    return LocalDiagonal(mode.point, curvature, noise, stretch, gradients, flat.num_data, flat)

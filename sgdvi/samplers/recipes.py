@@ -15,6 +15,7 @@ from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
 from sgdvi.laws.momentum import PLAIN, Momentum
 from sgdvi.laws.near_minimum import NearMinimum
+from sgdvi.samplers.low_rank import Completed
 
 PLAIN_BATCH = 16
 # With batches of N/50 rows the time step is a twenty-fifth of the relaxation: discreteness is about S/N.
@@ -61,6 +62,7 @@ class Recipe:
     learning_rate: float
     step: np.ndarray
     injected: np.ndarray | None = None
+    low_rank: Completed | None = None
     memory: Momentum = PLAIN
 
 
