@@ -5,6 +5,8 @@ from typing import Any
 import hierarchies
 import jax
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 
 import sgdvi
@@ -55,11 +57,18 @@ def test_who_gives_a_rate_gets_plain_sgd_without_a_mode_too() -> None:
     assert rate_of(given) == 1e-3
 
 
-def test_a_flat_orbit_is_no_density_without_bound() -> None:
-    problem = sgdvi.zoo.load("matrix-factorisation")
-    mode = sgdvi.find_mode(problem.model, problem.data, num_starts=1)
-    assert not mode.exists
-    assert not mode.unbounded
+def product(y: Any = None) -> None:
+    u, w = (numpyro.sample(name, dist.Normal(0, 1).mask(False)) for name in ("u", "w"))
+    with numpyro.plate("data", len(y)):
+        numpyro.sample("y", dist.Normal(u * w, 1.0), obs=y)
+
+
+def test_kinks_and_flat_orbits_are_no_density_without_bound() -> None:
+    relu = sgdvi.zoo.load("relu")
+    for model, data in ((relu.model, relu.data), (product, (np.arange(5.0),))):
+        mode = sgdvi.find_mode(model, data, num_starts=1)
+        assert not mode.exists
+        assert not mode.unbounded
 
 
 def test_latents_in_the_rows_are_integrated_out_with_a_word() -> None:
