@@ -302,7 +302,7 @@ def test_nuts_takes_as_many_draws_as_asked_for(monkeypatch):
     problem, key = problem_of("small-n"), jax.random.key(0)
     for draws, expected in ((None, [(1000, 2000), (300, 500)]), (200, [(100, 200), (100, 200)])):
         plan = make_plan(problem, nuts_draws=draws)
-        todo = [*stages(problem, plan, ["NUTS"], key, False), *remedy_stages(problem, plan, key)]
+        todo = [*stages(problem, plan, ["NUTS"], key, False), *remedy_stages(problem, plan, ("plain",), key, False)]
         for name, _, action in todo:
             if name in ("NUTS", "NUTS on the quotient"):
                 with pytest.raises(InputError, match="enough"):

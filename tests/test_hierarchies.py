@@ -82,7 +82,12 @@ def test_latents_in_the_rows_are_integrated_out_with_a_word() -> None:
 
 @pytest.mark.parametrize(
     "problem",
-    [hierarchies.schools("integrated"), hierarchies.baseball(integrated=True), hierarchies.radon(centred=True)],
+    [
+        hierarchies.schools("integrated"),
+        pytest.param(hierarchies.baseball(integrated=True), marks=pytest.mark.slow),
+        pytest.param(hierarchies.radon(centred=True), marks=pytest.mark.slow),
+    ],
+    ids=lambda problem: problem.name,
 )
 def test_integrated_rows_and_large_groups_have_a_mode_where_the_mass_is(problem: sgdvi.Problem) -> None:
     foreseen = sgdvi.forecast(problem)
@@ -90,7 +95,15 @@ def test_integrated_rows_and_large_groups_have_a_mode_where_the_mass_is(problem:
     assert foreseen["completed"].largest_w1 < 0.1
 
 
-@pytest.mark.parametrize("problem", [hierarchies.schools("non-centred"), hierarchies.baseball(integrated=False)])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        pytest.param(hierarchies.schools("non-centred"), marks=pytest.mark.slow),  # tests/test_forecast.py has it
+        pytest.param(hierarchies.baseball(integrated=False), marks=pytest.mark.slow),
+        pytest.param(hierarchies.radon(centred=False), marks=pytest.mark.slow),
+    ],
+    ids=lambda problem: problem.name,
+)
 def test_a_mode_far_from_the_mass_is_said(problem: sgdvi.Problem) -> None:
     foreseen = sgdvi.forecast(problem)
     assert not foreseen.reliable
