@@ -14,6 +14,7 @@ from sgdvi import report
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.card import card
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.memory import require_memory
 from sgdvi._internal.text import count, listed
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.curves import OnFirstUse, curves_of
@@ -39,6 +40,11 @@ from sgdvi.samplers.kernel import SGD, Sampler
 _SILENT = 2.0
 
 __all__ = ["Comparison", "Known", "Verdict", "compare"]
+
+# More cannot be told apart in a figure, and take minutes.
+MOST_RUNS, MOST_FUNCTIONALS = 40, 5000
+# Each number in float64, and the copies that sorting, ranking and splitting chains make of it.
+_NUMBER_BYTES = 32
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -151,19 +157,26 @@ def compare(
     Raises
     ------
     InputError
-        If there are no runs, the reference is not among them, a run is neither draws nor law, or a functional cannot
+        If there are no runs or more than 40, more than 5000 functionals of one number, or more draws than memory holds;
+        if the reference is not among them, a run is neither draws nor law, or a functional cannot
         be computed.
     """
     require(isinstance(runs, Mapping) and runs, "runs must be a mapping of at least one name to a run", repr(runs)[:80])
+    advice = "Compare them in groups, with the same reference."
+    require(len(runs) <= MOST_RUNS, f"a comparison must have at most {MOST_RUNS} runs", len(runs), advice)
     key = jax.random.key(0) if key is None else key
     runs = {str(name): as_run(str(name), run, jax.random.fold_in(key, k)) for k, (name, run) in enumerate(runs.items())}
     if reference is not None:
         names = f"Runs: {', '.join(runs)}. reference=None compares without one."
         require(reference in runs, "the reference must be one of the runs", repr(reference), names)
+    chosen = scalar_functionals(runs, functionals, known)
+    rule = f"a comparison must have at most {MOST_FUNCTIONALS} functionals of one number"
+    require(len(chosen) <= MOST_FUNCTIONALS, rule, len(chosen), "Give functionals={name: function} that matter.")
+    _require_memory(runs, len(chosen))
     return _Work(
         runs=runs,
         reference=reference,
-        functionals=scalar_functionals(runs, functionals, known),
+        functionals=chosen,
         key=key,
         known=known,
         thresholds=Thresholds.make(thresholds),
@@ -174,6 +187,19 @@ def compare(
         samplers=_makers(samplers or {}, runs),
         progress=progress,
     ).result()
+
+
+def _require_memory(runs: Mapping[str, Any], num_functionals: int) -> None:
+    """Refuse what would not fit, in float64 and with what the checks make of it."""
+    numbers = 0
+    for run in runs.values():
+        if is_tree(run):
+            draws = run["posterior"]
+            numbers += sum(array.size for array in draws.data_vars.values())
+            numbers += num_functionals * draws.sizes["chain"] * draws.sizes["draw"]
+    sizes = f"{len(runs)} runs with {numbers} numbers, {num_functionals} functionals included"
+    advice = "Thin the draws, or give fewer sites, runs or functionals."
+    require_memory("what a comparison holds", _NUMBER_BYTES * numbers, sizes, advice)
 
 
 @dataclass(frozen=True, eq=False)

@@ -466,3 +466,15 @@ def test_shuffled_epochs_have_no_temperature_and_every_place_says_why(rng: np.ra
     assert not Known(net, 0.01, 4, batching="full").no_temperature
     with pytest.raises(InputError, match="batching must be one of 'replacement', 'without-replacement'"):
         Known(net, 0.01, 4, batching="shuffled")
+
+
+def test_what_is_too_large_is_refused_before_it_begins_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = {"u": np.zeros((2, 10))}
+    with pytest.raises(InputError, match="at most 40 runs; got 1000"):
+        compare({str(number): run for number in range(1000)}, reference="0")
+    wide = {"u": np.zeros((2, 10, 5001))}
+    with pytest.raises(InputError, match="at most 5000 functionals of one number; got 5001. Give functionals"):
+        compare({"a": wide, "b": wide}, reference="a")
+    monkeypatch.setattr("sgdvi._internal.memory.total_memory", lambda: 1e3)
+    with pytest.raises(InputError, match="fit in memory, 1e-06 GB; got 2.56e-06 GB for 2 runs with 80 numbers"):
+        compare({"a": run, "b": run}, reference="a")

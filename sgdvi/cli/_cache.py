@@ -12,12 +12,17 @@ _OFF = {"0", "off", "no", "false"}
 
 
 def cache_folder() -> Path | None:
-    """Return the folder of the cache, from SGDVI_CACHE or the platform's habit; None where it is off."""
+    """Return the folder of the cache, from SGDVI_CACHE or the platform's habit; None where it is off, or no home."""
     chosen = os.environ.get(VARIABLE, "")
     if chosen.lower() in _OFF:
         return None
-    if chosen:
-        return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser() if chosen else _habit()
+    except RuntimeError:  # a user without a home, as in some containers
+        return None
+
+
+def _habit() -> Path:
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":

@@ -16,6 +16,18 @@ def test_the_folder_follows_the_variable_then_the_platform(monkeypatch, tmp_path
     assert cache_folder() == tmp_path / "sgdvi"
 
 
+def test_a_user_without_a_home_has_none(monkeypatch):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.expanduser", no_home)
+    for variable in ("SGDVI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert cache_folder() is None
+    monkeypatch.setenv("SGDVI_CACHE", "~/cache")
+    assert cache_folder() is None
+
+
 @pytest.mark.parametrize("word", ["0", "off", "No"])
 def test_it_can_be_turned_off(monkeypatch, word):
     monkeypatch.setenv("SGDVI_CACHE", word)

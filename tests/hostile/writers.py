@@ -1,8 +1,10 @@
 """Processes that write to a store and may be killed; all are forks of one that has imported what they need."""
 
 import multiprocessing
+import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,22 +24,27 @@ BEGUN = -1
 def _forks() -> Any:
     # a fork is safe, as importing these starts no thread of JAX
     forks: Any = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["hostile.writers", "sgdvi.samplers.driver.run", "sgdvi.samplers.kernel"])
+    forks.set_forkserver_preload(["hostile.writers", "sgdvi.samplers.driver.run", "sgdvi.experiment.conduct"])
     return forks
+
+
+def start(target: Callable[..., None], *arguments: Any) -> tuple[Any, Connection]:
+    """Start a process with these arguments and a connection to write to; return it and what it writes."""
+    told, tell = _forks().Pipe(duplex=False)
+    process = _forks().Process(target=target, args=(*arguments, tell))
+    # it would import the main file: that of pytest may run the tests again
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(sys.modules["__main__"], "__file__", raising=False)
+        process.start()
+    tell.close()
+    return process, told
 
 
 class Writer:
     """A run into a store, in a process of its own, which says how many steps it has reported."""
 
     def __init__(self, store: Path, num_steps: int, thinning: int, draws: int, cache_folder: Path) -> None:
-        self._told, tell = _forks().Pipe(duplex=False)
-        arguments = (str(store), num_steps, thinning, draws, str(cache_folder), tell)
-        self.process = _forks().Process(target=_write, args=arguments)
-        # it would import the main file: that of pytest may run the tests again
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delattr(sys.modules["__main__"], "__file__", raising=False)
-            self.process.start()
-        tell.close()
+        self.process, self._told = start(_write, str(store), num_steps, thinning, draws, str(cache_folder))
 
     def wait_for(self, least: int) -> int:
         """Wait until so many steps were reported, and return how many were."""
@@ -60,11 +67,7 @@ class Writer:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
-        assert self.process.pid is not None
-        if number == signal.SIGKILL:
-            self.process.kill()
-        else:
-            self.process.terminate()
+        os.kill(self.process.pid, number)
 
 
 def _write(store: str, num_steps: int, thinning: int, draws: int, cache_folder: str, tell: Connection) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import jax
 import numpy as np
 
+from sgdvi._internal.memory import require_memory
 from sgdvi.draws.tree import DataTree, make_tree
 from sgdvi.samplers.driver.facts import RunFacts
 from sgdvi.samplers.driver.loop import Chains, status_of
@@ -61,6 +62,9 @@ class MemoryRecorder:
         self.state, self.done = state, 0
         self.capacity = capacity_for(facts.num_draws, facts.draw_bytes)
         shape = facts.num_chains, facts.num_draws
+        sizes = f"{shape[1]} draws of {shape[0]} chains"
+        advice = 'Give store="draws.zarr", thin more, or keep fewer sites.'
+        require_memory("the draws of a run", facts.num_draws * facts.draw_bytes, sizes, advice)
         self._kept = {name: np.empty((*shape, *one.shape), one.dtype) for name, one in facts.shapes.items()}
         self._stats = {name: np.empty(shape, stored_type(kind)) for name, kind in facts.outputs.stats}
 
