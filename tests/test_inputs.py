@@ -1,5 +1,10 @@
 """Runs of other tools: every form that compare() takes gives the same draws, and anything else one clear message."""
 
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
 import arviz as az
 import jax
 import numpy as np
@@ -7,6 +12,7 @@ import numpyro
 import numpyro.distributions as dist
 import optax
 import pytest
+import xarray as xr
 from numpyro.infer import MCMC, NUTS, SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
 from numpyro.optim import optax_to_numpyro
@@ -128,3 +134,35 @@ def test_bad_input_is_one_clear_message(tmp_path, key, mcmc):
 def test_a_file_with_one_run_is_that_run(tmp_path):
     save({"only": make_tree({"u": np.arange(12.0).reshape(2, 6)}, kind="nuts")}, tmp_path)
     assert np.array_equal(read_file(tmp_path / "draws.nc")["posterior"]["u"], np.arange(12.0).reshape(2, 6))
+
+
+class Mark:
+    """An object whose pickle leaves a file where it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_pickles_in_a_store_are_never_loaded(tmp_path: Path, zarr_format: int) -> None:
+    data = xr.Dataset({"u": (("chain", "draw"), np.ones((1, 4)))})
+    store, loaded = tmp_path / "a.zarr", tmp_path / "loaded"
+    xr.DataTree.from_dict({"posterior": data}).to_zarr(store, zarr_format=zarr_format, consolidated=False)
+    array = store / "posterior" / "u"
+    metadata = array / (".zarray" if zarr_format == 2 else "zarr.json")
+    entry = json.loads(metadata.read_text())
+    pickled: dict[str, Any] = {"compressor": {"id": "pickle", "protocol": 5}}
+    if zarr_format == 3:
+        pickled = {"codecs": [entry["codecs"][0], {"name": "numcodecs.pickle", "configuration": {}}]}
+    metadata.write_text(json.dumps(entry | pickled))
+    chunk = array / ("0.0" if zarr_format == 2 else "c/0/0")
+    assert chunk.exists()
+    chunk.write_bytes(pickle.dumps(Mark(loaded)))
+    with pytest.raises(InputError, match="must be a NetCDF file or a Zarr store; got .*pickle"):
+        read_file(store)
+    assert not loaded.exists()
+    pickle.loads(chunk.read_bytes())
+    assert loaded.exists()

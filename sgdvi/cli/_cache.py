@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,8 @@ def compilation_cache(wanted: bool, say: Callable[[str], None]) -> Iterator[None
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         say(f"  no compilation cache: {folder} ({error.strerror})")
         yield
@@ -61,8 +64,9 @@ def compilation_cache(wanted: bool, say: Callable[[str], None]) -> Iterator[None
     reset_cache()
     try:
         with warnings.catch_warnings():
-            # JAX writes programs in place: one of a killed or a parallel run may be half there. It is compiled again.
-            warnings.filterwarnings("ignore", "Error reading persistent compilation cache")
+            # JAX writes programs in place: one of a killed or a parallel run may be half there. It is compiled again,
+            # as is what a full disk did not take.
+            warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
             yield
     finally:
         for name, value in before.items():

@@ -6,6 +6,8 @@ from typing import Any
 
 from sgdvi._internal.check import require
 
+# Kept to be read. A sampler whose law changes gets a version of its own; so do all, should their rows change.
+_TOLD = ("settings", "version of sgdvi")
 _HASHES = ("model", "data", "start", "functionals")
 _ADVICE = "Restore it, or give another store."
 
@@ -27,7 +29,7 @@ def check_same_run(then: Mapping[str, Any], now: Mapping[str, Any], store: str) 
     versions = {name: 1 for name in {*now, *then} if name.startswith("version of the sampler")}
     now, then = {**versions, **now}, {**versions, **then}
     for name in [*now, *(then.keys() - now.keys())]:
-        if name == "settings" or then.get(name) == now.get(name):
+        if name in _TOLD or then.get(name) == now.get(name):
             continue
         if name == "algorithm":
             _name_setting(json.loads(then.get("settings", "{}")), json.loads(now["settings"]), store)

@@ -1,5 +1,7 @@
 """The compilation cache: where it is, that it fills, that nothing of it is left behind."""
 
+import errno
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -50,3 +52,15 @@ def test_a_folder_that_cannot_be_made_costs_only_time(monkeypatch, tmp_path):
     said: list[str] = []
     with compilation_cache(True, said.append):
         assert "no compilation cache" in said[0]
+
+
+def test_a_folder_that_takes_no_files_costs_only_time(monkeypatch, tmp_path):
+    def refuses(dir):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setenv("SGDVI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("tempfile.TemporaryFile", refuses)
+    said: list[str] = []
+    with compilation_cache(True, said.append):
+        assert said == [f"  no compilation cache: {tmp_path / 'cache'} (Permission denied)"]
+        assert jax.config.jax_compilation_cache_dir != str(tmp_path / "cache")

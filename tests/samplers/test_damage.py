@@ -75,7 +75,11 @@ def test_a_store_of_the_first_format_is_read_and_goes_on(whole: Any, tmp_path: P
     shutil.copytree(OLD, store)
     versions = json.loads((OLD / "checkpoint" / "zarr.json").read_text())["attributes"]["fingerprint"]
     if all(versions.get(f"version of {name}") == __import__(name).__version__ for name in ("jax", "numpyro", "optax")):
+        # an earlier version whose algorithm is that of this one
+        root = store / "zarr.json"
+        root.write_text(root.read_text().replace('"version of sgdvi": "0.1.0.dev0"', '"version of sgdvi": "0.0.9"'))
         assert_same(sample(500, store=store, resume=True), sample(500))
+        assert "0.0.9" in root.read_text()
     (store / "posterior" / "u" / "c" / "0" / "0").unlink()
     with pytest.raises(sgdvi.InputError, match="must be whole; got posterior/u/c/0/0, which is missing"):
         labelled.open_store(store).load()

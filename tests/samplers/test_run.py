@@ -355,7 +355,9 @@ def test_bad_settings(kernel: sgdvi.SGD, change: dict[str, Any], text: str) -> N
 
 
 def test_more_draws_than_memory_holds_are_refused_with_their_size(kernel: sgdvi.SGD) -> None:
-    text = r"the draws of a run must fit in memory, .* GB; got 5\.12e\+04 GB for 2000000000 draws of 1600 chains.*store="
+    text = (
+        r"the draws of a run must fit in memory, .* GB; got 5\.12e\+04 GB for 2000000000 draws of 1600 chains.*store="
+    )
     with pytest.raises(sgdvi.InputError, match=text):
         sample(kernel, num_steps=2 * 10**9, num_chains=1600)
 
