@@ -43,8 +43,8 @@ __all__ = ["Comparison", "Known", "Verdict", "compare"]
 
 # More cannot be told apart in a figure, and take minutes.
 MOST_RUNS, MOST_FUNCTIONALS = 40, 5000
-# Each number in float64, and the copies that sorting, ranking and splitting chains make of it.
-_NUMBER_BYTES = 32
+# The draws as they were given and as they are read; of functionals, in float64, what sorting and splitting makes too.
+_SITE_COPIES, _FUNCTIONAL_BYTES = 2, 32
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -190,16 +190,14 @@ def compare(
 
 
 def _require_memory(runs: Mapping[str, Any], num_functionals: int) -> None:
-    """Refuse what would not fit, in float64 and with what the checks make of it."""
-    numbers = 0
-    for run in runs.values():
-        if is_tree(run):
-            draws = run["posterior"]
-            numbers += sum(array.size for array in draws.data_vars.values())
-            numbers += num_functionals * draws.sizes["chain"] * draws.sizes["draw"]
-    sizes = f"{len(runs)} runs with {numbers} numbers, {num_functionals} functionals included"
+    """Refuse what would not fit, with what the checks make of it."""
+    posteriors = [run["posterior"] for run in runs.values() if is_tree(run)]
+    draws = sum(one.sizes["chain"] * one.sizes["draw"] for one in posteriors)
+    needed = _SITE_COPIES * sum(array.nbytes for one in posteriors for array in one.data_vars.values())
+    needed += _FUNCTIONAL_BYTES * num_functionals * draws
+    sizes = f"{draws} draws in {len(posteriors)} runs and {num_functionals} functionals"
     advice = "Thin the draws, or give fewer sites, runs or functionals."
-    require_memory("what a comparison holds", _NUMBER_BYTES * numbers, sizes, advice)
+    require_memory("what a comparison holds", needed, sizes, advice)
 
 
 @dataclass(frozen=True, eq=False)

@@ -476,5 +476,5 @@ def test_what_is_too_large_is_refused_before_it_begins_with_its_size(monkeypatch
     with pytest.raises(InputError, match="at most 5000 functionals of one number; got 5001. Give functionals"):
         compare({"a": wide, "b": wide}, reference="a")
     monkeypatch.setattr("sgdvi._internal.memory.total_memory", lambda: 1e3)
-    with pytest.raises(InputError, match="fit in memory, 1e-06 GB; got 2.56e-06 GB for 2 runs with 80 numbers"):
+    with pytest.raises(InputError, match="fit in memory, 1e-06 GB; got 1.92e-06 GB for 40 draws in 2 runs and 1 func"):
         compare({"a": run, "b": run}, reference="a")

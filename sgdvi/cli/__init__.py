@@ -41,6 +41,9 @@ for module in (compare, forecast, sweep, law, phases, balance, reproduce, report
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; every expected error is one line on stderr."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller, as services do
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
     with interrupt_on_termination() as told:
         try:
             status = _run(arguments)

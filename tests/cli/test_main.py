@@ -394,3 +394,5 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path):
         f"{sys.executable} -m sgdvi.cli models --template | true", shell=True, capture_output=True, text=True, cwd="/"
     )
     assert pipe.stderr == ""
+    closed = subprocess.run(f"{sys.executable} -m sgdvi.cli models <&- >&- 2>&-", shell=True, cwd="/")
+    assert closed.returncode == 0

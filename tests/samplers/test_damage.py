@@ -188,6 +188,15 @@ def test_damage_is_one_line_or_does_no_harm(whole: Any, longer: Any, made: Path,
     assert len(lines) >= 6
 
 
+def test_metadata_that_were_edited_are_noticed(made: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(made / "made.zarr", tmp_path / "a.zarr")
+    text = (store / "zarr.json").read_text()
+    assert json.loads(text)["consolidated_metadata"]["metadata"]["checkpoint"]["attributes"]["draws"] == 300
+    (store / "zarr.json").write_text(text.replace('"draws": 300', '"draws": 200'))
+    with pytest.raises(sgdvi.InputError, match="must be whole; got zarr.json, which is not as it was written"):
+        labelled.open_store(store)
+
+
 def test_what_is_whole_of_a_damaged_store(whole: Any, tmp_path: Path, chunks: None) -> None:
     store = tmp_path / "a.zarr"
     sample(store=store)
