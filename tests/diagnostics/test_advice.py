@@ -52,7 +52,7 @@ def test_the_command_beside_a_failure_removes_it(
     assert not failing(record, check)
 
 
-def finding_of(comparison: sgdvi.comparison.Comparison, check: str, run: str = "SGD") -> Finding:
+def finding_of(comparison: sgdvi.Comparison, check: str, run: str = "SGD") -> Finding:
     return next(f for f in comparison.findings if f.check == check and f.run == run)
 
 
@@ -60,7 +60,7 @@ def test_a_constant_learning_rate_makes_the_spread_stay() -> None:
     problem = sgdvi.zoo.load("small-n")
     nuts = sgdvi.samplers.references.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
 
-    def verdict(rate: Any) -> sgdvi.comparison.Comparison:
+    def verdict(rate: Any) -> sgdvi.Comparison:
         sampler = sgdvi.SGD(problem.model, optax.sgd(rate), batch_size=4)
         steps = {"num_steps": 20_000, "num_warmup": 2_000, "num_chains": 8, "thinning": 20, "progress": False}
         run = sgdvi.sample(sampler, problem.data, key=jax.random.key(0), **steps)
