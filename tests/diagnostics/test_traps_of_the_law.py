@@ -175,6 +175,16 @@ def test_lower_dimension_is_claimed_for_a_gap_alone(rng: np.random.Generator, si
     assert finding.status is Status.FAIL
 
 
+def test_a_slow_way_through_many_parameters_is_no_lower_dimension(rng: np.random.Generator) -> None:
+    time = np.linspace(0, 6, 1000)[:, None] + np.arange(4)[:, None, None]
+    waves = rng.normal(size=(8, 20)) / np.arange(1, 9)[:, None]
+    way = sum(np.sin(k * time + rng.uniform(0, 6)) * waves[k - 1] for k in range(1, 9)) + 0.1 * normal(rng, 20)
+    runs = ({"b": b, "p": rng.normal(size=SHAPE)} for b in (way, normal(rng, 20)))
+    result = judge(*runs, functionals={"p": lambda draws: draws.p})
+    assert found(result)["support.dimension"].status is not Status.FAIL, found(result)["support.dimension"].meaning
+    assert "KL = infinity" not in result.verdict.sentence
+
+
 @pytest.mark.parametrize("size", [2, 20, pytest.param(60, marks=pytest.mark.slow)])
 def test_copies_of_parameters_are_no_dimensions(rng: np.random.Generator, size: int) -> None:
     def draws() -> dict[str, np.ndarray]:
