@@ -213,7 +213,7 @@ class Forecast:
             lines.append(f"centre and standardise {listed(self.scaling[0])}: condition {then}")
         low, high = self.sandwich
         lines.append(f"sandwich against posterior: sds {low:.2f} to {high:.2f} of the posterior's (1: well specified)")
-        if not well_specified(self.information):
+        if not well_specified(self.information, len(self.mode.vector) / self.num_data):
             lines += textwrap.wrap(which_is_right(self.information), 110)
         lines += ["", *table(self._rows(), left=1), ""]
         plain_sgd = self["plain"]

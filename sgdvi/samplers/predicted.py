@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Of the noise over the curvature: within these the information equality holds as far as a forecast goes.
 _EQUAL = (0.8, 1.25)
+# What a right model scatters over, half as much again: few of a thousand right models are called wrong.
+_SCATTERS, _LARGEST_SHARE = 1.5, 0.1
 _TITLES = {
     "scaled": "one rate per parameter",
     "whitened": "whitened SGD",
@@ -121,9 +123,21 @@ class PredictedLaws:
         return "\n".join([*lines, *(f"{name}: {why}" for name, why in self.missing.items()), "", self.which])
 
 
-def well_specified(information: tuple[float, float]) -> bool:
-    """Return whether the information equality C = H holds, as far as a forecast goes: eigenvalues of 0.8 to 1.25."""
-    return _EQUAL[0] <= information[0] and information[1] <= _EQUAL[1]
+def well_specified(information: tuple[float, float], share: float = 0.0) -> bool:
+    r"""Return whether the information equality C = H holds, as far as a forecast goes: eigenvalues of 0.8 to 1.25.
+
+    Of a right model they scatter over :math:`(1 \pm \sqrt{D/N})^2` (Marchenko and Pastur 1967), where that is more.
+
+    Parameters
+    ----------
+    information
+        Least and largest eigenvalue.
+    share
+        Parameters per row, D / N; above a tenth nothing is said of it.
+    """
+    scatter = _SCATTERS * min(share, _LARGEST_SHARE) ** 0.5
+    low, high = min(_EQUAL[0], (1 - scatter) ** 2), max(_EQUAL[1], (1 + scatter) ** 2)
+    return low <= information[0] and information[1] <= high
 
 
 def which_is_right(information: tuple[float, float]) -> str:
