@@ -77,7 +77,7 @@ class NearMinimum:
     @property
     def information(self) -> np.ndarray:
         """Eigenvalues of N W'CW, ascending: all 1 where the information equality C = H holds."""
-        return np.linalg.eigvalsh(self.num_data * self.white_noise)
+        return np.maximum(np.linalg.eigvalsh(self.num_data * self.white_noise), 0.0)
 
     def shift(self, bend: np.ndarray) -> np.ndarray:
         r"""Mean of a law less the mode: :math:`-\tfrac12 H^{-1} \nabla_z \operatorname{tr}(\Sigma H(z))`.

@@ -27,6 +27,8 @@ _DONE = 1e-6
 # than this, follows a loss that falls without end: by 9 to 16 in centred hierarchies, 0.002 at the kinks of a network.
 _RUNS_AWAY = 1.0
 _MOST_STEPS = 300
+# Where no start leads to a mode: some of them, so much nearer to 0.
+_NEARER, _SHARES = 2, (0.1, 0.01)
 # Nats: two modes that differ by less are one.
 _SAME = 1e-4
 # SciPy's own 1000 is a few sds in raw units.
@@ -158,7 +160,11 @@ class Smooth(Protocol):
 def search(flat: Smooth) -> Mode:
     """Return the mode of a loss that has been made flat: see `find_mode`."""
     small = flat.starts.shape[1] <= LARGEST
-    ends = [(_dense if small else _sparse)(flat, start) for start in flat.starts]
+    look = _dense if small else _sparse
+    ends = [look(flat, start) for start in flat.starts]
+    if all(end.reason for end in ends):
+        # a covariate of some hundreds in an exponential puts starts of order 1 where there is nothing to follow
+        ends += [look(flat, share * start) for start in flat.starts[:_NEARER] for share in _SHARES]
     ends.sort(key=lambda end: (bool(end.reason), end.loss if np.isfinite(end.loss) else np.inf))
     best = ends[0]
     gaps = sorted(flat.num_data * (end.loss - best.loss) for end in ends[1:] if not end.reason)

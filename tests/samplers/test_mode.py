@@ -90,6 +90,22 @@ def test_more_parameters_than_a_hessian_is_made_for(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(line[1] / 15, whole.point["beta"][1], rtol=1e-4)
 
 
+def test_counts_on_a_covariate_in_hundreds_have_a_mode() -> None:
+    """exp(beta x) of starts of order 1 is 0 or infinite nearly everywhere: the mode is looked for nearer to 0."""
+    x = RNG.gamma(0.3, 140, 262)
+    y = RNG.negative_binomial(0.5, 0.5 / (0.5 + np.exp(2.8 + 0.006 * x)))
+
+    def model(x: Any, y: Any) -> None:
+        alpha, beta = numpyro.sample("alpha", dist.Normal(0, 5)), numpyro.sample("beta", dist.Normal(0, 2.5))
+        phi = numpyro.sample("phi", dist.Exponential(1))
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.NegativeBinomial2(jnp.exp(alpha + beta * x), phi), obs=y)
+
+    mode = sgdvi.find_mode(model, (x, y))
+    assert mode.exists, mode.reason
+    assert mode.point["beta"] == pytest.approx(0.006, abs=0.005)
+
+
 @pytest.mark.parametrize("unit", [1.0, 1e-6, 1e6])
 def test_units_do_not_matter_where_no_hessian_is_made(unit: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of condition 1e5 to 1e17: judged by the largest curvature alone, the flattest direction would be none."""
