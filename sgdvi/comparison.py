@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from tqdm.auto import tqdm
 
 from sgdvi import report
@@ -17,11 +18,11 @@ from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.memory import require_memory
 from sgdvi._internal.text import count, listed
 from sgdvi.diagnostics.case import Case
+from sgdvi.diagnostics.columns import Columns, fixed_columns
 from sgdvi.diagnostics.curves import OnFirstUse, curves_of
 from sgdvi.diagnostics.declare import Check, Skip
 from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
-from sgdvi.diagnostics.measures import fixed_coordinates
 from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.run import Law, Run
@@ -224,8 +225,9 @@ class _Work:
             name: read_tree(name, run, self.functionals) if is_tree(run) else self._read_law(name, run)
             for name, run in self.runs.items()
         }
-        fixed = fixed_coordinates([run.sites for run in read.values() if isinstance(run, Run)])
-        still = fixed_coordinates([run.values for run in read.values() if isinstance(run, Run)])
+        sampled = [run for run in read.values() if isinstance(run, Run)]
+        fixed = fixed_columns([Columns.of(run.sites) for run in sampled])
+        still = fixed_columns([Columns(run.values) for run in sampled])
         names = frozenset(name for name, mask in still.items() if mask.all())
         return {
             name: replace(run, fixed=fixed, still=names) if isinstance(run, Run) else run for name, run in read.items()
@@ -349,7 +351,7 @@ def _sampler_of(known: Known | None) -> tuple[Sampler, Any] | None:
 
 
 def _fresh_step(sampler: Sampler, data: Any, key: Any, case: Case) -> FreshStep:
-    usable = {name: values[case.draws.keep] for name, values in case.draws.sites.items()}
+    usable = {name: np.asarray(values[case.draws.keep], dtype=np.float64) for name, values in case.draws.sites.items()}
     try:
         return FreshStep(*fresh_norms(sampler, data, usable, key))
     except InputError as error:

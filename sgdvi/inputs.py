@@ -1,6 +1,7 @@
 """Runs of other tools as DataTrees: NumPyro MCMC and SVI objects, plain arrays, ArviZ files."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sgdvi._internal.arguments import checked
 from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.draws.committed import is_store, open_store
-from sgdvi.draws.hdf5 import check_file
+from sgdvi.draws.hdf5 import check_file, is_classic
 from sgdvi.draws.places import is_url
 from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree, plain_text
 
@@ -72,6 +73,8 @@ def read_file(path: str | os.PathLike[str]) -> DataTree:
     loaded = _loaded(path)
     if "posterior" in loaded.children:
         return loaded
+    if "draw" in loaded.dims and loaded.data_vars:  # without groups, as NetCDF 3 is
+        return DataTree.from_dict({"posterior": loaded.to_dataset()})
     inner = [str(child) for child, node in loaded.children.items() if "posterior" in node.children]
     rule = f"{str(path)!r} must have a group 'posterior'"
     advice = (
@@ -92,6 +95,9 @@ def _loaded(path: str | os.PathLike[str]) -> DataTree:
         require(target.exists(), "the file of draws must exist", name)
         if target.is_dir() and is_store(target):
             return open_store(target).load()
+        if not target.is_dir() and is_classic(target):
+            with xr.open_dataset(target, engine="scipy", mmap=False) as root:
+                return DataTree(root.load())
         if not target.is_dir():
             check_file(target)
         options: Any = {"engine": "zarr", "consolidated": False} if target.is_dir() else {"engine": "h5netcdf"}
@@ -165,11 +171,14 @@ def _from_arrays(name: str, arrays: Mapping[str, Any]) -> DataTree:
         try:
             array = np.asarray(given)
         except ValueError as error:
-            raise InputError(message(f"{site!r} of the run {name!r} must be an array", str(error)[:100])) from error
+            rule = f"{site!r} of the run {name!r} must be an array (chain, draw, ...)"
+            lengths = sorted({len(chain) for chain in given if hasattr(chain, "__len__")})
+            got = f"chains of {' and '.join(map(str, lengths))} draws" if len(lengths) > 1 else str(error)[:100]
+            raise InputError(message(rule, got, f"Cut all chains to {lengths[0]} draws." if lengths else "")) from error
         rule = f"{site!r} of the run {name!r} must be an array of numbers (chain, draw, ...)"
         require(array.dtype.kind in "fiub" and array.ndim > 0, rule, f"{array.dtype}, shape {array.shape}", _FORMS)
         values[str(site)] = array[None] if array.ndim == 1 else array
-    return make_tree(values, kind=_kind(name))
+    return with_chains(name, make_tree(values, kind=_kind(name)))
 
 
 def _from_mcmc(name: str, mcmc: Any) -> DataTree:
@@ -188,12 +197,16 @@ def _from_mcmc(name: str, mcmc: Any) -> DataTree:
 
 
 def with_chains(name: str, tree: DataTree) -> DataTree:
-    """Return a run with dimensions chain and draw; one of independent draws ("sample") gets one chain.
+    """Return a run with dimensions chain and draw; one chain that has no such dimension gets it.
+
+    Independent draws ("sample") become one chain. Chains that were padded with nan to one length are cut to the
+    shortest, with a warning: of SGD, nan is divergence, and stays.
 
     Raises
     ------
     InputError
-        If it has no group ``posterior``, no draws, or neither of these dimensions.
+        If it has no group ``posterior``, no draws, or neither of these dimensions; or if chains were padded to more
+        than twice the length of the shortest.
     """
     rule = f"the run {name!r} must have a group 'posterior'"
     require("posterior" in tree.children, rule, f"groups {', '.join(map(str, tree.children)) or 'none'}", _FORMS)
@@ -201,13 +214,54 @@ def with_chains(name: str, tree: DataTree) -> DataTree:
     empty = ", ".join(f"{size} along {dim}" for dim, size in posterior.sizes.items() if size == 0)
     require(not empty, f"the run {name!r} must have draws", empty)
     if {"chain", "draw"} <= set(posterior.dims):
-        return tree
+        return _of_one_length(name, tree)
     rule = f"the draws of {name!r} must have dimensions chain and draw"
+    if "draw" in posterior.dims:
+        groups = {str(group): node.to_dataset() for group, node in tree.children.items()}
+        return DataTree.from_dict({group: _one_chain(data) for group, data in groups.items()})
     require("sample" in posterior.dims, rule, f"dimensions {', '.join(map(str, posterior.dims))}")
     # Independent draws, as ArviZ stores those of a guide.
     one = posterior.drop_vars(["sample", "chain", "draw"], errors="ignore").expand_dims("chain").rename(sample="draw")
     one.attrs |= {"independent": 1, "kind": posterior.attrs.get("kind", "vi")}
     return DataTree.from_dict({"posterior": one.transpose("chain", "draw", ...)})
+
+
+def _one_chain(data: xr.Dataset) -> xr.Dataset:
+    if "draw" not in data.dims:
+        return data
+    drawn = [name for name, values in data.data_vars.items() if "draw" in values.dims]
+    plain = data.drop_vars("chain", errors="ignore")
+    return plain.assign({name: plain[name].expand_dims("chain") for name in drawn})
+
+
+def _of_one_length(name: str, tree: DataTree) -> DataTree:
+    """Cut chains that end in nan, all sites at once, to the length of the shortest."""
+    posterior = tree["posterior"].to_dataset()
+    if posterior.attrs.get("kind", _kind(name)) == "sgd" or "chain_status" in tree.children:
+        return tree
+    lengths = None
+    for values in posterior.data_vars.values():
+        if values.dtype.kind != "f" or not {"chain", "draw"} <= set(values.dims):
+            continue
+        table = values.transpose("chain", "draw", ...).values
+        lost = np.isnan(table[:, -1]).reshape(len(table), -1).all(axis=1)
+        if not lost.any():
+            return tree
+        finite = ~np.isnan(table).reshape(*table.shape[:2], -1).all(axis=2)
+        ends = np.where(finite.any(axis=1), table.shape[1] - finite[:, ::-1].argmax(axis=1), table.shape[1])
+        lengths = ends if lengths is None or (lengths == ends).all() else np.zeros_like(ends)
+    draws = posterior.sizes["draw"]
+    if lengths is None or lengths.min() in (0, draws):
+        return tree
+    words = f"chains of {lengths.min()} to {lengths.max()} draws, padded with nan"
+    advice = "Leave out the short chains, or cut all to one length."
+    require(2 * lengths.min() > draws, f"the chains of {name!r} must have one length", words, advice)
+    warnings.warn(f"The run {name!r} has {words}: all are cut to {lengths.min()}.", UserWarning, stacklevel=4)
+    groups = {str(group): node.to_dataset() for group, node in tree.children.items()}
+    least = int(lengths.min())
+    return DataTree.from_dict(
+        {group: data.isel(draw=slice(least)) if "draw" in data.dims else data for group, data in groups.items()}
+    )
 
 
 def _kind(name: str) -> str:

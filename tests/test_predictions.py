@@ -60,3 +60,33 @@ def test_what_cannot_be_predicted(key):
     run = make_tree({"v": np.zeros((2, 10))}, kind="sgd")
     with pytest.raises(sgdvi.InputError, match="observe"):
         sgdvi.with_predictions(run, problem(data=(X,)), key=jax.random.key(0))
+
+
+def subsampled(x, y, scale=1.0):
+    v = numpyro.sample("v", dist.Normal(0, scale))
+    with numpyro.plate("data", len(x), subsample_size=10):
+        some = numpyro.subsample(x, event_dim=0), numpyro.subsample(y, event_dim=0)
+        numpyro.sample("y", dist.Normal(v * some[0], 0.5), obs=some[1])
+
+
+def prior_of_rows(x, y):
+    subsampled(x, y, len(x) ** -0.5)
+
+
+def with_a_param(x, y):
+    numpyro.param("unused", 0.3)
+    numpyro.deterministic("of_param", numpyro.param("slope", 0.5) * 2)
+    model(x, y)
+
+
+@pytest.mark.filterwarnings("ignore:The numpyro.param sites")
+@pytest.mark.parametrize("other", [subsampled, prior_of_rows, with_a_param])
+def test_all_rows_are_predicted_as_by_the_plain_model(other, key, x64):
+    run = make_tree({"v": np.full((4, 50), 0.5)}, kind="sgd")
+    given, plain = (
+        sgdvi.with_predictions(run, problem(model=each, data=(X, Y)), key=key)["log_likelihood"]["y"].values
+        for each in (other, model)
+    )
+    assert given.shape == (4, 50, len(X))
+    assert np.ptp(given, axis=(0, 1)).max() == 0  # the same rows in every draw: all draws are equal
+    np.testing.assert_array_equal(given, plain)

@@ -85,7 +85,7 @@ class Case:
         names = self.facts.factors
         if not names or any(name not in self.draws.sites for name in names) or not self.draws.keep.any():
             return None
-        return [self.draws.sites[name][self.draws.keep] for name in names]
+        return [np.asarray(self.draws.sites[name][self.draws.keep], dtype=np.float64) for name in names]
 
     def values(self, name: str) -> np.ndarray:
         """Return a functional of the usable chains, shape (chain, draw)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from sgdvi._internal.text import number
 from sgdvi.diagnostics.case import Case
@@ -18,7 +18,8 @@ from sgdvi.laws.line import Points
 
 # A shift moves all mass by as much: a median that moves by more than this many W1 is no shift.
 MOST_JUMP = 2.0
-_NULL_POINTS = 1_000
+_NULL_POINTS, _MOST_NULL_POINTS = 1_000, 4_000
+_SIZES = 1.1
 _UPPER = np.array([0.8, 0.9, 0.95, 0.975, 0.99])
 _LEVELS = 2_000
 
@@ -85,25 +86,42 @@ def null_level(reference: Points, n: float, m: float, quantile: float = 0.99, se
     root = math.sqrt(1 / n + 1 / m) if min(n, m) > 0 else math.inf
     if root == 0 or math.isinf(root):
         return root, root
-    w1 = _null_wasserstein(reference, root, quantile, seed)[0]
-    return w1, min(1.0, float(stats.kstwobign.ppf(quantile)) * root)
+    w1 = _null_wasserstein(reference, root, quantile, 0, seed)
+    return w1, min(1.0, float(special.kolmogi(1 - quantile)) * root)
 
 
-def _null_wasserstein(reference: Points, root: float, quantile: float, seed: int = 0) -> tuple[float, float]:
-    size = int(np.clip(math.ceil(2 / root**2), 2, _NULL_POINTS))
-    levels = [_quantile(each, quantile) for each in reference.null_distances(size, seed)]
-    return levels[0] * root / math.sqrt(2 / size), levels[1] * root / math.sqrt(2 / size)
+def _null_wasserstein(reference: Points, root: float, quantile: float, order: int, seed: int = 0) -> float:
+    size = _rounded_size(min(2 / root**2, _NULL_POINTS))
+    return _quantile(reference.null_distances(size, seed)[order], quantile) * root / math.sqrt(2 / size)
+
+
+def _rounded_size(size: float) -> int:
+    # few different sizes, so that what is drawn for one serves others; levels are scaled to the size asked for
+    return max(2, int(_SIZES ** math.floor(math.log(max(size, 1.0)) / math.log(_SIZES) + 1e-9)))
 
 
 def second_order(points: Points, reference: Points, quantile: float = 0.99) -> tuple[float, float]:
     """Return the Wasserstein-2 distance and its null level, in the units of the points.
 
-    Unlike W1 it weighs the tails, and needs the variances.
+    Unlike W1 it weighs the tails, and needs the variances. What seems to be more than chance is looked at again, in
+    samples of both laws together and of their actual size: where tails are heavy, the largest values decide, which one
+    of the two may lack, and the level falls more slowly than with the root of the size.
     """
     levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
     value = float(np.sqrt(np.mean((points.quantile(levels) - reference.quantile(levels)) ** 2)))
     root = math.sqrt(1 / points.effective + 1 / reference.effective)
-    return value, _null_wasserstein(reference, root, quantile)[1] if root > 0 else 0.0
+    null = _null_wasserstein(reference, root, quantile, 1) if root > 0 else 0.0
+    return value, max(null, _null_of_both(points, reference, root, quantile)) if value > null > 0 else null
+
+
+def _null_of_both(points: Points, reference: Points, root: float, quantile: float) -> float:
+    count = min(points.values.size, reference.values.size)
+    levels = (np.arange(count) + 0.5) / count
+    pooled = Points(np.sort(np.concatenate([each.quantile(levels) for each in (points, reference)])), math.inf)
+    size = _rounded_size(min(2 / root**2, _MOST_NULL_POINTS))
+    distances = pooled.null_distances(size)[1] * root / math.sqrt(2 / size)
+    # in the logarithm: a heavy tail of the values is one of the distances
+    return math.exp(_quantile(np.log(distances), quantile))
 
 
 def _quantile(distances: np.ndarray, quantile: float) -> float:
@@ -115,7 +133,7 @@ def _quantile(distances: np.ndarray, quantile: float) -> float:
 
 
 def _half_normal(levels: np.ndarray) -> np.ndarray:
-    return np.asarray(stats.norm.ppf((1 + levels) / 2))
+    return np.asarray(special.ndtri((1 + levels) / 2))
 
 
 def measure(points: Points, reference: Points, quantile: float = 0.99) -> Distance:
@@ -129,7 +147,7 @@ def measure(points: Points, reference: Points, quantile: float = 0.99) -> Distan
     width = reference.spread
     middle = np.array([0.5])
     return Distance(
-        w1=float(stats.wasserstein_distance(points.values, reference.values)) / unit,
+        w1=_wasserstein(points.values, reference.values) / unit,
         w1_null=w1_null / unit,
         ks=kolmogorov(points.values, reference.values),
         ks_null=ks_null,
@@ -137,6 +155,11 @@ def measure(points: Points, reference: Points, quantile: float = 0.99) -> Distan
         widening=points.spread / width if width > 0 else math.inf if points.spread > 0 else 1.0,
         unit=unit,
     )
+
+
+def _wasserstein(a: np.ndarray, b: np.ndarray) -> float:
+    # sorted: of equal numbers of points each goes to its like
+    return float(np.abs(a - b).mean() if a.size == b.size else stats.wasserstein_distance(a, b))
 
 
 def grade_both(w1: float, ks: float, w1_null: float, ks_null: float, limits: Thresholds) -> Status:
@@ -186,7 +209,7 @@ def discrete(case: Case, name: str) -> bool:
 def level_of_each(case: Case) -> float:
     """Return the quantile for the null levels of single functionals, so that `null_quantile` is that of all."""
     # Among 100 functionals one would be beyond its own level of 1 in 100.
-    return 1 - (1 - case.limits.null_quantile) / len(shared(case))
+    return 1 - (1 - case.limits.null_quantile) / len(case.once(shared))
 
 
 # What all checks of distances share: laws on the line are compared too.

@@ -8,7 +8,7 @@ from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, check
 from sgdvi.diagnostics.findings import Details, Status
-from sgdvi.diagnostics.measures import is_discrete
+from sgdvi.diagnostics.measures import is_discrete, num_distinct
 
 _MOST_POINTS = 20_000
 _MOST_NAMED = 5
@@ -26,15 +26,19 @@ _MOST_NAMED = 5
 )
 def finite(case: Case) -> Outcome:
     """No draw is NaN or infinite."""
-    bad = {name: int((~np.isfinite(array)).sum()) for name, array in _arrays(case).items()}
-    total, size = sum(bad.values()), sum(array.size for array in _arrays(case).values())
+    arrays, columns = _arrays(case), case.draws.columns
+    # most are seen to be finite by their least and largest values
+    doubtful = {name for name in arrays if not (name in columns.sites and np.isfinite(columns.range_of(name)).all())}
+    bad = {name: int((~np.isfinite(array)).sum()) if name in doubtful else 0 for name, array in arrays.items()}
+    total, size = sum(bad.values()), sum(array.size for array in arrays.values())
     share = total / size if size else float("nan")
     details: Details = {"non_finite": total, "values": size}
     if total == 0:
         status = Status.PASS if size else Status.FAIL
         return Outcome(status, f"All {size:,} values are finite.", share, 0.0, details=details)
     meaning = f"{total:,} of {size:,} values are NaN or infinite (most in {max(bad, key=lambda name: bad[name])})."
-    advice = "Chains with such draws are left out of the numbers below. Lower the learning rate."
+    advice = "Chains with such draws are left out of the numbers below. "
+    advice += "Lower the learning rate." if case.sgd else "Look at what wrote them."
     return Outcome(Status.FAIL, meaning, share, 0.0, advice, details)
 
 
@@ -55,10 +59,11 @@ def distinct(case: Case) -> Outcome:
     for name, values in _moving(case):
         stuck = max(stuck, int((np.ptp(values, axis=1) == 0).sum()))
         if is_discrete(values) and np.ptp(values) > 0:
-            shares[name] = (1.0, np.unique(values).size)  # counts repeat
+            shares[name] = (1.0, num_distinct(values))  # counts repeat
             continue
         points = values.reshape(-1)[:: max(1, values.size // _MOST_POINTS)]
-        shares[name] = (np.unique(points).size / points.size, np.unique(points).size)
+        different = num_distinct(points)
+        shares[name] = (different / points.size, different)
     limit = case.limits.distinct_fail
     if not shares and case.draws.still:
         held = ", ".join(sorted(case.draws.still)[:_MOST_NAMED])
@@ -70,7 +75,7 @@ def distinct(case: Case) -> Outcome:
     status, advice = Status.FAIL, ""
     if different == 1:
         meaning = f"All draws of {name} are equal: this is a point mass, not a spread-out law."
-        advice = "Raise the learning rate if it is 0 or below the rounding of the numbers."
+        advice = "Raise the learning rate if it is 0 or below the rounding of the numbers." if case.sgd else ""
     elif stuck:
         meaning = f"{count(stuck, 'chain')} never moved from one value."
         advice = "Start these chains elsewhere, or use jax.enable_x64 if they move by less than the rounding."
@@ -133,10 +138,8 @@ def _moving(case: Case) -> Iterator[tuple[str, np.ndarray]]:
 
 def _standing(case: Case) -> int:
     """Return how many coordinates of the parameters stand still although no functional shows it."""
-    total = 0
-    for name, array in case.draws.sites.items():
-        if name in case.draws.values or not array.size:
-            continue
-        still = np.ptp(array.reshape(-1, *array.shape[2:]), axis=0).reshape(-1) == 0
-        total += int((still & ~case.draws.fixed.get(name, np.zeros(still.shape, bool))).sum())
-    return total
+    run = case.draws
+    shown = np.zeros(run.columns.size, bool)
+    for place, name in enumerate(run.sites):
+        shown[run.columns.starts[place] : run.columns.starts[place + 1]] = name in run.values
+    return int((run.columns.still & ~shown)[run.free_columns].sum())

@@ -110,12 +110,14 @@ def _sliced(pooled: np.ndarray, labels: np.ndarray, first: int, quantile: float,
     directions = rng.normal(size=(size, _DIRECTIONS)) if size > 1 else np.ones((1, 1))
     lines = pooled @ (directions / np.linalg.norm(directions, axis=0))
     n, m = first * _BLOCK, len(pooled) - first * _BLOCK
-    weights = np.repeat(np.where(labels > 0, 1 / n, -1 / m), _BLOCK, axis=1)
+    weights = np.repeat(np.where(labels > 0, 1 / n, -1 / m).T, _BLOCK, axis=0)
     totals = np.zeros(len(labels))
     for line in lines.T:
         order = np.argsort(line, kind="stable")
-        steps = np.diff(line[order])
-        totals += np.abs(np.cumsum(weights[:, order], axis=1)[:, :-1]) @ steps
+        below = weights[order[:-1]]
+        for before, here in zip(below, below[1:], strict=False):
+            here += before  # all labels at once: a cumulative sum along the points waits for each sum
+        totals += np.diff(line[order]) @ np.abs(below, out=below)
     totals /= lines.shape[1]
     null = totals[1:]
     p_value = float((1 + (null >= totals[0]).sum()) / len(totals))

@@ -1,12 +1,13 @@
 """What is measured of the draws of one scalar: finite chains, R-hat and effective draws, the tail; no judgement."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpyro  # noqa: F401  before ArviZ, whose lazy stand-in for it would load its parts twice
 from arviz_stats.base import array_stats
+from scipy import special, stats
 
 from sgdvi.diagnostics.thresholds import Thresholds
 
@@ -48,39 +49,36 @@ def snapped(values: np.ndarray, eps: float, scale: float = 0.0) -> np.ndarray:
     """
     if not values.size:
         return values
-    low, high = values.min(axis=(0, 1)), values.max(axis=(0, 1))  # nan stays nan, and compares false
-    with np.errstate(invalid="ignore"):
-        equal = high - low <= _ROUNDINGS * eps * np.maximum(np.maximum(np.abs(low), np.abs(high)), scale)
-    return np.where(equal & (high > low), low, values)
+    low, high = values.min(axis=(0, 1)), values.max(axis=(0, 1))
+    return np.where(alike(low, high, eps, scale) & (high > low), low, values)
 
 
-def fixed_coordinates(runs: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def alike(low: np.ndarray, high: np.ndarray, eps: float, scale: float = 0.0) -> np.ndarray:
+    """Return where the least and the largest value differ by rounding alone: see `snapped`; both must be finite."""
+    size = np.maximum(np.maximum(np.abs(low), np.abs(high)), scale)
+    with np.errstate(invalid="ignore"):  # nan compares false
+        return np.asarray((high - low <= _ROUNDINGS * eps * size) & np.isfinite(size))
+
+
+def held_alike(low: Sequence[np.ndarray], high: Sequence[np.ndarray]) -> np.ndarray:
     """Find what several runs all hold at one value, such as the 1 that stands for a scale on the quotient.
 
     Parameters
     ----------
-    runs
-        The sites of each run, (chain, draw, ...).
+    low, high
+        The least and the largest value of each number in each run, shape (d,) each.
 
     Returns
     -------
-    dict
-        Site -> mask over its entries, flattened; empty for fewer than two runs: one that stands still is stuck.
+    numpy.ndarray
+        Mask (d,).
     """
-    fixed: dict[str, np.ndarray] = {}
-    for name, first in runs[0].items() if len(runs) > 1 else ():
-        others = [run.get(name, np.empty((0, 0))) for run in runs]
-        if all(other.shape[2:] == first.shape[2:] and other.size for other in others):
-            flat = [other.reshape(other.shape[0] * other.shape[1], -1) for other in others]
-            fixed[name] = np.all([_close(each, flat[0][0]).all(axis=0) for each in flat], axis=0)
-    return fixed
-
-
-def _close(values: np.ndarray, one: np.ndarray) -> np.ndarray:
-    # each run is constant already: two that compute one number in two ways differ by rounding
-    return np.asarray(
-        (values == one) | ((np.ptp(values, axis=0) == 0) & np.isclose(values, one, rtol=1e-6, atol=1e-12))
-    )
+    # each run is constant: two that compute one number in two ways differ by rounding
+    each = [
+        (least == most) & np.isclose(least, low[0], rtol=1e-6, atol=1e-12)
+        for least, most in zip(low, high, strict=True)
+    ]
+    return np.all(each, axis=0)
 
 
 @dataclass(frozen=True)
@@ -122,14 +120,39 @@ def mixing_of(values: np.ndarray, independent: bool = False) -> Mixing:
     if independent:
         return Mixing(np.nan, float(values.size), chains, draws, "", True, values.size**-0.5)
     values = values[:, :: max(1, -(-values.size // _MOST_DRAWS))]
+    half = values.shape[1] // 2
+    halves = np.concatenate([values[:, :half], values[:, -half:]])
+    scores = normal_scores(halves)  # ranks once: both the bulk and R-hat are of them
     with np.errstate(all="ignore"):
-        bulk = array_stats.ess(values, chain_axis=0, draw_axis=1, method="bulk")
+        bulk = array_stats.ess(scores, chain_axis=0, draw_axis=1, method="identity")
         tail = array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
-        rhat = array_stats.rhat(values, chain_axis=0, draw_axis=1, method="rank") if chains > 1 else np.nan
+        rhat = _rank_rhat(halves, scores) if chains > 1 else np.nan
         # A chain of antithetic draws can have more effective draws than draws; nothing here relies on such luck.
-        mean = array_stats.ess(values, chain_axis=0, draw_axis=1, method="mean")
+        mean = array_stats.ess(halves, chain_axis=0, draw_axis=1, method="identity")
     error = float(mean) ** -0.5 if mean > 0 else np.nan
     return Mixing(float(rhat), float(min(bulk, tail, values.size)), chains, draws, mcse=error)
+
+
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """Return the normal scores of values, of the ranks of all of them together."""
+    flat = values.reshape(-1)
+    order = np.argsort(flat)
+    ranks = np.empty(flat.size)
+    ranks[order] = np.arange(1.0, flat.size + 1)
+    if not (np.diff(flat[order]) > 0).all():
+        ranks = stats.rankdata(flat)  # equal values share a rank
+    return np.asarray(special.ndtri((ranks - 0.375) / (flat.size + 0.25))).reshape(values.shape)
+
+
+def num_distinct(values: np.ndarray) -> int:
+    """Return how many different values there are; none may be nan."""
+    ordered = np.sort(values, axis=None)
+    return int(np.count_nonzero(np.diff(ordered))) + 1 if ordered.size else 0
+
+
+def _rank_rhat(halves: np.ndarray, scores: np.ndarray) -> float:
+    folded = normal_scores(np.abs(halves - np.median(halves)))
+    return max(float(array_stats.rhat(each, chain_axis=0, draw_axis=1, method="identity")) for each in (scores, folded))
 
 
 def _trouble(values: np.ndarray) -> str:
@@ -183,7 +206,7 @@ def tail_of(values: np.ndarray, effective: float, exact: float = math.nan) -> Ta
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0 or not math.isfinite(effective) or effective < _FEWEST_EFFECTIVE or np.ptp(values) == 0:
         return Tail(exact=exact)
-    if np.unique(values).size <= _FEW_VALUES:
+    if num_distinct(values) <= _FEW_VALUES:
         return Tail(-math.inf, exact)  # as good as bounded: nothing to fit a tail to
     centred = values - np.median(values)  # a large mean would round the excesses away
     with np.errstate(all="ignore"):

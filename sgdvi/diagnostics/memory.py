@@ -10,6 +10,8 @@ from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, beyond, check, usable
 from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.measures import normal_scores
+from sgdvi.diagnostics.run import Run
 
 
 def starts(case: Case) -> np.ndarray:
@@ -66,7 +68,7 @@ def start(case: Case, name: str) -> Outcome:
     if np.ptp(values) == 0 or len(values) - numbers.max() - 1 < 2:
         raise Skip("Too few chains, or draws that are all equal.", Status.UNKNOWN)
     level = (1 - case.limits.null_quantile) / len(case.draws.points)
-    scores = stats.norm.ppf((stats.rankdata(values).reshape(values.shape) - 0.375) / (values.size + 0.25))
+    scores = normal_scores(values)
     means = scores.mean(axis=1)
     each = [means[numbers == number_] for number_ in range(numbers.max() + 1)]
     p_value = float(stats.f_oneway(*each).pvalue)
@@ -104,10 +106,19 @@ def parameters(case: Case) -> Outcome:
         advice = "Read only functionals that do not depend on it."
         return Outcome(Status.WARN, meaning, None, limit, advice)
     worst = max(rhats, key=lambda name: rhats[name])
-    value, words = rhats[worst], f"(worst: {worst}, R-hat {number(rhats[worst])})"
+    value, words = rhats[worst], f"(worst: {worst}, R-hat {number(rhats[worst])}{_share_of(case.draws)})"
     if value <= limit:
         return Outcome(Status.PASS, f"The chains agree on every parameter {words}.", value, limit)
     clean = all(not each.trouble and not each.rhat > limit for each in case.draws.mixing.values())
     meaning = f"The chains stay apart in the parameters {words}{', though not in the functionals' if clean else ''}."
     advice = "What the chains keep of their starts (signs, shares of subnetworks) is not a posterior's spread."
     return Outcome(Status.WARN, meaning, value, limit, advice)
+
+
+def _share_of(run: Run) -> str:
+    """Say how many parameters were looked at where not all were, and what the fewest effective draws of them are."""
+    total, looked = len(run.free_columns), run.coordinates_mixing
+    if total <= len(looked):
+        return ""
+    fewest = min((each.ess for each in looked.values() if math.isfinite(each.ess)), default=math.nan)
+    return f"; of {len(looked):,} chosen at random of {total:,}, with at least {number(fewest)} effective draws each"

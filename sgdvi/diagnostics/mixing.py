@@ -22,7 +22,7 @@ _TROUBLES = {
         "",
     ),
     "short": (Status.UNKNOWN, "Fewer than 8 draws per chain: too few for {what}.", "Run longer."),
-    "non-finite": (Status.FAIL, "No chain with finite draws of {name} is left.", "Lower the learning rate."),
+    "non-finite": (Status.FAIL, "No chain with finite draws of {name} is left.", ""),
 }
 
 
@@ -130,4 +130,6 @@ def _troubled(measured: Mixing, name: str, what: str, limit: float, details: Det
     if measured.trouble == "constant" and "reference" in case.kinds and others and measured.chains > 1:
         raise Skip(f"{case.run.name} holds {name} at one value, while it moves in others: taken as known.")
     status, words, advice = _TROUBLES[measured.trouble]
+    if measured.trouble == "non-finite":
+        advice = "Lower the learning rate." if case.sgd else "Look at what wrote the draws."
     return Outcome(status, words.format(name=name, what=what), None, limit, advice, details)

@@ -12,6 +12,7 @@ from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.measures import is_discrete
+from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.laws.line import Points
 
@@ -151,10 +152,26 @@ def signs(case: Case) -> Outcome:
     if other is None or not other.keep.any():
         raise Skip("Needs a reference with draws of the same parameters.")
     run = case.draws
-    coverage = sign_patterns(run.parameters(), other.parameters(), run.coordinates(), run.fewest)
+    chosen = _of_both_signs(other)
+    names = [run.columns.name(k) for k in chosen]
+    mine, others = (side.columns.take(side.keep, chosen) for side in (run, other))
+    coverage = sign_patterns(mine, others, names, run.fewest)
     if coverage is None:
         raise Skip("Fewer than two parameters change sign in the reference, or more than eight.")
     return met(run.name, coverage, other.name, case.limits, "sign pattern", " of the parameters")
+
+
+def _of_both_signs(run: Run) -> np.ndarray:
+    """Return the numbers of the parameters of either sign, so far as there are no more of them than can be told."""
+    low, high = run.columns.within(run.keep)
+    chosen = np.zeros(0, int)
+    for here in run.columns.blocks(run.columns.rows(run.keep), np.flatnonzero((low < 0) & (high > 0))):
+        draws = run.columns.take(run.keep, here)
+        either = ((draws > 0).mean(axis=0) > _LEAST_MASS) & ((draws < 0).mean(axis=0) > _LEAST_MASS)
+        chosen = np.concatenate([chosen, here[either]])
+        if chosen.size > _MOST_SIGNS:
+            break
+    return chosen
 
 
 def met(run: str, coverage: Coverage, against: str, limits: Thresholds, noun: str, of: str) -> Outcome:

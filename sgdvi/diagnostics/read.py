@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -9,6 +11,7 @@ import jax
 import numpy as np
 
 from sgdvi._internal.check import InputError, message, require
+from sgdvi.diagnostics.columns import Columns
 from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.measures import snapped
 from sgdvi.diagnostics.run import CONVERGED, Run
@@ -17,6 +20,8 @@ from sgdvi.laws.line import Points
 
 Functional = Callable[[Any], Any]
 
+# Values of the parameters in a block of draws: 32 MB in float64.
+_BLOCK = 1 << 22
 _LEVELS = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
 
@@ -65,6 +70,7 @@ def scalar_functionals(
     if not trees:
         return dict(given or {"v": itemgetter("v")})
     posterior = trees[0]["posterior"].to_dataset()
+    first = posterior.isel(draw=slice(1))  # its dimensions are asked for, not its values
     if given is None:
         sites = [name for name in posterior.data_vars if all(name in tree["posterior"] for tree in trees)]
         given = {str(name): itemgetter(name) for name in sites}
@@ -72,7 +78,7 @@ def scalar_functionals(
     scalar: dict[str, Functional] = {}
     for name, fn in given.items():
         try:
-            value = fn(posterior)
+            value = fn(first)
         except Exception as error:
             have = f"{type(error).__name__}: {error} (sites: {', '.join(map(str, posterior.data_vars))})"
             raise InputError(message(f"the functional {name!r} must be computable from the sites", have)) from error
@@ -81,35 +87,54 @@ def scalar_functionals(
             scalar[name] = fn
             continue
         for index in np.ndindex(*(value.sizes[dim] for dim in extra)):
-            pick = dict(zip(extra, index, strict=True))
-            label = ", ".join(str(value[dim].values[i]) if dim in value.coords else str(i) for dim, i in pick.items())
-            scalar[f"{name}[{label}]"] = _component(fn, pick)
+            names = [
+                str(value[dim].values[i]) if dim in value.coords else str(i)
+                for dim, i in zip(extra, index, strict=True)
+            ]
+            shape = tuple(value.sizes[dim] for dim in extra)
+            scalar[f"{name}[{', '.join(names)}]"] = _Component(name, fn, index, shape)
     return scalar
 
 
-def _component(fn: Functional, pick: Mapping[str, int]) -> Functional:
-    return lambda draws: fn(draws).isel(pick)
+@dataclass(frozen=True, eq=False)
+class _Component:
+    """One component of a functional with further dimensions, by its place along each: tools name dimensions apart."""
+
+    name: str
+    whole: Functional
+    place: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def __call__(self, draws: Any) -> Any:
+        return self.of(self.whole(draws))
+
+    def of(self, whole: Any) -> Any:
+        """Return the component of the value of the whole functional."""
+        own = [dim for dim in whole.dims if dim not in ("chain", "draw")]
+        shape = tuple(whole.sizes[dim] for dim in own)
+        rule = f"{self.name!r} must have the same shape in all runs"
+        advice = "Compare functionals that have, such as predictions."
+        require(shape == self.shape, rule, f"{self.shape} and {shape} beyond chain and draw", advice)
+        return whole.isel(dict(zip(own, self.place, strict=True)))
 
 
 def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Run:
-    """Read a DataTree into float64 arrays."""
+    """Read a DataTree into arrays: functionals in float64, parameters in the type that they were drawn in."""
     posterior = tree["posterior"]
     attrs = posterior.attrs
-    double = in_double(tree)  # once, not once per functional
     sites = {
-        str(site): np.asarray(array.transpose("chain", "draw", ...).values, dtype=np.float64)
+        str(site): np.asarray(array.transpose("chain", "draw", ...).values)
         for site, array in posterior.data_vars.items()
         if array.dtype.kind in "fiub" and {"chain", "draw"} <= set(array.dims)
     }
     require(sites, f"the run {name!r} must have numbers with dimensions chain and draw", list(posterior.data_vars))
-    sites = _asked_for(sites)
-    values = {label: functional(double, fn) for label, fn in functionals.items()}
+    columns = Columns(_asked_for(sites))
+    values = _evaluated(posterior.to_dataset(), functionals)
     types = [array.dtype for array in posterior.data_vars.values() if array.dtype.kind == "f"]
     eps = max((float(np.finfo(kind).eps) for kind in types), default=float(np.finfo(float).eps))
     # the smallest site: what is computed from larger ones alone is rounded relative to them
-    scale = min(
-        (float(np.fmax.reduce(np.abs(array), axis=None)) for array in sites.values() if array.size), default=0.0
-    )
+    ends = [np.abs(columns.range_of(site)) for site in columns]
+    scale = min((float(np.fmax.reduce(end, axis=None)) for end in ends if end.size), default=0.0)
     overflowed = steps = None
     if "chain_status" in tree.children:
         record = tree["chain_status"]
@@ -122,7 +147,7 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
     return Run(
         name=name,
         kind=kind,
-        sites={site: snapped(array, eps) for site, array in sites.items()},
+        sites=columns,
         values={label: snapped(array, eps, scale) for label, array in values.items()},
         overflowed=overflowed,
         steps=steps,
@@ -148,9 +173,33 @@ def _fit(attrs: Mapping[Any, Any]) -> str | None:
     return CONVERGED if int(attrs["converged"]) else str(attrs.get("convergence") or "it says so")
 
 
+def _evaluated(posterior: Any, functionals: Mapping[str, Functional]) -> dict[str, np.ndarray]:
+    """Return the functionals of all draws in float64: of many parameters a block of draws at a time."""
+    each = sum(int(array.size) for array in posterior.data_vars.values()) // posterior.sizes["draw"]
+    step = max(1, _BLOCK // max(each, 1))
+    parts: dict[str, list[np.ndarray]] = {label: [] for label in functionals}
+    for begin in range(0, posterior.sizes["draw"], step):
+        double = in_double(posterior.isel(draw=slice(begin, begin + step)))  # once, not once per functional
+        wholes: dict[Functional, Any] = {}
+        for label, fn in functionals.items():
+            # a copy: a view would keep the block
+            parts[label].append(functional(double, partial(_part, fn, wholes)).copy())
+    return {label: np.concatenate(each, axis=1) for label, each in parts.items()}
+
+
+def _part(fn: Functional, wholes: dict[Functional, Any], draws: Any) -> Any:
+    if not isinstance(fn, _Component):
+        return fn(draws)
+    if fn.whole not in wholes:
+        wholes[fn.whole] = fn.whole(draws)  # once, not once per component
+    return fn.of(wholes[fn.whole])
+
+
 def _asked_for(sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Leave out sites without a number, which nobody can have asked for, unless all are: then the run is lost."""
-    filled = {name: array for name, array in sites.items() if not np.isnan(array).all()}
+    filled = {
+        name: array for name, array in sites.items() if not (np.isnan(array[:, 0]).all() and np.isnan(array).all())
+    }
     return filled or sites
 
 

@@ -1,6 +1,5 @@
 """One run as the checks see it: arrays by name, the chains that are usable, and how well they mixed."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,25 +7,26 @@ from typing import Any
 
 import numpy as np
 
+from sgdvi.diagnostics.columns import Columns
 from sgdvi.diagnostics.measures import Mixing, Tail, finite_chains, mixing_of, tail_of
 from sgdvi.laws.line import Points
 
-_MOST_COORDINATES = 200
+MOST_COORDINATES = 1_000
 CONVERGED = "converged"
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The draws of one run, in float64.
+    """The draws of one run.
 
     Attributes
     ----------
     name, kind
         Name; what made it: "sgd", "nuts", ...; "" if not known.
     sites
-        Parameters, each (chain, draw, ...).
+        Parameters, each (chain, draw, ...), in the type that they were drawn in: read them with `columns`.
     values
-        Functionals, each (chain, draw).
+        Functionals, each (chain, draw), float64.
     overflowed, steps
         Per chain: whether it overflowed, and at which step (-1 where it did not); None if nothing was recorded.
     independent
@@ -84,10 +84,14 @@ class Run:
         return "" if self.fit in (None, CONVERGED) else str(self.fit)
 
     @cached_property
+    def columns(self) -> Columns:
+        """The parameters side by side, in blocks of float64."""
+        return Columns.of(self.sites)
+
+    @cached_property
     def keep(self) -> np.ndarray:
         """Mask (chain,) of the chains whose every draw is finite and that did not overflow."""
-        arrays = [*self.sites.values(), *self.values.values()]
-        keep = finite_chains(*arrays)
+        keep = self.columns.finite & finite_chains(*self.values.values()) if self.values else self.columns.finite
         return keep if self.overflowed is None else keep & ~self.overflowed
 
     @cached_property
@@ -118,40 +122,38 @@ class Run:
 
     @cached_property
     def coordinates_mixing(self) -> dict[str, Mixing]:
-        """Coordinate of the parameters -> how well the usable chains mixed; at most 200 of them, evenly chosen."""
+        """Coordinate of the parameters -> how well the usable chains mixed; of more than 1000, 1000 at random."""
         rows = int(self.keep.sum())
         if self.independent or rows < 2:
             return {}
-        table = self.parameters().reshape(rows, -1, len(names := self.coordinates()))
-        still = [self.fixed.get(name, np.zeros(math.prod(site.shape[2:]), bool)) for name, site in self.sites.items()]
-        moving = np.flatnonzero(~np.concatenate(still))
-        most = min(len(moving), _MOST_COORDINATES)
-        chosen = moving[np.unique(np.linspace(0, len(moving) - 1, most).round().astype(int))]
+        chosen = self.free_columns
+        if len(chosen) > MOST_COORDINATES:
+            chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_COORDINATES, replace=False))
+        names = [self.columns.name(k) for k in chosen]
         # Coordinates that are functionals themselves have been measured already.
-        return {
-            names[k]: self.mixing[names[k]] if names[k] in self.mixing else mixing_of(table[:, :, k]) for k in chosen
-        }
+        others = np.array([k for k, name in zip(chosen, names, strict=True) if name not in self.mixing], int)
+        measured = dict(self.mixing)
+        for here in self.columns.blocks(self.columns.rows(self.keep), others):
+            table = self.columns.take(self.keep, here).reshape(rows, -1, len(here))
+            measured |= {self.columns.name(k): mixing_of(table[:, :, place]) for place, k in enumerate(here)}
+        return {name: measured[name] for name in names}
 
-    def parameters(self) -> np.ndarray:
-        """Return all sites of the usable chains side by side, shape (n, d)."""
-        rows = int(self.keep.sum())
-        parts = [
-            site[self.keep].reshape(rows * site.shape[1], math.prod(site.shape[2:])) for site in self.sites.values()
-        ]
-        return np.concatenate(parts, axis=1)
-
-    def coordinates(self) -> list[str]:
-        """Return the names of the columns of `parameters`."""
-        return [
-            name if site.ndim == 2 else f"{name}[{', '.join(map(str, index))}]"
-            for name, site in self.sites.items()
-            for index in np.ndindex(site.shape[2:])
-        ]
+    @cached_property
+    def free_columns(self) -> np.ndarray:
+        """Numbers of the parameters that not all runs hold at one value."""
+        fixed = np.zeros(self.columns.size, bool)
+        for place, name in enumerate(self.sites):
+            fixed[self.columns.starts[place] : self.columns.starts[place + 1]] = self.fixed.get(name, False)
+        return np.flatnonzero(~fixed)
 
     def ordered_as(self, other: "Run") -> "Run | None":
         """Return this run with its sites in the order of those of `other`; None where they are not the same."""
-        if set(self.sites) != set(other.sites):
+        if {name: site.shape[2:] for name, site in self.sites.items()} != {
+            name: site.shape[2:] for name, site in other.sites.items()
+        }:
             return None
+        if list(self.sites) == list(other.sites):
+            return self  # with what has been measured of it
         return replace(self, sites={name: self.sites[name] for name in other.sites})
 
     @property

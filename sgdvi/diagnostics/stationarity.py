@@ -10,6 +10,7 @@ from sgdvi._internal.text import number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check, usable
 from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.measures import normal_scores
 from sgdvi.diagnostics.thresholds import ZIYIN
 from sgdvi.laws import SGDStationary, StationaryLaw
 
@@ -72,7 +73,7 @@ def trend(case: Case, name: str) -> Outcome:
     half = draws // 2
     if half * chains < 2 * _FEWEST or half < _FEWEST or np.ptp(values) == 0:
         raise Skip(f"Too few draws of {name} to see a trend, or all are equal.", Status.UNKNOWN)
-    scores = stats.norm.ppf((stats.rankdata(values).reshape(values.shape) - 0.375) / (values.size + 0.25))
+    scores = normal_scores(values)
     change = scores[:, draws - half :] - scores[:, :half]
     move = _student(change.mean(axis=1)) if chains >= 4 else batch_means(change)
     value, p_value = move.value, move.p_value

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import qr
+from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
 from sgdvi._internal.text import count, listed, number
@@ -13,6 +14,8 @@ from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.labels import labels
+from sgdvi.diagnostics.measures import is_discrete
+from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import ZIYIN, Thresholds
 
 _MOST_POINTS = 2_000
@@ -20,6 +23,7 @@ _FEWEST_POINTS = 50
 # Beyond this many coordinates sums of them are looked at.
 _MOST_COORDINATES, _SUMS = 500, 200
 _COARSE = 8
+_FEW_COORDINATES, _CANDIDATES = 10, 6
 _THIN = 0.9
 # Distance from the middle, in median distances, beyond which a point is an outlier.
 _FARTHEST = 3.0
@@ -60,8 +64,8 @@ def two_nn(points: np.ndarray) -> float:
     points = np.unique(points, axis=0)
     if len(points) < 3:
         return 0.0
-    distances, _ = cKDTree(points).query(points, k=3)
-    ratio = np.log(distances[:, 2] / distances[:, 1])
+    nearest = _nearest(points)
+    ratio = np.log(nearest[:, 1] / nearest[:, 0])
     total = ratio.sum()
     return float((len(ratio) - 1) / total) if total > 0 else math.inf
 
@@ -76,6 +80,19 @@ def without_outliers(points: np.ndarray) -> np.ndarray:
     longest = _FARTHEST * float(np.median(lengths))
     scale = np.minimum(1.0, longest / np.maximum(lengths, 1e-300)) if longest > 0 else np.ones(len(points))
     return centred * scale[:, None]
+
+
+def _nearest(points: np.ndarray) -> np.ndarray:
+    """Return the distances of different points (n, d) to their two nearest neighbours, shape (n, 2)."""
+    if points.shape[1] <= _FEW_COORDINATES or len(points) <= _CANDIDATES:
+        return np.asarray(cKDTree(points).query(points, k=3)[0][:, 1:])
+    # a tree looks at all points in many dimensions, more slowly; the candidates' distances are free of cancellation
+    squares = np.einsum("nd,nd->n", points, points)
+    apart = squares[:, None] + squares - 2 * points @ points.T
+    np.fill_diagonal(apart, np.inf)
+    candidates = np.argpartition(apart, _CANDIDATES, axis=1)[:, :_CANDIDATES]
+    exact = np.sqrt(((points[:, None] - points[candidates]) ** 2).sum(axis=-1))
+    return np.sort(exact, axis=1)[:, :2]
 
 
 def linear_rank(points: np.ndarray) -> int:
@@ -166,29 +183,48 @@ def independent_columns(points: np.ndarray) -> np.ndarray:
     return np.sort(order[:count_]) if count_ < len(left) else np.arange(points.shape[1])
 
 
-def _free(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _free(run: Run, other: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the coordinates that move in either run, counts left out; of very many, sums of them with random signs.
 
     Each of some hundred sums has its own coordinates, in units of the reference: time and memory are linear in their
     number, and a set of lower dimension than that of the sums stays one.
     """
-    moves = (np.ptp(points, axis=0) > 0) | (np.ptp(others, axis=0) > 0)
-    counts = (others == np.round(others)).all(axis=0) & (points == np.round(points)).all(axis=0)
+    sides = (run, other)
+    moves = [high > low for low, high in (side.columns.within(side.keep) for side in sides)]
     # neighbours on a grid of whole numbers say nothing of a dimension; a run that stands still has dimension 0
-    free = moves & ~(counts & (np.ptp(points, axis=0) > 0))
-    if not free.any():
+    counts = _counts(run) & _counts(other) & moves[0]
+    free = np.flatnonzero((moves[0] | moves[1]) & ~counts)
+    if not free.size:
         raise Skip("Every parameter is a count or is held at one value: there is no dimension to compare.")
-    both = (points[:, free], others[:, free])
-    size = both[0].shape[1]
-    if size <= _MOST_COORDINATES:
-        return both
-    unit = np.where((sd := both[1].std(axis=0)) > 0, sd, 1.0)
+    if free.size <= _MOST_COORDINATES:
+        first, second = (side.columns.take(side.keep, free) for side in sides)
+        return first, second
     rng = np.random.default_rng(0)
-    order, signs = rng.permutation(size), rng.choice([-1.0, 1.0], size) / unit
-    starts = np.linspace(0, size, _SUMS, endpoint=False).astype(int)
-    thinned = [each[np.linspace(0, len(each) - 1, min(len(each), _MOST_POINTS)).round().astype(int)] for each in both]
-    first, second = (np.add.reduceat((each * signs)[:, order], starts, axis=1) for each in thinned)
-    return first, second
+    order, signs = rng.permutation(free.size), rng.choice([-1.0, 1.0], free.size)
+    starts = np.linspace(0, free.size, _SUMS, endpoint=False).astype(int)
+    group = np.empty(free.size, int)
+    group[order] = np.searchsorted(starts, np.arange(free.size), side="right") - 1
+    done, sums = 0, [np.zeros((min(side.columns.rows(side.keep), _MOST_POINTS), _SUMS)) for side in sides]
+    for here in run.columns.blocks(max(side.columns.rows(side.keep) for side in sides), free):
+        part = slice(done, done := done + here.size)
+        draws = [side.columns.take(side.keep, here) for side in sides]
+        unit = np.where((sd := draws[1].std(axis=0)) > 0, sd, 1.0)
+        adds = csr_array((signs[part] / unit, (group[part], np.arange(here.size))), (_SUMS, here.size))
+        sums = [total + (adds @ _thinned(each).T).T for total, each in zip(sums, draws, strict=True)]
+    return sums[0], sums[1]
+
+
+def _thinned(draws: np.ndarray) -> np.ndarray:
+    return draws[np.linspace(0, len(draws) - 1, min(len(draws), _MOST_POINTS)).round().astype(int)]
+
+
+def _counts(run: Run) -> np.ndarray:
+    """Return a mask of the columns of whole numbers."""
+    low, high = run.columns.within(run.keep)
+    counts = (low == np.round(low)) & (high == np.round(high))
+    for here in run.columns.blocks(run.columns.rows(run.keep), np.flatnonzero(counts)):
+        counts[here] = [is_discrete(column) for column in run.columns.take(run.keep, here).T]
+    return counts
 
 
 @check(
@@ -249,10 +285,11 @@ def dimension(case: Case) -> Outcome:
         raise Skip("Needs a reference with draws of the same parameters.")
     if labels(case).details.get("exchanged"):
         raise Skip("The components of some parameters have exchanged labels: no place of one run is that of the other.")
-    points, others = case.draws.parameters(), other.parameters()
-    if min(len(points), len(others)) < 3:
+    if not (case.draws.keep.any() and other.keep.any()):
         raise Skip("No chain with finite draws is left, in this run or in the reference.", Status.UNKNOWN)
-    points, others = _free(points, others)
+    points, others = _free(case.draws, other)
+    if min(len(points), len(others)) < 3:
+        raise Skip("Fewer than three draws: too few to estimate a dimension.", Status.UNKNOWN)
     points, others = points[:, (kept := independent_columns(others))], others[:, kept]
     size, transform = min(case.draws.fewest, other.fewest), whitening(others)
     mine, reference = dimension_of(points, transform, size), dimension_of(others, transform, size)

@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.case import Case
@@ -22,7 +22,7 @@ def _errors(case: Case, name: str, variance: float) -> float:
     """Return the null level of a difference whose variance per effective draw is `variance`."""
     run, reference = case.run.points[name], case.other.points[name]
     size = 1 / max(run.effective, 1.0) + 1 / max(reference.effective, 1.0)
-    return float(stats.norm.isf((1 - level_of_each(case)) / 2)) * math.sqrt(variance * size)
+    return -float(special.ndtri((1 - level_of_each(case)) / 2)) * math.sqrt(variance * size)
 
 
 @_use("use.means", "Means", thresholds=limits_of("w1"))

@@ -13,6 +13,12 @@ _ALWAYS_BYTES = 16 << 20
 _MOST_OBJECTS = 100_000
 
 
+def is_classic(path: Path) -> bool:
+    """Whether a file is NetCDF 3, which holds arrays alone and no groups."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"CDF\x01", b"CDF\x02")
+
+
 def check_file(path: Path) -> None:
     """Check that a file is HDF5 which holds all its values itself, no more of them than its size allows.
 

@@ -225,6 +225,8 @@ def functional(tree: DataTree | xr.Dataset, fn: Callable[[xr.Dataset], Any]) -> 
     posterior = in_double(tree)
     try:
         value = fn(posterior)
+    except InputError:
+        raise
     except Exception as error:
         have = f"{type(error).__name__}: {error} (sites: {', '.join(map(str, posterior.data_vars))})"
         raise InputError(message("a functional must be computable from the sites of the run", have)) from error

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -98,13 +98,19 @@ class Points:
         Each of 800 samples is held against two others, which costs no further sorting.
         """
         if (size, seed) not in self._null_distances:
-            rng = np.random.default_rng(seed)
-            draws = np.sort(self.values[rng.integers(self.values.size, size=(2, _NULL_REPEATS, size))], axis=-1)
-            draws = draws.reshape(-1, size)
+            places = _sorted_places(self.values.size, size, seed)
+            draws = self.values[places]
             pairs = [np.abs(draws - np.roll(draws, lag, axis=0)) for lag in (1, 2)]
             means = [(apart.mean(axis=-1), np.sqrt(np.einsum("ij,ij->i", apart, apart) / size)) for apart in pairs]
             self._null_distances[size, seed] = np.concatenate(means, axis=1)
         return self._null_distances[size, seed]
+
+
+@lru_cache(maxsize=16)
+def _sorted_places(count: int, size: int, seed: int) -> np.ndarray:
+    # drawn and sorted once for all functionals: their values are sorted already
+    places = np.random.default_rng(seed).integers(count, size=(2, _NULL_REPEATS, size)).astype(np.int32)
+    return np.sort(places, axis=-1).reshape(-1, size)
 
 
 def as_line_law(law: Any) -> LineLaw:

@@ -81,6 +81,21 @@ def test_null_level_is_the_quantile_that_it_says() -> None:
     assert ks_null < 1.3 * np.quantile(ks, 0.99)
 
 
+@pytest.mark.parametrize(("law", "factor"), [("normal", 1.25), ("heavy", 1.5)])
+def test_the_level_of_the_second_order_holds_with_heavy_tails(law: str, factor: float) -> None:
+    beyond, wide, seeds = 0, 0, 60
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        draws = rng.normal(size=(2, 1, 4000)) if law == "normal" else rng.standard_t(5, size=(2, 1, 4000))
+        run, reference = (Points.from_draws(each, 4000) for each in draws)
+        value, null = distances.second_order(run, reference, 0.99)
+        beyond += value > null
+        value, null = distances.second_order(Points.from_draws(factor * draws[0], 4000), reference, 0.99)
+        wide += value > null
+    assert beyond <= 4  # binomial(60, 0.01) is at most 4 with probability 0.9997
+    assert wide >= 0.95 * seeds
+
+
 def test_ties_and_different_sizes() -> None:
     a, b = np.array([0.0, 0.0, 0.0, 1.0]), np.array([0.0, 1.0])
     assert distances.kolmogorov(a, b) == pytest.approx(0.25)
