@@ -42,6 +42,24 @@ def test_a_regression_in_raw_units(raw: sgdvi.Forecast) -> None:
         raw["adam"]
 
 
+def test_a_calendar_year_is_told_to_be_centred_and_an_index_is_none() -> None:
+    year, group = RNG.integers(1960, 2021, N), RNG.integers(0, 5, N) + 4
+    y = 14.0 + 0.02 * (year - 1990) + 0.3 * RNG.normal(size=N)
+
+    def trend(year: Any, group: Any, y: Any = None) -> None:
+        a, b = numpyro.sample("a", dist.Normal(0, 100)), numpyro.sample("b", dist.Normal(0, 1))
+        s = numpyro.sample("s", dist.HalfNormal(5))
+        with numpyro.plate("data", len(year)):
+            numpyro.sample("y", dist.Normal(a + jnp.zeros(9)[group] + b * year, s), obs=y)
+
+    foreseen = sgdvi.forecast(sgdvi.Problem("trend", trend, (year, group, y), {"b": lambda ds: ds.b}))
+    assert foreseen.scaling[0][0] == "year"
+    assert "group" not in foreseen.scaling[0]
+    assert foreseen.condition > 1e9
+    assert foreseen.scaling[1] < 1e6
+    assert "centre and standardise year" in str(foreseen)
+
+
 def test_the_posterior_of_the_slope_is_that_of_regression(raw: sgdvi.Forecast) -> None:
     slope, intercept = np.polyfit(X, Y, 1)
     residual = Y - intercept - slope * X

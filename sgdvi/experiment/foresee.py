@@ -21,6 +21,8 @@ from sgdvi.samplers.targets.rows import LatentRows
 
 # Scaling is advised for worse conditions, where it helps by this factor, of so many arguments.
 _BAD_CONDITION, _HELPS, _MOST_ARGUMENTS = 100.0, 2.0, 12
+# Means of an index 0, 1, ..., J - 1 and of counts are less than so many sds from 0.
+_FAR_FROM_0 = 3.0
 # Parameters per row, sds from the mode, nats: beyond them the quadratic says little about the law.
 _MANY_PARAMETERS, _FAR, _NEAR_MODE = 0.1, 1.0, 7.0
 # Nats, over so many draws: 0.03 to 0.25 on ordinary regressions, 7 on a hierarchy and 100 along an orbit of a symmetry.
@@ -137,6 +139,13 @@ def _doubts(near: LocalQuadratic, mode: Mode, points: np.ndarray) -> Iterator[st
         yield f"another mode is only {mode.others[0]:.1f} nats lower"
 
 
+def _has_units(values: np.ndarray) -> bool:
+    """Return whether values may be a covariate: real numbers, or whole ones far from 0, such as years, and no index."""
+    if values.dtype.kind == "f":
+        return True
+    return values.dtype.kind in "iu" and bool(np.any(np.abs(values.mean(axis=0)) > _FAR_FROM_0 * values.std(axis=0)))
+
+
 def _scaling(problem: Problem, flat: FlatLoss, condition: float) -> tuple[tuple[str, ...], float]:
     """Return the arguments of the model that are best centred and standardised, and the condition then."""
     chosen: list[str] = []
@@ -146,14 +155,17 @@ def _scaling(problem: Problem, flat: FlatLoss, condition: float) -> tuple[tuple[
     best = condition
     for place, name in _row_names(problem, flat)[:_MOST_ARGUMENTS]:
         values = np.asarray(rows[place])
-        if values.dtype.kind != "f" or values.ndim > 2:
+        if values.ndim > 2 or not _has_units(values):
             continue
         sd = values.std(axis=0)
         scaled = np.where(sd > 0, (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1), values)
         changed = [*rows[:place], scaled, *rows[place + 1 :]]
         other = flat.on(tuple(changed))
         other.starts = flat.starts[:1]
-        mode = search(other)
+        try:
+            mode = search(other)
+        except TypeError:  # whole numbers that were an index after all
+            continue
         if not mode.exists or mode.hessian is None:
             continue
         now = float(np.linalg.cond(mode.hessian))
