@@ -298,7 +298,7 @@ def test_nuts_takes_as_many_draws_as_asked_for(monkeypatch):
     monkeypatch.setattr(made, "find_orbits", lambda *args: ())
     monkeypatch.setattr("sgdvi.experiment.descent.nuts", counted)
     monkeypatch.setattr("sgdvi.experiment.descent._prior_sds", lambda *args: {"u": 1.0})
-    monkeypatch.setattr("sgdvi.experiment.descent.quotient_model", lambda *args, **kwargs: None)
+    monkeypatch.setattr("sgdvi.experiment.descent.quotient_model", lambda model, **kwargs: model)
     problem, key = problem_of("small-n"), jax.random.key(0)
     for draws, expected in ((None, [(1000, 2000), (300, 500)]), (200, [(100, 200), (100, 200)])):
         plan = make_plan(problem, nuts_draws=draws)
