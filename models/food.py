@@ -7,8 +7,8 @@ What it teaches. Units are a choice of coordinates, and plain SGD is another one
 francs per franc, the loss is five million times as curved as along the intercept, so a rate that is stable for the one
 takes ten billion steps for the other. With both columns centred and standardised the condition number is 3. A step that
 is multiplied by the inverse curvature does not see units at all. Families with more income differ more, which the model
-does not say: the noise of the gradients is then not the curvature, Mandt's matrix has the slope right and the standard
-deviation of the noise not quite, and only completed SGD, which adds what is missing, is as wide as the posterior.
+does not say: the noise of the gradients is then not the curvature, SGD by the inverse curvature alone is a third too
+wide, and completed SGD, which adds the noise that is missing, is as wide as the posterior.
 """
 
 from typing import Any
