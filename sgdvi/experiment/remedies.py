@@ -90,6 +90,8 @@ def recommend(comparison: Comparison, rows: tuple[Instead, ...]) -> Comparison:
         if comparison.reference is None or not mixed:
             return comparison
         text = f"No remedy that was measured is near: use the draws of {comparison.reference} themselves."
+        if any(each.status == Status.UNKNOWN for each in rows):
+            text = f"Too few effective draws to say which remedy is near: give {comparison.reference} more."
         return replace(comparison, verdict=replace(verdict, changes=(*verdict.changes, text)))
     before = rows[0]
     gain = "" if before.ks is None or row.ks is None else f" (KS {number(before.ks)} before, {number(row.ks)} after)"

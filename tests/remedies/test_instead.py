@@ -121,6 +121,8 @@ def test_where_nothing_is_near_the_draws_of_the_reference_are_named() -> None:
     rows = measure_remedies(zoo.load("logistic"), plan, found)
     assert not any(row.recommended for row in rows)
     assert recommend(found, rows).verdict.changes[-1].endswith("use the draws of NUTS themselves.")
+    unknown = (*rows, replace(rows[0], status="unknown"))
+    assert recommend(found, unknown).verdict.changes[-1].startswith("Too few effective draws")
 
 
 def test_plain_sgd_that_was_not_run_is_a_row_with_the_reason() -> None:
