@@ -28,7 +28,7 @@ def failing(record: Record, check: str) -> bool:
     [
         ("chains.overflow", "small-n", {"learning_rate": 3.0, "num_steps": 2000, "references": ()}, "smaller-step"),
         ("phase.collapse", "weak-signal", {"temperature": "1.2Tc", "batch_size": 1, "num_steps": 20_000}, "cooler"),
-        ("mixing.ess", "small-n", {"num_steps": 1500, "references": ()}, "longer"),
+        ("mixing.ess", "small-n", {"num_steps": 300, "references": ()}, "longer"),
         ("mixing.ess", "small-n", {"num_steps": 20_000, "references": ("NUTS",), "nuts_draws": 30}, "more-draws"),
     ],
 )
@@ -71,24 +71,6 @@ def test_a_constant_learning_rate_makes_the_spread_stay() -> None:
     assert "Its optimizer has a schedule" in falling.verdict.sentence
     assert "optax.sgd with a number" in finding_of(falling, "stationarity.spread").advice
     assert finding_of(verdict(0.02), "stationarity.spread").status is Status.PASS
-
-
-def test_a_longer_fit_converges() -> None:
-    problem = sgdvi.zoo.load("small-n")
-    nuts = sgdvi.samplers.references.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
-    fit = sgdvi.samplers.references.variational(problem, key=jax.random.key(0), family="low-rank", num_steps=60)
-    short = sgdvi.compare({"VI": fit, "NUTS": nuts}, functionals=problem.functionals)
-    assert short.verdict.status is Status.UNKNOWN
-    call = finding_of(short, "fit.convergence", "VI").advice.split("steps: ")[1].removesuffix(".")
-    for _ in range(MOST_TRIES):
-        fit = eval(call, {"sgdvi": sgdvi, "jax": jax, "problem": problem})
-        longer = sgdvi.compare({"VI": fit, "NUTS": nuts}, functionals=problem.functionals)
-        finding = finding_of(longer, "fit.convergence", "VI")
-        if finding.status is Status.PASS:
-            break
-        call = finding.advice.split("steps: ")[1].removesuffix(".")
-    assert finding.status is Status.PASS
-    assert longer.verdict.status is not Status.UNKNOWN
 
 
 def test_keys_of_their_own_end_copies() -> None:
