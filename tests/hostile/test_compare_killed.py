@@ -2,18 +2,14 @@
 
 import os
 import signal
-import sys
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hostile.counts import Counts
-from hostile.test_environment import COMPARE, MEAN
-from hostile.writers import start
+from hostile.writers import MEAN, compare, start
 
-from sgdvi.cli import main
 from sgdvi.draws import load
 from sgdvi.report import read_record
 
@@ -21,17 +17,6 @@ TRIES = 30
 FILES = {"draws.nc", "report.html", "report.json"}
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
 STATUSES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}
-
-
-def compare(folder: str, options: list[str], tell: Connection) -> None:
-    os.chdir(folder)
-    os.environ["SGDVI_CACHE"] = "cache"
-    # the process that forks ignores it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, name in ((1, "out"), (2, f"err-{os.getpid()}")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    tell.send(0)
-    sys.exit(main([*COMPARE.split()[1:], *options]))
 
 
 def finish(folder: Path, number: signal.Signals | None, delay: float) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hostile.counts import Counts, environment
+from hostile.writers import COMPARE, MEAN
 
 TOLERANCE = 1e-12
 # Name -> options of Python, variables of the environment, settings of JAX, and type of the draws; None: one line.
@@ -96,21 +97,6 @@ class Refusing(socket.socket):
     connect_ex = connect
 socket.socket = Refusing
 """
-MEAN = """
-import numpy as np
-import numpyro
-import numpyro.distributions as dist
-from sgdvi import Problem
-
-def model(y):
-    mu = numpyro.sample("mu", dist.Normal(0, 1))
-    with numpyro.plate("data", len(y)):
-        numpyro.sample("y", dist.Normal(mu, 1), obs=y)
-
-def problem():
-    return Problem(name="mean", model=model, data=(np.arange(9.0) - 3,), functionals={"mu": lambda ds: ds.mu})
-"""
-COMPARE = "sgdvi compare mean.py --steps 400 --chains 2 --algorithms plain --references Laplace,mean-field --out page"
 # Name -> what stands around the command, variables (None: unset), and the statuses that are right.
 SURROUNDINGS: dict[str, tuple[str, Mapping[str, str | None], set[int]]] = {
     "plain": ("{}", {}, {0}),

@@ -20,7 +20,7 @@ WARMUP, THINNING, CHUNK = 5, 100, 100
 def killed(store: Path, number: signal.Signals, rng: np.random.Generator, from_call: bool, chunk: int) -> int:
     """Return how many draws a run had reported when the signal came, some time after its call or its first report."""
     writer = Writer(store, 10**9, THINNING, chunk, store.parent / "cache")
-    writer.wait_for(BEGUN if from_call else 0)
+    writer.wait_for(BEGUN if from_call else WARMUP + THINNING)
     time.sleep(rng.uniform(0.0, 1.5 if from_call else 0.6))
     writer.send(number)
     status, steps, _ = writer.ended()

@@ -1,4 +1,4 @@
-"""Processes that write to a store and may be killed; all are forks of one that has imported what they need."""
+"""Processes that write to a store or a folder and may be killed: forks of one that has imported what they need."""
 
 import multiprocessing
 import os
@@ -15,7 +15,23 @@ import pytest
 from hostile.counts import sample, short_chunks
 
 import sgdvi
+from sgdvi.cli import main
 
+MEAN = """
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from sgdvi import Problem
+
+def model(y):
+    mu = numpyro.sample("mu", dist.Normal(0, 1))
+    with numpyro.plate("data", len(y)):
+        numpyro.sample("y", dist.Normal(mu, 1), obs=y)
+
+def problem():
+    return Problem(name="mean", model=model, data=(np.arange(9.0) - 3,), functionals={"mu": lambda ds: ds.mu})
+"""
+COMPARE = "sgdvi compare mean.py --steps 400 --chains 2 --algorithms plain --references Laplace,mean-field --out page"
 # Written by a process before it calls `sample`.
 BEGUN = -1
 
@@ -81,3 +97,15 @@ def _write(store: str, num_steps: int, thinning: int, draws: int, cache_folder: 
     except sgdvi.InputError as error:
         tell.send(str(error))
         sys.exit(2)
+
+
+def compare(folder: str, options: list[str], tell: Connection) -> None:
+    """Run `sgdvi compare` on a model in a folder, with a cache there; its errors go to a file of its own."""
+    os.chdir(folder)
+    os.environ["SGDVI_CACHE"] = "cache"
+    # the process that forks ignores it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, name in ((1, "out"), (2, f"err-{os.getpid()}")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    tell.send(0)
+    sys.exit(main([*COMPARE.split()[1:], *options]))
