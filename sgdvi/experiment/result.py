@@ -22,7 +22,7 @@ from sgdvi.remedies import Remedies
 from sgdvi.report import Context, Foreseen, as_text, read_record, write_html, write_record
 from sgdvi.report.text import uses_in_words
 
-FAILURE = "failure.json"
+FAILURE, UNFINISHED = "failure.json", "unfinished"
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,13 @@ def save_draws(
     overwrite: bool = False,
     failure: BaseException | None = None,
 ) -> Path:
-    """Write only the draws, as after an interruption, and return the folder; of a failure also ``failure.json``."""
+    """Write only the draws, as after an interruption, and return the folder; of a failure also ``failure.json``.
+
+    An earlier report stays whole: beside one they go into the folder ``unfinished``.
+    """
     target = check_folder(folder, overwrite)
+    if (target / REPORT).exists():
+        target = check_folder(target / UNFINISHED, overwrite=True)
     with locked(target):
         place = save(trees(runs), target).parent
         if failure is not None:

@@ -252,6 +252,12 @@ def test_an_interruption_keeps_what_ran_and_is_status_130(monkeypatch, capsys, t
     assert main(["compare", "small-n", "--out", "here"]) == 130
     assert "the draws of SGD are in" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["draws.nc"]
+    # an earlier report keeps its own draws
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "report.html").write_text('<meta name="generator" content="sgdvi">')
+    assert main(["compare", "small-n", "--out", "old", "--overwrite"]) == 130
+    assert f"are in {os.path.join('old', 'unfinished')}" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "old").iterdir()) == ["report.html", "unfinished"]
     monkeypatch.setattr(conduct, "run", lambda *a, **k: (_ for _ in ()).throw(conduct.Interrupted({})))
     assert main(["compare", "small-n", "--out", "there"]) == 130
     assert "nothing was written" in capsys.readouterr().err

@@ -45,8 +45,8 @@ def outcome(folder: Path, status: int, err: str, number: signal.Signals) -> str:
             return f"silent {names}"
     if "draws.nc" in names and not all(np.isfinite(run["posterior"]["mu"]).all() for run in load(page).values()):
         return "silent draws"
-    kept = err.rpartition("the draws of ")[2].partition(" are in")[0]
-    if "the draws of " in err and set(kept.replace(" and ", ", ").split(", ")) - set(load(page)):
+    kept, _, place = err.rpartition("the draws of ")[2].partition(";")[0].partition(" are in ")
+    if place and set(kept.replace(" and ", ", ").split(", ")) - set(load(folder / place)):
         return f"silent {kept}"
     return "right"
 
