@@ -32,7 +32,7 @@ def finish(folder: Path, number: signal.Signals | None, delay: float) -> tuple[i
 
 def outcome(folder: Path, status: int, err: str, number: signal.Signals) -> str:
     page = folder / "page"
-    names = {path.name for path in page.glob("[!.]*")}
+    names = {path.name for path in page.glob("[!.]*") if path.is_file()}
     if status not in (0, STATUSES[number]) or "Traceback" in err:
         return f"raw {status} {err[-300:]}"
     if status != 0 and number != signal.SIGKILL and ("interrupted" not in err or any(page.glob(".*"))):
@@ -41,7 +41,7 @@ def outcome(folder: Path, status: int, err: str, number: signal.Signals) -> str:
         return f"silent {names}"
     # a report is all of its files, and they belong together; draws may stand without one
     if "report.html" in names or "report.json" in names:
-        if names != FILES or read_record(page).verdict is None:
+        if names != FILES or read_record(page)[0].verdict is None:
             return f"silent {names}"
     if "draws.nc" in names and not all(np.isfinite(run["posterior"]["mu"]).all() for run in load(page).values()):
         return "silent draws"
@@ -73,7 +73,7 @@ def test_signals_at_random_moments_and_two_at_once(tmp_path: Path, capsys: pytes
     status, err = finish(tmp_path, None, 600)
     counts["clear" if status == 2 and "only one run at a time" in err else "silent"] += 1
     first.join()
-    counts["right" if first.exitcode == 0 and read_record(tmp_path / "page").verdict else "silent"] += 1
+    counts["right" if first.exitcode == 0 and read_record(tmp_path / "page")[0].verdict else "silent"] += 1
     with capsys.disabled():
         print("\n" + counts.report("compare, killed and twice"))
     assert not wrong, "\n".join(wrong)
