@@ -9,13 +9,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from sgdvi._internal.style.figure import style
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.experiment.claims.page import figures
 from sgdvi.experiment.claims.result import Reproduction, read
 from sgdvi.experiment.claims.rows import Checked
 from sgdvi.experiment.claims.table import CLAIMS
 from sgdvi.plots import save_figure
-from sgdvi.style.figure import style
-from sgdvi.style.palette import LIGHT
 
 RECORD = Path(__file__).parent / "_static/claims.json"
 # What the package draws itself: a title, and the lines that make it; they are run to draw it.

@@ -170,7 +170,7 @@ def shorten(block: str) -> str:
 @pytest.mark.parametrize("name", PAGES_THAT_RUN)
 def test_blocks_of_the_pages_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sgdvi.style.figure._svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr("sgdvi._internal.style.figure._svg", lambda figure: b"<svg/>")
     # a whole run takes half a minute, tests/test_experiment.py has it: here its arguments must fit
     monkeypatch.setattr("sgdvi.run", create_autospec(sgdvi.run))
     # the checks themselves are those of tests/testing

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parent.parent
 # A folder or file of sgdvi/ may import those of lower lines, not its neighbours.
 LEVELS = [
     ["_internal"],
-    ["style"],
     ["laws", "draws"],
     ["problem", "inputs", "step_size"],
     ["symmetry", "variational", "models"],
@@ -24,7 +23,7 @@ LEVELS = [
     ["plots"],
     ["cli"],
 ]
-MOST_ENTRIES, MOST_LEVELS = 24, 11
+MOST_ENTRIES, MOST_LEVELS = 24, 10
 # only these modules know labelled arrays; arviz_stats.base works on plain ones
 LABELS = {"arviz", "arviz_base", "arviz_stats", "arviz_plots", "xarray"}
 LABELLED = {"draws", "inputs", "comparison", "report"}

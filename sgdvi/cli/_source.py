@@ -128,7 +128,7 @@ def read_request(
 def check_out(out: str | None) -> None:
     """Refuse a figure that cannot be written, before anything is computed."""
     if out is not None:
-        from sgdvi.style.canvas import check_figure_path
+        from sgdvi._internal.style.canvas import check_figure_path
 
         check_figure_path(out)
 

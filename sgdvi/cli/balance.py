@@ -53,9 +53,9 @@ def _run(
     import jax
 
     from sgdvi._internal.check import whole
+    from sgdvi._internal.style.canvas import check_figure_path
     from sgdvi.experiment.plan import make_plan, rate_of
     from sgdvi.noise_balance import balance as measure
-    from sgdvi.style.canvas import check_figure_path
     from sgdvi.zoo import load
 
     if out is not None:

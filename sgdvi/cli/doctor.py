@@ -70,7 +70,7 @@ def _float64() -> None:
 def _figures() -> None:
     from matplotlib.figure import Figure
 
-    from sgdvi.style.figure import picture
+    from sgdvi._internal.style.figure import picture
 
     picture(lambda theme: Figure(figsize=(1, 1)), "", "")
 

@@ -22,9 +22,9 @@ def command(model: str, seed: int, out: str | None, as_json: bool) -> None:
     import jax
 
     from sgdvi._internal.check import whole
+    from sgdvi._internal.style.canvas import check_figure_path
     from sgdvi.cli._cache import compilation_cache
     from sgdvi.experiment.foresee import forecast
-    from sgdvi.style.canvas import check_figure_path
     from sgdvi.zoo import load
 
     if out is not None:

@@ -74,8 +74,8 @@ def _run(
     else:
         click.echo(_text(record))
     if out is not None:
+        from sgdvi._internal.style.canvas import panels
         from sgdvi.plots import plot_phase_diagram, save_figure
-        from sgdvi.style.canvas import panels
 
         name = "this run" if heat is not None else "these data, at Tc"
         mark = {name: (own, heat if heat is not None else critical)}

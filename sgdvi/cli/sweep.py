@@ -98,8 +98,8 @@ def _write(result: Any, path: str) -> Path:
         return result.to_html(target)
     if target.suffix.lower() == ".json":
         return result.to_json(target)
+    from sgdvi._internal.style.canvas import panels
     from sgdvi.plots import plot_sweep, save_figure
-    from sgdvi.style.canvas import panels
 
     with panels(1, (2.8 + 0.62 * len(result.batch_sizes), 1.6 + 0.36 * len(result.learning_rates))) as (figure, axes):
         plot_sweep(result, ax=axes[0])

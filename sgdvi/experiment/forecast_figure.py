@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from sgdvi.style.canvas import canvas, legend_above
-from sgdvi.style.palette import LIGHT
+from sgdvi._internal.style.canvas import canvas, legend_above
+from sgdvi._internal.style.palette import LIGHT
 
 Summaries = Mapping[str, Mapping[str, float]]
 # Okabe and Ito (2008), in the order of the flavours

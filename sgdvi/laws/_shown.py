@@ -36,7 +36,7 @@ class Shown:
 
     def plot(self, kind: str = "density", *, ax: "Axes | None" = None) -> "Axes":
         """Draw the law: its "density", "cdf" or "tail", on ``ax`` or a new figure. See `sgdvi.plots.plot_law`."""
-        from sgdvi.style.law_figure import plot_law
+        from sgdvi._internal.style.law_figure import plot_law
 
         return plot_law(self, kind, ax=ax)
 
@@ -76,7 +76,7 @@ class Shown:
         return facts
 
     def _picture(self, facts: dict[str, str]) -> "Figure | None":
-        from sgdvi.style.law_figure import small_law_figure
+        from sgdvi._internal.style.law_figure import small_law_figure
 
         if "mean" not in facts:
             return None

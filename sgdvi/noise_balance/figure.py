@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from sgdvi._internal.style.canvas import panels
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.noise_balance.readings import Readings
-from sgdvi.style.canvas import panels
-from sgdvi.style.palette import LIGHT
 
 PANELS = ("charges", "drift", "noise")
 _LINE = "#0072b2"

@@ -7,13 +7,13 @@ exact law is the black line; the other colours are safe for colour-blind readers
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sgdvi._internal.style.canvas import COLORS as COLORS
+from sgdvi._internal.style.canvas import save_figure as save_figure
+from sgdvi._internal.style.canvas import set_style as set_style
+from sgdvi._internal.style.law_figure import plot_law as plot_law
+from sgdvi._internal.style.law_figure import plot_law_panels as plot_law_panels
 from sgdvi.plots.diagram import plot_phase_diagram as plot_phase_diagram
 from sgdvi.plots.fluctuations import plot_fluctuations as plot_fluctuations
-from sgdvi.style.canvas import COLORS as COLORS
-from sgdvi.style.canvas import save_figure as save_figure
-from sgdvi.style.canvas import set_style as set_style
-from sgdvi.style.law_figure import plot_law as plot_law
-from sgdvi.style.law_figure import plot_law_panels as plot_law_panels
 
 if TYPE_CHECKING:
     from sgdvi.experiment.map.figure import plot_sweep as plot_sweep

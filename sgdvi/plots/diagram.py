@@ -11,9 +11,9 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, label
 
+from sgdvi._internal.style.canvas import canvas, legend_above
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.laws import Phase, PhaseDiagram
-from sgdvi.style.canvas import canvas, legend_above
-from sgdvi.style.palette import LIGHT
 
 _COLORS = {
     Phase.IIIB: "#cfe3f2",

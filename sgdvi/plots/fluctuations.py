@@ -4,11 +4,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.canvas import canvas, legend_above
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.laws import critical_temperature, fluctuation_maxima, fluctuations
 from sgdvi.laws.moments import Moments
 from sgdvi.laws.temperatures import infinite_from, temperature_grid
-from sgdvi.style.canvas import canvas, legend_above
-from sgdvi.style.palette import LIGHT
 
 _POINTS = 256
 _FACTOR = "#0072b2"

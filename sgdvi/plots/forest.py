@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from sgdvi._internal.check import require
+from sgdvi._internal.style.canvas import canvas, legend_above
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.diagnostics.record import Record
 from sgdvi.report.figures import draw_forest, forest_size
 from sgdvi.report.series import worst_first
-from sgdvi.style.canvas import canvas, legend_above
-from sgdvi.style.palette import LIGHT
 
 _MOST = 10
 

@@ -11,11 +11,11 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.special import ndtri
 from scipy.stats import gaussian_kde
 
+from sgdvi._internal.style.palette import EXACT_LAW, EXACT_POSTERIOR, Pen, Theme, pen
 from sgdvi.diagnostics.record import Record
 from sgdvi.report import series
 from sgdvi.report._format import power
 from sgdvi.report.series import Curves
-from sgdvi.style.palette import EXACT_LAW, EXACT_POSTERIOR, Pen, Theme, pen
 
 BINS = 70
 TRACE_POINTS = 250

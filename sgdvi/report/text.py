@@ -5,6 +5,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from sgdvi._internal.style.palette import EXACT_POSTERIOR
 from sgdvi._internal.text import number, table
 from sgdvi.diagnostics.answers import USABLE, USES, uses_of
 from sgdvi.diagnostics.findings import Status
@@ -13,7 +14,6 @@ from sgdvi.diagnostics.table import TABLE
 from sgdvi.report._format import WORDS
 from sgdvi.report.actions import actions
 from sgdvi.report.context import Context
-from sgdvi.style.palette import EXACT_POSTERIOR
 
 _MARKS = {Status.PASS: "pass", Status.WARN: "WARN", Status.FAIL: "FAIL", Status.UNKNOWN: "unknown"}
 _COLUMNS = {"mean": "mean", "sd": "sd", "q5": "5 %", "q50": "median", "q95": "95 %", "ess": "ESS", "rhat": "R-hat"}

@@ -93,8 +93,8 @@ class PredictedLaws:
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
         """Draw the standard deviations of every law over the posterior's: their range over the parameters."""
-        from sgdvi.style.canvas import canvas
-        from sgdvi.style.palette import LIGHT
+        from sgdvi._internal.style.canvas import canvas
+        from sgdvi._internal.style.palette import LIGHT
 
         with canvas(axes, (6.4, 0.9 + 0.32 * len(self.laws))) as made:
             places = np.arange(len(self.laws))

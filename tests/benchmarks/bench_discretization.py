@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.ticker import NullFormatter
 
 from sgdvi import Moments, SecondOrderLaw, SGDStationary, discrete_law
-from sgdvi.style.canvas import COLORS, canvas, legend_above, save_figure
+from sgdvi._internal.style.canvas import COLORS, canvas, legend_above, save_figure
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 CHAINS, DEPTHS = 100_000, range(6)

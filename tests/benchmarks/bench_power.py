@@ -16,10 +16,10 @@ import numpy as np
 from scipy import stats
 
 from sgdvi import compare
+from sgdvi._internal.style.figure import style
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.diagnostics import Status
 from sgdvi.draws import make_tree
-from sgdvi.style.figure import style
-from sgdvi.style.palette import LIGHT
 
 SHAPE = (4, 1000, 3)
 

@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from sgdvi import InputError, Moments, SGDStationary, fluctuation_maxima, phase_diagram, stationary_law
+from sgdvi._internal.style.palette import LIGHT
 from sgdvi.plots import COLORS, plot_fluctuations, plot_law, plot_law_panels, plot_phase_diagram, save_figure, set_style
-from sgdvi.style.palette import LIGHT
 
 M = Moments.linear(1.0, 1.0)
 # one batch size, so that one set of programs serves all

@@ -155,4 +155,4 @@ def context() -> Context:
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Leave the figures empty, for tests of what stands around them: drawing them takes most of the time of a page."""
-    monkeypatch.setattr("sgdvi.style.figure._svg", lambda figure: "<svg/>")
+    monkeypatch.setattr("sgdvi._internal.style.figure._svg", lambda figure: "<svg/>")

@@ -14,6 +14,8 @@ from page_reader import Reader
 from sgdvi import compare
 from sgdvi._internal import files
 from sgdvi._internal.check import InputError
+from sgdvi._internal.style import figure
+from sgdvi._internal.style.palette import DARK, LIGHT, run_colors
 from sgdvi.diagnostics import Status
 from sgdvi.draws import make_tree
 from sgdvi.plots import plot_forest
@@ -21,8 +23,6 @@ from sgdvi.report import Card, Context, Setting, as_text, figures, page, render_
 from sgdvi.report._format import WORDS
 from sgdvi.report._render import stylesheet
 from sgdvi.report.sections.verdict import split
-from sgdvi.style import figure
-from sgdvi.style.palette import DARK, LIGHT, run_colors
 
 MEGABYTE = 1_000_000
 

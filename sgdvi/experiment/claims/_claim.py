@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme
 from sgdvi.diagnostics.findings import Status
-from sgdvi.style.palette import Theme
 
 # Standard errors that a statistic must be away from a limit; two-sided 6e-5 for a normal error, 0.3 % over 40 rows.
 ERRORS = 4.0

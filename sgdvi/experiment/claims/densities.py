@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._claim import Measured, Run, Verdict, claim, verdict
 from sgdvi.laws import SGDStationary
@@ -14,7 +15,6 @@ from sgdvi.laws.moments import Moments
 from sgdvi.problem.loss import Loss
 from sgdvi.samplers.driver.run import sample
 from sgdvi.samplers.kernel import SGD
-from sgdvi.style.palette import Theme, run_colors
 
 COLD, HOT, SLOPE, ROWS = 0.15, 1.5, 0.1, 500
 CLOSE, ZERO = 0.05, 1e-6

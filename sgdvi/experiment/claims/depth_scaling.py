@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.stats import t as student
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims._claim import Measured, Run, Verdict, claim
-from sgdvi.style.palette import Theme, run_colors
 
 WIDTH, RATE, BATCH, TRAIN, SEEDS = 32, 1.2, 16, 1297, 4
 LOST, SMALL = 0.5, 0.03

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, verdict
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme, run_colors
 
 RATE, SEEDS, STEPS = 0.01, 200, 3000
 KINDS = ("gradient descent", "SGD", "injected noise")

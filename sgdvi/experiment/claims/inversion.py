@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import balanced, diagonal, over_chains, run_chains
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, exceeds, verdict
 from sgdvi.laws import fluctuations
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme, run_colors
 
 SHARES, BATCH = (0.1, 0.3, 0.5, 0.7, 0.9), 2
 ENDS = (0.005, 0.999)

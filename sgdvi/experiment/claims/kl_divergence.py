@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.diagnostics.optimal import optimal_temperature
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import diagonal, run_chains
 from sgdvi.experiment.claims._claim import Measured, Run, Verdict, claim, verdict
 from sgdvi.problem.network import LinearNetwork
-from sgdvi.style.palette import Theme, run_colors
 
 WIDTHS = np.geomspace(1e-4, 1e-1, 7)
 

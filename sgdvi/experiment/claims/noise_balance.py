@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import over_chains, run_chains
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, exceeds, verdict
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme, run_colors
 
 RATE, BATCH, STARTS = 0.02, 2, (2.0, 0.5)
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.stats import norm
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim
 from sgdvi.experiment.claims.densities import distance
 from sgdvi.laws import SGDStationary
@@ -15,7 +16,6 @@ from sgdvi.laws.moments import Moments
 from sgdvi.problem.loss import Loss
 from sgdvi.samplers.algorithms.flow import StochasticGradientFlow
 from sgdvi.samplers.driver.run import sample
-from sgdvi.style.palette import Theme, run_colors
 
 ROWS, CHAINS, LEVEL = 16, 512, 0.95
 STEPS = (2e-3, 5e-4, 1.25e-4)  # refined until the run has its law

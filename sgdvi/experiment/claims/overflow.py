@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.stats import beta
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import balanced, diagonal, run_chains
 from sgdvi.experiment.claims._claim import Measured, Run, Verdict, claim
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme, run_colors
 
 SHARES, LEVEL = (0.25, 0.5, 0.75), 0.9999
 HUGE = 1e6

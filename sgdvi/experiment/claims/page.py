@@ -5,11 +5,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from sgdvi._internal.style.figure import Picture, picture
+from sgdvi._internal.style.palette import Theme
 from sgdvi.experiment.claims.rows import Checked, Rows
 from sgdvi.report._render import render
 from sgdvi.report.page import write_page
-from sgdvi.style.figure import Picture, picture
-from sgdvi.style.palette import Theme
 
 _SIZE = (5.2, 3.2)
 

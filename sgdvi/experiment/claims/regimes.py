@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 
+from sgdvi._internal.style.palette import Theme
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._claim import ROUNDING, Measured, Run, Verdict, claim, verdict
 from sgdvi.laws import phase, phase_intervals
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme
 
 NAMES = ("Ia", "Ib", "IIa", "IIb", "IIIb")
 COLORS = ("#8d939e", "#b3a7d6", "#e0a35c", "#e8c75a", "#6fa8d0")

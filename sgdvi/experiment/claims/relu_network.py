@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims._chains import over_chains, run_chains
 from sgdvi.experiment.claims._claim import Measured, Run, Verdict, claim, verdict
-from sgdvi.style.palette import Theme, run_colors
 
 INPUTS, WIDTH, ROWS, SEEDS, RATE = 20, 200, 200, 4, 0.006
 MOST, PART = 0.15, 0.25

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import diagonal, run_chains
 from sgdvi.experiment.claims._claim import Measured, Run, Verdict, claim, verdict
-from sgdvi.style.palette import Theme, run_colors
 
 RATE, CHAINS = 0.02, 64
 

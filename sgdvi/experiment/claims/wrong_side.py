@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import balanced, diagonal, over_chains, run_chains
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, exceeds, verdict
 from sgdvi.laws import lyapunov_exponent, stationary_law
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme, run_colors
 
 RATE, CHAINS, EVERY = 0.02, 200, 100
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from sgdvi._internal.style.palette import Theme, run_colors
 from sgdvi.experiment.claims import _paper
 from sgdvi.experiment.claims._chains import over_chains
 from sgdvi.experiment.claims._claim import ERRORS, Measured, Run, Verdict, claim, exceeds, verdict
 from sgdvi.experiment.claims._tanh import descend
 from sgdvi.laws.moments import Moments
-from sgdvi.style.palette import Theme, run_colors
 
 SHARES, WEAK, STRONG = (0.1, 0.25, 0.5), 0.1, 1.0
 

@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
+from sgdvi._internal.style.canvas import canvas
+from sgdvi._internal.style.palette import LIGHT, Theme
 from sgdvi._internal.text import typeset
 from sgdvi.experiment.map.cells import Cells, Outcome
-from sgdvi.style.canvas import canvas
-from sgdvi.style.palette import LIGHT, Theme
 
 # W1 in sd: nearest and farthest colour of the scale.
 _NEAR, _FAR = 0.01, 3.0

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from sgdvi._internal.style.figure import picture
+from sgdvi._internal.style.palette import Theme
 from sgdvi.experiment.map.cells import Cells
 from sgdvi.experiment.map.figure import plot_sweep
 from sgdvi.report._render import render
 from sgdvi.report.page import write_page
-from sgdvi.style.figure import picture
-from sgdvi.style.palette import Theme
 
 
 def render_sweep(sweep: Cells) -> str:

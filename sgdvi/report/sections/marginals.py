@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from sgdvi._internal.style.figure import Picture, picture
+from sgdvi._internal.style.palette import EXACT_LAW
 from sgdvi._internal.text import typeset
 from sgdvi.diagnostics.record import Record
 from sgdvi.report import figures, series
 from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.style.figure import Picture, picture
-from sgdvi.style.palette import EXACT_LAW
 
 MOST_FIGURES = 3
 # Rows of the table that are open, and all that it holds: the record has every functional.

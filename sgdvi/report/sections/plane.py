@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from sgdvi._internal.style.figure import Picture, picture
 from sgdvi.diagnostics.curves import finite
 from sgdvi.diagnostics.record import Record
 from sgdvi.report import figures
 from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.style.figure import Picture, picture
 
 
 def section(record: Record, context: Context) -> Section | None:

@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from sgdvi._internal.style.figure import Picture, picture
+from sgdvi._internal.style.palette import EXACT_LAW
 from sgdvi._internal.text import typeset
 from sgdvi.diagnostics.curves import finite
 from sgdvi.diagnostics.record import Record
 from sgdvi.report import figures, series
 from sgdvi.report._render import Section, render
 from sgdvi.report.context import Context
-from sgdvi.style.figure import Picture, picture
-from sgdvi.style.palette import EXACT_LAW
 
 
 def section(record: Record, context: Context) -> Section | None:

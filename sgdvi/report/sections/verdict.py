@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from typing import Any
 
+from sgdvi._internal.style.figure import Picture, picture
+from sgdvi._internal.style.palette import EXACT_POSTERIOR
 from sgdvi._internal.text import listed
 from sgdvi.diagnostics.answers import USABLE, USES, uses_of
 from sgdvi.diagnostics.findings import Status
@@ -13,8 +15,6 @@ from sgdvi.report import figures, series
 from sgdvi.report._render import Section, render
 from sgdvi.report.actions import actions
 from sgdvi.report.context import Context
-from sgdvi.style.figure import Picture, picture
-from sgdvi.style.palette import EXACT_POSTERIOR
 
 MOST_IN_FOREST = 10
 _MOST_ROWS = 40

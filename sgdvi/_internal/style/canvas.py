@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from sgdvi._internal.check import require
 from sgdvi._internal.files import write_whole
-from sgdvi.style.figure import style
-from sgdvi.style.palette import EXACT_LAW, LIGHT, run_colors
+from sgdvi._internal.style.figure import style
+from sgdvi._internal.style.palette import EXACT_LAW, LIGHT, run_colors
 
 # What each format writes of the time and the program, left out: the same input gives the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from PIL import Image
 
-from sgdvi.style.palette import DARK, LIGHT, Theme, dark_colors
+from sgdvi._internal.style.palette import DARK, LIGHT, Theme, dark_colors
 
 FONTS = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, 'DejaVu Sans', sans-serif"
 Draw = Callable[[Theme], Figure]
@@ -95,7 +95,7 @@ def style(theme: Theme) -> Iterator[None]:
         "figure.facecolor": "none",
         "axes.facecolor": "none",
     }
-    with matplotlib.rc_context(), as_file(files("sgdvi.style").joinpath("assets/sgdvi.mplstyle")) as path:
+    with matplotlib.rc_context(), as_file(files("sgdvi._internal.style").joinpath("assets/sgdvi.mplstyle")) as path:
         matplotlib.rcdefaults()
         matplotlib.style.use([str(path), colors])
         yield

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from sgdvi._internal.check import require
-from sgdvi.style.canvas import canvas, panels
-from sgdvi.style.palette import LIGHT
+from sgdvi._internal.style.canvas import canvas, panels
+from sgdvi._internal.style.palette import LIGHT
 
 Laws = Any
 # The first law is the ink line; each further one has a colour and dashes of its own (Okabe and Ito 2008).
