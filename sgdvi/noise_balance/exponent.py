@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sgdvi._internal.arguments import check_fields, checked
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
 from sgdvi._internal.text import number
+from sgdvi._internal.tree import require_key
 from sgdvi.noise_balance.source import find_source
 from sgdvi.problem.base import Problem
 from sgdvi.problem.loss import Loss
@@ -55,6 +57,9 @@ class Collapse:
     chains: int
     steps: int
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def attracts(self) -> bool | None:
         """Whether the set attracts SGD; None within three standard errors of neither."""
@@ -70,6 +75,7 @@ class Collapse:
         )
 
 
+@checked
 def collapse(
     model: Problem | Loss | str,
     data: Any = None,
@@ -132,6 +138,7 @@ def collapse(
     independent = way in (Batching.REPLACEMENT, Batching.WITHOUT_REPLACEMENT)
     require(independent, 'batching must be "replacement" or "without-replacement"', repr(way.value))
     key = jax.random.key(0) if key is None else key
+    require_key(key)
     with jax.enable_x64(True):
         source = find_source(model, data)
         loss = SampleLoss.of(source.loss, source.loss.params, source.data)

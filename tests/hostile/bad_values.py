@@ -130,6 +130,15 @@ def good_calls() -> Mapping[str, Mapping[str, Any]]:
         "StochasticGradientFlow": {"model": model, "noise_scale": 0.01, "step_size": 0.1},
         "WhitenedSGD": tuned,
         "bias": {"law": law},
+        "Collapse": {
+            **{"exponent": -0.1, "error": 0.01, "where": "Zero", "learning_rate": 0.1},
+            **{"batch_size": 1, "chains": 8, "steps": 100},
+        },
+        "collapse": {
+            **{"model": sgdvi.Loss(loss, params), "data": data, "learning_rate": 0.1, "batch_size": 2},
+            **{"where": "zero", "params": None, "weight_decay": 0.0, "num_steps": 100, "num_chains": 8},
+            **{"batching": "replacement", "key": key},
+        },
         "canonical_draws": {"symmetries": list(found), "draws": tree},
         "compare": {"runs": {"a": draws, "b": draws}, "reference": "b", "functionals": None, "key": key},
         "critical_temperature": {"moments": moments, "depth": 1, "weight_decay": 0.0, "sign": 1},

@@ -1,5 +1,6 @@
-"""The flow's scheme against the exact law at depth 1: it stays finite, is of order one, and Euler-Maruyama explodes."""
+"""The flow's scheme against exact laws: it stays finite, is of order one where Euler-Maruyama explodes, or refuses."""
 
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 import sgdvi
 from sgdvi.draws import functional
-from sgdvi.samplers.algorithms.flow import _implicit
+from sgdvi.samplers.algorithms.flow import _implicit, flow
 
 X = np.array([1.9, -1.4, 0.8, -0.6, 0.3, 1.1, -0.9, 0.1])
 Y = X + 0.8 * np.array([0.3, -1.2, 1.0, 0.4, -0.7, 1.3, 0.9, -1.1])
@@ -48,7 +49,7 @@ def run(sampler: sgdvi.Sampler, step_size: float, chains: int = 12_000) -> Any:
 
 def errors(step_size: float) -> np.ndarray:
     """Errors of the cdf at the exact quantiles; the standard error is at most 0.0046."""
-    tree = run(sgdvi.StochasticGradientFlow(NETWORK.model, NOISE, step_size / NETWORK.kappa), step_size)
+    tree = run(sgdvi.Sampler(NETWORK.model, flow(NOISE, step_size / NETWORK.kappa), None), step_size)
     assert (tree["chain_status"]["status"] == "ok").all()
     v = functional(tree, lambda ds: ds.u * ds.w).ravel()
     with jax.enable_x64(True):
@@ -65,6 +66,28 @@ def test_law_at_depth_one_and_its_order() -> None:
     assert worst[-1] < 0.1
 
 
+def test_deep_law_at_a_step_that_is_taken_and_refusal_of_a_longer_one() -> None:
+    """In R = |z|^-2, the coordinate of depth 1, the distance at depth 3 is 0.26 at the step that is taken."""
+    deep = sgdvi.LinearNetwork(X, Y, depth=3, prior_sd=10.0)
+    noise, start, chains = deep.learning_rate(0.5, 1), dict.fromkeys(deep.sites, 1.0), 2_000
+
+    def draw(step: float, time: float) -> Any:
+        return sgdvi.sample(
+            sgdvi.StochasticGradientFlow(deep.model, noise, step), (X, Y), key=jax.random.key(2), num_steps=1,
+            num_warmup=round(time / deep.kappa / step), num_chains=chains, init=start, progress=False,
+        )  # fmt: skip
+
+    with pytest.raises(sgdvi.InputError, match=r"step_size must be short enough .* Take step_size=") as refused:
+        draw(0.032 / deep.kappa, 1.0)
+    taken = float(re.search(r"step_size=([\d.e-]+)\.$", str(refused.value))[1])  # type: ignore[index]
+    assert 0.01 < taken < 0.025
+    v = functional(draw(0.008 / deep.kappa, 6.0), deep.product).ravel()
+    with jax.enable_x64(True):
+        levels = np.asarray(deep.law(0.5).cdf(np.sort(v).astype(np.float64)))
+    gap = np.abs(levels - (np.arange(chains) + 0.5) / chains).max() + 0.5 / chains
+    assert gap < 1.63 / chains**0.5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step_size", [0.1, 0.025])
 def test_euler_maruyama_explodes_where_the_flow_does_not(step_size: float) -> None:
@@ -75,21 +98,25 @@ def test_euler_maruyama_explodes_where_the_flow_does_not(step_size: float) -> No
     assert np.isnan(v).mean() == lost
 
 
-def test_implicit_step_solves_its_equation_and_is_positive(x64: None) -> None:
+@pytest.mark.parametrize("power", [2.0, 6.0])
+def test_implicit_step_solves_its_equation_and_is_positive(power: float, x64: None) -> None:
     noise, variance = np.meshgrid([-1e8, -30.0, -1.0, 0.0, 0.3, 0.5, 2.0, 1e3, 1e8], [1e-6, 0.1, 3.0, 1e6, 1e12])
-    r = np.asarray(_implicit(jnp.asarray(noise), jnp.asarray(variance)))
+    r = np.asarray(_implicit(jnp.asarray(noise), jnp.asarray(variance), jnp.asarray(power)))
     assert (r > 0).all()
-    straight = (1 - 2 * noise) * r
-    left, right = r * r - np.minimum(straight, 0), np.maximum(straight, 0) + 3 * variance  # nothing cancels
+    straight = (1 - power * noise) * r
+    pull = power * (power + 1) / 2 * variance
+    left, right = r * r - np.minimum(straight, 0), np.maximum(straight, 0) + pull  # nothing cancels
     np.testing.assert_allclose(left, right, rtol=1e-9)
-    assert float(_implicit(jnp.zeros(()), jnp.zeros(()))) == 1
+    assert float(_implicit(jnp.zeros(()), jnp.zeros(()), jnp.asarray(power))) == 1
 
 
-def test_implicit_step_is_a_step_of_ito(x64: None) -> None:
+@pytest.mark.parametrize("power", [2.0, 6.0])
+def test_implicit_step_is_a_step_of_ito(power: float, x64: None) -> None:
     """The length moves by the noise: no drift and no change of its variance at first order in the step."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     for variance in (1e-3, 1e-4):
-        factor = np.asarray(_implicit(jnp.asarray(nodes * variance**0.5), variance)) ** -0.5
+        moved = np.asarray(_implicit(jnp.asarray(nodes * variance**0.5), variance, jnp.asarray(power)))
+        factor = moved ** (-1 / power)
         mean, square = weights @ (factor - 1) / weights.sum(), weights @ (factor - 1) ** 2 / weights.sum()
-        assert abs(mean) < 20 * variance**2
-        assert abs(square / variance - 1) < 20 * variance
+        assert abs(mean) < 20 * (power / 2) ** 3 * variance**2
+        assert abs(square / variance - 1) < 20 * (power / 2) ** 2 * variance
