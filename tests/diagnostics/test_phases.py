@@ -102,6 +102,14 @@ def test_the_size_of_v_does_not_matter() -> None:
     assert found.details["slope_per_step"] == pytest.approx(-0.002, rel=0.3)
 
 
+def test_a_fall_that_chains_do_not_share_is_no_collapse() -> None:
+    falls = np.array([60.0, -40.0, 50.0, -30.0])[:, None] * np.linspace(0, 1, 500)
+    found = collapse(-falls)
+    assert found.value == pytest.approx(10)  # far beyond the limit, within its error between chains
+    assert found.details["falling"] is False
+    assert collapse(-np.abs(falls)).details["falling"] is True
+
+
 def test_walks_without_drift_rarely_look_like_collapse() -> None:
     alarms = 0
     for seed in range(40):
