@@ -30,7 +30,7 @@ from sgdvi.laws._engine.table import Quadrature, Table
 from sgdvi.laws._shown import Shown
 from sgdvi.laws.degenerate import interpolation, oriented
 from sgdvi.laws.moments import Moments
-from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.multiples import Multiple, Temperature, resolve
 from sgdvi.laws.phases import critical_temperature
 
 # Concrete values are handed over up to this many at a time.
@@ -49,7 +49,7 @@ class AbstractLaw(Shown, Distribution):
     arg_constraints = {"temperature": constraints.positive, "weight_decay": constraints.nonnegative}
     reparametrized_params = ["temperature", "weight_decay"]
     pytree_data_fields: tuple[str, ...] = ("moments", "temperature", "weight_decay")
-    pytree_aux_fields: tuple[str, ...] = ("sign",)
+    pytree_aux_fields: tuple[str, ...] = ("sign", "temperature_rest")
 
     depth: int
     width: int
@@ -69,7 +69,9 @@ class AbstractLaw(Shown, Distribution):
         self.sign = int(sign)
         self.moments = moments
         self.weight_decay = keep(weight_decay, moments)
-        self.temperature = keep(resolve(temperature, self._critical), moments)
+        given = resolve(temperature, self._critical)
+        self.temperature = keep(given, moments)
+        self.temperature_rest = self._rest(given) if isinstance(given, Multiple) else 0.0
         if not is_traced(*self._leaves):
             heat, decay = np.asarray(self.temperature), np.asarray(self.weight_decay)
             require(np.all(heat > 0) and np.all(np.isfinite(heat)), "temperature must be above 0", heat)
@@ -82,6 +84,10 @@ class AbstractLaw(Shown, Distribution):
     def _critical(self) -> Any:
         """Tc of this law, for temperatures that are given as multiples of it."""
         return critical_temperature(self.moments, self.depth, self.weight_decay, sign=self.sign)
+
+    def _rest(self, given: Multiple) -> float:
+        """What the temperature has lost of a multiple of Tc by rounding."""
+        return 0.0
 
     @abstractmethod
     def _check_exists(self) -> None:
@@ -283,7 +289,7 @@ class AbstractLaw(Shown, Distribution):
 
     def _parameters(self, depth: float, width: Any) -> Parameters:
         """Parameters of the B laws, float64, mirrored for v < 0."""
-        leaves = (self.moments, self.temperature, self.weight_decay, float(width), float(depth))
+        leaves = (self.moments, self.temperature, self.weight_decay, float(width), float(depth), self.temperature_rest)
         if not is_traced(leaves):
             leaves = jax.tree.map(np.asarray, leaves)
         return _collect(leaves, sign=self.sign, shape=self._law_shape)

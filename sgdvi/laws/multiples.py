@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -14,6 +15,24 @@ from sgdvi._internal.check import positive, require
 Temperature = ArrayLike | str
 
 
+class Multiple(np.float64):
+    """A multiple of Tc, rounded, that keeps the multiple to all its digits: near Tc laws depend on 1 - T/Tc alone."""
+
+    def __new__(cls, value: float, multiple: Fraction) -> "Multiple":
+        """Make it from its value and the multiple."""
+        made = super().__new__(cls, value)
+        made.multiple = multiple
+        return made
+
+    multiple: Fraction
+
+    def lost(self, kept: Any, room: Any, noise: Any) -> float:
+        """Return what `kept`, the value as a law holds it, lacks of the multiple of Tc = room/noise; 0 for arrays."""
+        if any(np.size(each) != 1 for each in (kept, room, noise)) or not (room > 0 and noise > 0):
+            return 0.0
+        return float(self.multiple * Fraction(float(room)) / Fraction(float(noise)) - Fraction(float(kept)))
+
+
 def parse_temperature(value: float | str, critical: Any) -> Any:
     """Return a temperature from a number or a multiple of Tc such as ``"0.5Tc"``.
 
@@ -22,7 +41,7 @@ def parse_temperature(value: float | str, critical: Any) -> Any:
     value
         A number, or a text with a number, "Tc" or both.
     critical
-        Tc; an array gives an array.
+        Tc; an array gives an array, a NumPy float64 a `Multiple`.
 
     Raises
     ------
@@ -46,7 +65,10 @@ def parse_temperature(value: float | str, critical: Any) -> Any:
         rule = "a multiple of Tc needs a problem with a critical temperature (depth 1)"
         known = np.all(np.isfinite(critical)) and np.all(np.asarray(critical) > 0)
         require(known, rule, f"Tc = {np.min(critical):g}", "Give a number.")
-    return number * critical
+    value_of = number * critical
+    if isinstance(value_of, np.float64):
+        return Multiple(value_of, Fraction(match[1] or 1))
+    return value_of
 
 
 def resolve(temperature: Any, critical: Callable[[], Any]) -> Any:

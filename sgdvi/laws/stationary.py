@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi._internal.tree import is_traced
 from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.arrays import in_float64
 from sgdvi.laws._engine.deep import deep
@@ -15,7 +16,7 @@ from sgdvi.laws._engine.density import Parameters, line, ray
 from sgdvi.laws._law import AbstractLaw, Built
 from sgdvi.laws.degenerate import Support, support
 from sgdvi.laws.moments import Moments
-from sgdvi.laws.multiples import Temperature
+from sgdvi.laws.multiples import Multiple, Temperature
 from sgdvi.laws.phases import critical_temperature
 
 
@@ -117,6 +118,12 @@ class SGDStationary(AbstractLaw):
     def factor_variance(self) -> Any:
         """Variance of one factor, to the digits of a narrow law, too."""
         return self._on_laws(lambda _: self._numbers().factor_variance)
+
+    def _rest(self, given: Multiple) -> float:
+        if self.depth != 1 or is_traced(self._leaves):
+            return 0.0
+        drift = np.asarray(self.sign * self.moments.beta2, np.float64) - np.asarray(self.weight_decay, np.float64)
+        return given.lost(self.temperature, drift, np.asarray(self.moments.alpha3, np.float64))
 
     def _check_exists(self) -> None:
         with np.errstate(over="ignore"):

@@ -15,7 +15,7 @@ from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to
 from sgdvi.laws._shown import Shown
 from sgdvi.laws.degenerate import oriented, support
 from sgdvi.laws.moments import Moments
-from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.multiples import Multiple, Temperature, resolve
 from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.start import Start, collapse_mass
 from sgdvi.laws.stationary import SGDStationary
@@ -42,7 +42,7 @@ class StationaryLaw(Shown, Distribution):
         "point_mass": constraints.unit_interval,
     }
     pytree_data_fields = ("moments", "temperature", "weight_decay", "zero_mass", "sign", "point", "point_mass")
-    pytree_aux_fields = ("depth", "width")
+    pytree_aux_fields = ("depth", "width", "temperature_rest")
 
     @checked
     def __init__(
@@ -60,7 +60,7 @@ class StationaryLaw(Shown, Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.depth, self.width, self.moments = depth, width, moments
-        self.temperature, self.weight_decay = temperature, weight_decay
+        self.temperature, self.weight_decay, self.temperature_rest = temperature, weight_decay, 0.0
         self.zero_mass, self.sign = zero_mass, sign
         self.point, self.point_mass = point, point_mass
         if not is_traced(zero_mass, point_mass):
@@ -92,7 +92,7 @@ class StationaryLaw(Shown, Distribution):
                 return jax.tree.map(lambda kept, replacement: xp.where(proper, kept, replacement), value, other)
 
             # Values on the other side of 0 are no mistake here: the law has density 0 there.
-            return SGDStationary(
+            law = SGDStationary(
                 fill(data, Moments(2.0, 2.0, 3.0, 1.0, 1.0)),
                 # Without a temperature there is no law at all.
                 xp.where(heat > 0, fill(heat, 0.1), np.nan),
@@ -101,6 +101,8 @@ class StationaryLaw(Shown, Distribution):
                 weight_decay=fill(decay, 0.0),
                 validate_args=False,
             )
+            law.temperature_rest = self.temperature_rest
+            return law
 
     def _parts(self) -> tuple[Array, ...]:
         """Side, mass at zero, point, its mass, and weight of the density; float64."""
@@ -279,7 +281,8 @@ def stationary_law(
     require(not given, "zero_mass must be left out where initial decides it", mass)
     one_of("sign", sign, (None, 1, -1), "1, -1 or None")
     decay = keep(weight_decay, moments)
-    heat = keep(resolve(temperature, lambda: critical_temperature(moments, depth, decay, sign=sign)), moments)
+    warmth_given = resolve(temperature, lambda: critical_temperature(moments, depth, decay, sign=sign))
+    heat = keep(warmth_given, moments)
     if is_traced(moments):
         heat = xp.where(moments.possible, heat, np.nan)  # they cannot raise an error: there is no law
     if not is_traced(heat):
@@ -316,6 +319,9 @@ def stationary_law(
         point_mass=at_point,
         validate_args=validate_args,
     )
+    if isinstance(warmth_given, Multiple) and depth == 1 and not is_traced(parameters):
+        room = np.abs(np.asarray(moments.beta2, np.float64)) - np.asarray(decay, np.float64)
+        law.temperature_rest = warmth_given.lost(heat, room, np.asarray(moments.alpha3, np.float64))
     if not is_traced(parameters):
         law.law  # noqa: B018  what `SGDStationary` refuses must be said here, not at first use
     return law

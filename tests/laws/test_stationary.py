@@ -15,7 +15,7 @@ import scipy.stats
 from law_cases import CASES, IDS, REFERENCES, SETS, law_of, reference_moments, reference_options
 from mpmath import mp, mpf
 
-from sgdvi import InputError, Moments, SGDStationary
+from sgdvi import InputError, Moments, SGDStationary, critical_temperature, stationary_law
 from sgdvi.laws._engine import batch
 
 Q = np.concatenate([np.geomspace(1e-6, 0.49, 30), 1 - np.geomspace(1e-6, 0.5, 30)[::-1]])
@@ -91,6 +91,38 @@ def test_depth_one_against_quadrature_with_thirty_digits(case):
     law = SGDStationary(reference_moments(case), case["temperature"], **reference_options(case))
     np.testing.assert_allclose(law.mean, float(mean), rtol=1e-13)
     np.testing.assert_allclose(law.variance, float(variance), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("near", "decay"), [("0.999999999999", 0.0), ("0.999999999999999", 0.1)])
+def test_multiples_near_the_critical_temperature_keep_their_digits(near: str, decay: float) -> None:
+    """Of T itself 1e-12 below Tc only four digits of Tc - T are left; of T given as a number, those of that number."""
+    moments = Moments.from_data([1.9, -1.4, 0.8, -0.6, 0.3], [1.7, -1.0, 0.9, -0.2, 0.6])
+    a1, a2, a3, b1, b2 = (mpf(float(leaf)) for leaf in jax.tree.leaves(moments))
+
+    def mean(multiple: Any) -> Any:
+        heat, power = multiple * (b2 - mpf(decay)) / a3, (1 / multiple - 1) / 2
+        root, rest = mp.sqrt(a1 * a3 - a2**2), (b2 - mpf(decay)) / (2 * heat * a3)
+
+        def regular(v: Any) -> Any:
+            """The density over v^(power - 1)."""
+            g = a1 * v * v - 2 * a2 * v + a3
+            pull = (b1 / (2 * heat) - a2 * rest) / root
+            return g ** (-1 - rest / 2) * mp.exp(-pull * mp.atan((a1 * v - a2) / root))
+
+        at_zero, far = regular(mpf(0)), [1, 2, 4, 10, 100, mp.inf]
+        mass = at_zero / power + mp.quad(lambda v: v ** (power - 1) * (regular(v) - at_zero), [0, 0.1, 0.3, 1])
+        mass += mp.quad(lambda v: v ** (power - 1) * regular(v), far)
+        return mp.quad(lambda v: v**power * regular(v), [0, 0.1, 0.3, *far]) / mass
+
+    with mp.workdps(30):
+        want = float(mean(mpf(near)))
+        plain = float(near) * float(critical_temperature(moments, weight_decay=decay))
+        exact_plain = float(mean(mpf(plain) * a3 / (b2 - mpf(decay))))
+    for law in (SGDStationary, stationary_law):
+        assert float(law(moments, f"{near}Tc", weight_decay=decay).mean) == pytest.approx(want, rel=1e-9)
+    assert abs(exact_plain / want - 1) > 1e-6
+    if not decay:  # B = beta2 - gamma is rounded otherwise
+        assert float(SGDStationary(moments, plain).mean) == pytest.approx(exact_plain, rel=1e-9)
 
 
 @pytest.mark.parametrize(("moments", "heat", "options"), SETS, ids=IDS)

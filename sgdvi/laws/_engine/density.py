@@ -37,6 +37,8 @@ class Parameters(NamedTuple):
     weight_decay: Array
     width: Array
     depth: Array
+    temperature_rest: Array
+    """What the temperature has lost by rounding: it counts where T is near Tc."""
 
 
 class Integrand(Protocol):
@@ -196,6 +198,8 @@ class Ray(NamedTuple):
     """n'(r)."""
     n2: Array | None
     """n''/2; None at first order."""
+    rise: Array
+    """-n(0) - alpha3/2, to its own digits near Tc, where it is 0."""
 
     def log_density(self, z: Array) -> Array:
         """Log density with respect to z, 0 at z = 0."""
@@ -271,7 +275,7 @@ class Ray(NamedTuple):
     @property
     def left_exponent(self) -> Array:
         """Exponent e of the left tail v^e in log v."""
-        return -0.5 - self.n0 / self.noise.alpha3
+        return self.rise / self.noise.alpha3
 
     def shape(self) -> Shape:
         """Left of `lower` the density is v^e (1 + first order), right of `upper` a power law (1 + first order)."""
@@ -367,20 +371,22 @@ def _ray(p: Parameters, batch_size: Array | None) -> Ray:
     size = 0.0 if batch_size is None else batch_size
     q2 = 2.5 * p.alpha1 + 1.5 * size * p.beta1**2
     q1 = p.beta1 / heat - 3 * p.alpha2 - 2 * size * p.beta1 * drift
-    q0 = drift / heat - p.alpha3 / 2 - size * drift**2 / 2
+    # (B - alpha3 T)/(2 T): near Tc its two terms cancel
+    excess = difference_of_products(drift, xp.ones_like(drift), p.alpha3, p.temperature)
+    q0 = (excess - p.alpha3 * p.temperature_rest) / heat - size * drift**2 / 2
     r = xp.stop_gradient(_larger_root(q2, q1, q0, xp.sqrt(q1**2 + 4 * q2 * q0)))
     noise = Noise.about(r, p.alpha1, p.alpha2, p.alpha3)
     # As small as T, and divided by T: formed without the rounding of its products, for r as it was rounded.
     offset = difference_of_products(p.beta1, r, drift, xp.ones_like(r))
     n0, at_r, n1 = -drift / heat, offset / heat, p.beta1 / heat
     if batch_size is None:
-        return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, None)
+        return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, None, q0)
     # 3 beta1 r - B, from the difference that is known to all digits.
     other = offset + 2 * p.beta1 * r
     n0 = n0 + batch_size * drift**2 / 2
     at_r = at_r + batch_size * offset * other / 2
     n1 = n1 + batch_size * p.beta1 * (3 * offset + other) / 2
-    return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, 1.5 * batch_size * p.beta1**2)
+    return Ray(noise, noise.inverted_half_slope(), n0, at_r, n1, 1.5 * batch_size * p.beta1**2, q0)
 
 
 def _larger_root(q2: Array, q1: Array, q0: Array, root: Array) -> Array:
