@@ -149,6 +149,15 @@ def test_one_parameter_by_hand():
     assert step_size.continuous_time([[h]], [[c]], **sizes).value == pytest.approx(2 / (5 * c))
 
 
+def test_noise_of_the_rows_hessians_is_their_deviation_from_the_mean_by_hand():
+    """Sigma = eta c C / (h (2 - eta h) - eta c Var[h_i]): E[h_i Sigma h_i] less h Sigma h."""
+    rows = np.array([0.2, 0.5, 1.1, 1.4])[:, None, None]
+    h, c, rate, size = float(rows.mean()), 1.7, 0.6, 2
+    covariance = step_size.discrete_covariance([[h]], [[c]], rate, num_data=4, batch_size=size, sample_hessians=rows)
+    want = rate * c / size / (h * (2 - rate * h) - rate / size * rows.var())
+    np.testing.assert_allclose(covariance, want, rtol=1e-8)
+
+
 def test_continuous_time_is_the_limit_of_small_batches():
     sizes = {"num_data": 10**8, "batch_size": 1}
     for kind in ("scalar", "full"):

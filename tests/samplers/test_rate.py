@@ -74,6 +74,17 @@ def test_other_optimizers_have_no_known_rate(optimizer: Any) -> None:
     assert "give learning_rate=" in note
 
 
+@pytest.mark.parametrize("bend", [1e-3, 3e-4])
+def test_a_rate_that_bends_a_little_is_not_constant(bend: float) -> None:
+    """The rate falls by `bend` from small gradients to large ones: the probe sees a part in a thousand, and less."""
+
+    def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.tree.map(lambda g: -0.01 * g * (1 - bend * jnp.abs(g) / (1 + jnp.abs(g))), gradient), state
+
+    bent = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+    assert probe_rate(bent).value is None
+
+
 @pytest.mark.parametrize("rate", [0.0, -0.1, np.nan, np.inf])
 def test_rates_that_are_none(rate: float) -> None:
     with pytest.raises(sgdvi.InputError, match="must be a finite number above 0"):
