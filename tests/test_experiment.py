@@ -212,6 +212,17 @@ def test_the_call_in_the_report_gives_the_same_draws(result):
     assert np.array_equal(scope["result"].runs["SGD"]["posterior"]["u"], result.runs["SGD"]["posterior"]["u"])
 
 
+@pytest.mark.parametrize("batch_size", [4, 44, 442])
+def test_draws_of_epochs_stand_at_every_place_of_an_epoch(batch_size):
+    """At its ends alone they would spread less than the iterates do, which a run warns of."""
+    problem = problem_of("diabetes", depth=1)
+    length = problem.exact.num_data // batch_size
+    plan = make_plan(problem, learning_rate=0.005, batch_size=batch_size, batching="epochs")
+    assert math.gcd(plan.thinning, length) == 1
+    assert 90 < plan.thinning <= 100
+    assert make_plan(problem, learning_rate=0.005, batch_size=batch_size).thinning == 100
+
+
 @pytest.mark.slow
 def test_ways_of_drawing_rows_reach_the_run_and_the_report(tmp_path):
     problem = problem_of("diabetes", depth=1)

@@ -158,7 +158,7 @@ def make_plan(
         num_chains=chains,
         num_steps=steps,
         num_warmup=min(warmup, MOST_WARMUP),
-        thinning=max(1, steps // KEPT_DRAWS),
+        thinning=_thinning(steps, way, size, problem, foreseen),
         seed=whole("seed", seed),
         nuts_draws=NUTS_DRAWS if nuts_draws is None else whole("nuts_draws", nuts_draws, least=4),
         temperature=actual,
@@ -168,6 +168,17 @@ def make_plan(
         forecast=foreseen,
         as_asked=as_asked,
     )
+
+
+def _thinning(steps: int, batching: Batching, batch_size: int, problem: Problem, foreseen: Forecast | None) -> int:
+    thinning = max(1, steps // KEPT_DRAWS)
+    if batching is Batching.EPOCHS:
+        known = problem.exact or foreseen
+        rows = known.num_data if known else count_rows(problem.data)
+        # draws stand at every place of an epoch in turn: at its ends alone they would spread less than the iterates
+        while math.gcd(thinning, rows // batch_size) > 1:
+            thinning -= 1
+    return thinning
 
 
 def rate_of(plan: Plan) -> float:
