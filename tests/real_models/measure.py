@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 import sgdvi
+from sgdvi.experiment.tried import try_functionals, with_row_values
 from sgdvi.samplers import references
 
 # 100 autocorrelation times, or this many where they are fewer.
@@ -65,6 +66,8 @@ def run(sampler: sgdvi.Sampler, problem: sgdvi.Problem, steps: int, seed: int, *
         sampler, problem.data, key=jax.random.key(seed), num_steps=steps, num_chains=8,
         thinning=max(1, steps // KEPT), progress=False, **options,
     )  # fmt: skip
+    # values of rows that the model has integrated out are drawn given the parameters
+    tree = with_row_values(problem, {"run": tree}, jax.random.key(seed + 1)).get("run", tree)
     return values(tree, problem.functionals)
 
 
@@ -101,7 +104,7 @@ def completed_sgd(
 
 def line(folder: Path, name: str, seeds: int, made: Path) -> tuple[str, list[str]]:
     """Return the line of one model, and the promises that are broken on it."""
-    problem = sgdvi.zoo.load(str(folder / f"{name}.py"))
+    problem = try_functionals(sgdvi.zoo.load(str(folder / f"{name}.py")))
     foreseen = sgdvi.forecast(problem)
     if not foreseen.mode.exists:
         return f"| {name} | no mode | | | | |", []

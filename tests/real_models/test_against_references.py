@@ -89,6 +89,20 @@ def test_what_is_said_of_a_run_is_read() -> None:
     assert disagreements({}, {})
 
 
+def test_a_fit_that_has_not_converged_is_not_judged() -> None:
+    def fit(distances: str, convergence: str) -> dict[str, Any]:
+        report = record(distances)
+        report["findings"].append({"run": "SGD", "check": "fit.convergence", "status": convergence})
+        return report
+
+    assert claims(fit("unknown", "unknown")) == {"SGD": "not converged"}
+    assert claims(fit("pass", "unknown")) == {"SGD": "pass"}
+    assert claims(fit("fail", "unknown")) == {"SGD": "fail"}
+    assert claims(fit("unknown", "pass")) == {"SGD": "neither"}
+    far = measure(NAMES, {"SGD": run(3.0)}, REFERENCE)
+    assert not disagreements({"SGD": "not converged"}, far)
+
+
 def test_the_script_ends_with_an_error_where_report_and_draws_disagree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
