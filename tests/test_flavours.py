@@ -28,7 +28,8 @@ def test_plain_sgd_that_shows_nothing_is_explained_and_completed_sgd_is_named(tm
     assert sentence.startswith("No: plain SGD needs")
     assert "its slowest direction is beta[0]" in sentence
     assert "Within every limit on all functionals: completed SGD (W1 = 0.0" in sentence
-    assert result.verdict.changes[0].startswith("Centre and standardise x and y")
+    assert result.verdict.changes[0] == "Recommended: completed SGD, which is within every limit."
+    assert result.verdict.changes[1].startswith("Centre and standardise x and y")
     assert "learning_rate" not in result.context.call
     assert any(setting.name == "foreseen of plain SGD" for setting in result.context.settings)
     assert set(result.verdict.answers) == {"arrive", "same", "use"}

@@ -18,6 +18,13 @@ _LONGER = 4
 _DROPPED = {"--overwrite": 0, "--quiet": 0, "--verbose": 0, "--break-lock": 0, "--out": 1, "--fail-on": 1, "--json": 1}
 # Causes for which a run that did not reach the posterior is begun anew, at its mode.
 _AT_THE_MODE = ("plateau", "elsewhere", "joint mode")
+# Runs that a comparison makes beside plain SGD, and their names on the command line.
+_FLAVOURS = {
+    "whitened SGD": "whitened",
+    "Mandt SGD": "mandt",
+    "completed SGD": "completed",
+    "preconditioned SGLD": "sgld",
+}
 _NAMES = {"num_steps": "--steps", "num_chains": "--chains"}
 
 
@@ -45,7 +52,7 @@ def actions(record: Record, context: Context) -> list[Action]:
         if finding.run in judged:
             status[finding.check] = max(finding.status, status.get(finding.check, Status.PASS), key=_severity)
     given = _given(context.call)
-    wanted = [Action(text) for text in record.verdict.changes if text.startswith(RECOMMENDED)]
+    wanted = [Action(text, _flavour(context, text)) for text in record.verdict.changes if text.startswith(RECOMMENDED)]
     if context.command or given:
         wanted += [
             Action(text, _changed(context, suffix, changes))
@@ -94,6 +101,15 @@ def _wanted(
         text = "Measure what brings SGD nearer to the posterior, and what to run in its place."
         wanted.append((text, "remedies", {"remedies": True}))
     return wanted
+
+
+def _flavour(context: Context, recommended: str) -> str:
+    """Return the command that runs the flavour of SGD that is recommended, alone; "" for what is none."""
+    if not (context.command or context.call):
+        return ""
+    name = next((name for run, name in _FLAVOURS.items() if recommended.startswith(RECOMMENDED + run)), "")
+    changes = {"algorithms": (name,), "remedies": None, "learning_rate": None, "num_steps": None, "batch_size": None}
+    return _changed(context, name, changes) if name else ""
 
 
 def _seed(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,3 +69,18 @@ def test_without_a_command_only_what_was_measured_is_left(three):
     assert actions(three[0], Context()) == []
     measured = replace(three[0].verdict, changes=("Recommended: reweight.", "Run longer."))
     assert [action.text for action in actions(replace(three[0], verdict=measured), Context())] == [measured.changes[0]]
+
+
+@pytest.mark.parametrize(
+    ("recommended", "command"),
+    [
+        ("completed SGD, which is within every limit.", "sgdvi compare toy --seed 7 --algorithms completed"),
+        ("Mandt SGD. Near.", "sgdvi compare toy --seed 7 --algorithms mandt"),
+        ("reweight.", ""),
+    ],
+)
+def test_a_flavour_that_is_recommended_is_a_command(three, recommended, command):
+    verdict = replace(three[0].verdict, changes=(f"Recommended: {recommended}",))
+    first = actions(replace(three[0], verdict=verdict), FROM_SHELL)[0]
+    assert first.text.endswith(recommended)
+    assert first.command.partition(" --out")[0] == command
