@@ -21,6 +21,8 @@ NUM_STARTS = 4
 LARGEST_DECREMENT = 1e-3
 # Of the largest curvature, in coordinates in which all second derivatives are 1: below it is rounding, or a symmetry.
 LEAST_CURVATURE = 1e-10
+# Below it a search has to come nearer before its end is judged.
+_DOUBTFUL = 1e-6
 # A search ends here, where rounding leaves little to gain.
 _DONE = 1e-6
 # A search that ends more than this from a minimum, in posterior sds, and whose second half moved a parameter by more
@@ -234,6 +236,11 @@ def _dense(flat: Smooth, start: np.ndarray) -> _End:
     )  # fmt: skip
     loss, gradient, hessian = at(path[-1])
     decrement, least = _measures(gradient, hessian, size)
+    if LEAST_CURVATURE < least < _DOUBTFUL and decrement < LARGEST_DECREMENT:
+        # along a symmetry the loss is curved by what is left of the gradient: after a step more that is rounding
+        path.append(path[-1] - np.linalg.lstsq(hessian, gradient)[0])
+        loss, gradient, hessian = at(path[-1])
+        decrement, least = _measures(gradient, hessian, size)
     return _End(path, loss, hessian, decrement, least, judged(decrement, least))
 
 

@@ -20,8 +20,8 @@ def network(name: str, **options: float) -> LinearNetwork:
 def test_every_model_runs_and_says_where_its_data_come_from(name: str) -> None:
     problem = zoo.load(name)
     trace = handlers.trace(handlers.seed(problem.model, 0)).get_trace(*problem.data)
-    plates = [site for site in trace.values() if site["type"] == "plate"]
-    assert [plate["args"][0] for plate in plates] == [len(problem.data[0])]
+    sizes = {name: site["args"][0] for name, site in trace.items() if site["type"] == "plate"}
+    assert len(problem.data[0]) in sizes.values()
     assert problem.description
     assert problem.source
     assert problem.functionals
