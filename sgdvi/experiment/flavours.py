@@ -15,17 +15,10 @@ from sgdvi.experiment.forecast_result import MOST_STEPS, Forecast
 from sgdvi.experiment.plan import KEPT_DRAWS, NUM_STEPS, Plan
 from sgdvi.problem.base import Problem
 from sgdvi.report.context import RECOMMENDED
+from sgdvi.report.context import RUNS as RUNS
 from sgdvi.samplers import SGLD, CompletedSGD, MandtSGD, Sampler, ScaledSGD, WhitenedSGD, sample
 from sgdvi.samplers.recipes import FLAVOURS
 
-# Names of the runs; plain SGD is "SGD".
-RUNS = {
-    "scaled": "scaled SGD",
-    "whitened": "whitened SGD",
-    "mandt": "Mandt SGD",
-    "completed": "completed SGD",
-    "sgld": "preconditioned SGLD",
-}
 _CLASSES = {"scaled": ScaledSGD, "whitened": WhitenedSGD, "mandt": MandtSGD, "completed": CompletedSGD}
 # What is judged of a run that is mentioned for comparison.
 _PASSING, _MIXED = ("distance.w1", "distance.ks"), ("mixing.rhat", "mixing.ess")

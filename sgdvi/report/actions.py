@@ -10,7 +10,7 @@ from sgdvi._internal.text import number
 from sgdvi.diagnostics.findings import Status
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.table import TABLE
-from sgdvi.report.context import RECOMMENDED, Context
+from sgdvi.report.context import RECOMMENDED, RUNS, Context
 
 MOST = 3
 _LONGER = 4
@@ -18,13 +18,6 @@ _LONGER = 4
 _DROPPED = {"--overwrite": 0, "--quiet": 0, "--verbose": 0, "--break-lock": 0, "--out": 1, "--fail-on": 1, "--json": 1}
 # Causes for which a run that did not reach the posterior is begun anew, at its mode.
 _AT_THE_MODE = ("plateau", "elsewhere", "joint mode")
-# Runs that a comparison makes beside plain SGD, and their names on the command line.
-_FLAVOURS = {
-    "whitened SGD": "whitened",
-    "Mandt SGD": "mandt",
-    "completed SGD": "completed",
-    "preconditioned SGLD": "sgld",
-}
 _NAMES = {"num_steps": "--steps", "num_chains": "--chains"}
 
 
@@ -107,7 +100,7 @@ def _flavour(context: Context, recommended: str) -> str:
     """Return the command that runs the flavour of SGD that is recommended, alone; "" for what is none."""
     if not (context.command or context.call):
         return ""
-    name = next((name for run, name in _FLAVOURS.items() if recommended.startswith(RECOMMENDED + run)), "")
+    name = next((name for name, run in RUNS.items() if recommended.startswith(RECOMMENDED + run)), "")
     changes = {"algorithms": (name,), "remedies": None, "learning_rate": None, "num_steps": None, "batch_size": None}
     return _changed(context, name, changes) if name else ""
 

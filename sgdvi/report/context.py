@@ -8,6 +8,14 @@ from sgdvi.problem.base import Problem
 
 # How the verdict begins the one change that was measured.
 RECOMMENDED = "Recommended: "
+# Names of the runs; plain SGD is "SGD".
+RUNS = {
+    "scaled": "scaled SGD",
+    "whitened": "whitened SGD",
+    "mandt": "Mandt SGD",
+    "completed": "completed SGD",
+    "sgld": "preconditioned SGLD",
+}
 
 
 @dataclass(frozen=True)
