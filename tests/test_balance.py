@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import optax
 import pytest
 import xarray as xr
@@ -509,3 +511,22 @@ def test_bad_input_is_told(name):
     with pytest.raises(InputError, match=text) as caught:
         sgdvi.balance(arguments.pop("model"), arguments.pop("data"), **arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_hierarchy_keeps_its_symmetry_and_names_what_no_row_depends_on():
+    rng = np.random.default_rng(0)
+    group, x = np.repeat(np.arange(5), 12), rng.normal(size=60)
+
+    def model(group, x, y):
+        mu = numpyro.sample("mu", dist.Normal(0, 1))
+        tau = numpyro.sample("tau", dist.HalfNormal(1))
+        level = numpyro.sample("level", dist.Normal(mu, tau).expand([5]).to_event(1))
+        u, w = (numpyro.sample(name, dist.Normal(0, 1)) for name in "uw")
+        with numpyro.plate("data", len(x)):
+            numpyro.sample("y", dist.Normal(level[group] + u * w * x, 1.0), obs=y)
+
+    problem = sgdvi.Problem("hierarchy", model, (group, x, x + rng.normal(size=60)), {"v": lambda ds: ds.u * ds.w})
+    found = sgdvi.balance(problem, learning_rate=0.01, batch_size=4, num_steps=80, num_chains=2, points=4)
+    assert (found.names, found.symmetries.unused, found.effective_dimension) == (["u / w"], ("mu", "tau"), 6)
+    assert "depends on them: mu, tau" in " ".join(str(found).split())

@@ -44,6 +44,7 @@ class Balance(Readings):
             "effective_dimension": self.effective_dimension,
             "families": [family.size for family in symmetries.families],
             "broken": [dict(symmetry.exponents) for symmetry in symmetries.broken],
+            "unused": list(symmetries.unused),
             "symmetries": [
                 {**plain(row), "charge": plain(self.measured.charges[s].mean(axis=0).tolist())}
                 for s, row in enumerate(self.table())

@@ -28,6 +28,9 @@ def describe(readings: Readings) -> str:
         charges, member = family.size * (family.size + 1) // 2, short_name(family.members[0])
         text = f"GL({family.size}), with {charges} charges: the product of {member} and its like"
         lines += textwrap.wrap(text, _WIDTH, subsequent_indent="  ")
+    if readings.symmetries.unused:
+        text = f"Left out, as no single row depends on them: {', '.join(readings.symmetries.unused)}"
+        lines += ["", *textwrap.wrap(text, _WIDTH, subsequent_indent="  ")]
     for finding in readings.findings:
         mark = _MARKS.get(finding.status, "unknown")
         text = f"{finding.meaning} {finding.advice}".strip()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from sgdvi._internal.check import InputError, message
+from sgdvi._internal.check import InputError, message, require
 from sgdvi.symmetry._loss import BLOCK_NUMBERS, Leaves, SampleLoss
 from sgdvi.symmetry._slices import Slices
 
@@ -41,6 +41,11 @@ class Radial:
     spreads: np.ndarray
     squares: np.ndarray
     activity: list[np.ndarray]
+
+    def only(self, kept: np.ndarray) -> "Radial":
+        """Return the same for some of the groups, those where `kept` is true."""
+        spreads, squares = self.spreads[..., kept], self.squares[..., kept]
+        return Radial(self.rows[..., kept], self.sizes[..., kept], spreads, squares, self.activity)
 
     @property
     def differences(self) -> np.ndarray:
@@ -133,13 +138,15 @@ def radial_derivatives(sampler: Sampler, slices: Slices, num_points: int) -> Rad
     return Radial(joined[0], joined[1], joined[2], joined[3], active)
 
 
-def require_used(active: list[np.ndarray], labels: tuple[str, ...]) -> dict[str, int]:
-    """Raise `InputError` for leaves that no sample uses; return the number of unused entries of the others."""
+def unused_entries(active: list[np.ndarray], labels: tuple[str, ...]) -> list[np.ndarray]:
+    """Return for each leaf a mask of its entries that no sample uses.
+
+    Raises
+    ------
+    InputError
+        If no sample uses any entry of any leaf.
+    """
     largest = max(float(entry.max()) for entry in active)
-    ignored = [label for label, entry in zip(labels, active, strict=True) if entry.max() <= _IGNORED * largest]
-    rule = "every leaf of params must have an influence on the loss of some sample"
-    advice = "Take them out of params, for example by closing over them in the loss."
-    if ignored:
-        raise InputError(message(rule, f"none from {', '.join(ignored)}", advice))
-    counts = {label: int((entry <= _IGNORED * largest).sum()) for label, entry in zip(labels, active, strict=True)}
-    return {label: count for label, count in counts.items() if count}
+    rule, advice = "the loss of some sample must depend on params", "Hand them to the network inside the loss."
+    require(largest > 0, rule, f"no influence of {', '.join(labels)}", advice)
+    return [entry <= _IGNORED * largest for entry in active]

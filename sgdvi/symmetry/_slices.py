@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,6 +84,12 @@ class Slices:
         ordered = tuple(tuple(sorted(these, key=lambda axes: (len(axes), axes))) for these in sets)
         return cls(tuple(shapes), tuple(corners), ordered)
 
+    def without(self, leaves: set[int]) -> tuple["Slices", np.ndarray]:
+        """Return the slices of the other leaves alone, and a mask of their coordinates among those of all."""
+        kept = np.concatenate([np.full(count, leaf not in leaves) for leaf, _, count in self.parts])
+        sets = tuple(() if leaf in leaves else these for leaf, these in enumerate(self.sets))
+        return replace(self, sets=sets), kept
+
     @property
     def parts(self) -> list[tuple[int, Axes, int]]:
         """Leaf, fixed axes and number of coordinates, in the order of the coordinates."""
@@ -133,8 +140,13 @@ class Slices:
                 block = block * np.eye(shape[axis] - 1).reshape(dims)
         return block.reshape(_size(shape, axes), _size(shape, others))
 
-    def groups(self, coordinates: np.ndarray, labels: tuple[str, ...]) -> tuple[Group, ...]:
-        """Return the slices on which the exponents with these coordinates are not zero; the first one is positive."""
+    def groups(
+        self, coordinates: np.ndarray, labels: tuple[str, ...], unused: Sequence[np.ndarray]
+    ) -> tuple[Group, ...]:
+        """Return the slices on which the exponents with these coordinates are not zero; the first one is positive.
+
+        Slices without an entry that a sample uses, by the masks `unused`, are left out: their exponents are arbitrary.
+        """
         blocks: list[dict[Axes, np.ndarray]] = [{} for _ in self.shapes]
         start = 0
         for leaf, axes, count in self.parts:
@@ -154,7 +166,9 @@ class Slices:
                 index: list[int | None] = [None] * len(self.shapes[leaf])
                 for axis, number in zip(active, place, strict=True):
                     index[axis] = int(number)
-                grouped.append(Group(leaf, labels[leaf], tuple(index), float(table[tuple(place)])))
+                group = Group(leaf, labels[leaf], tuple(index), float(table[tuple(place)]))
+                if not unused[leaf][group.where].all():
+                    grouped.append(group)
         sign = math.copysign(1.0, grouped[0].exponent)
         return tuple(replace(group, exponent=_plain(sign * group.exponent)) for group in grouped)
 

@@ -14,8 +14,8 @@ from sgdvi._internal.check import non_negative, positive, require, whole
 from sgdvi._internal.tree import require_key
 from sgdvi.symmetry._integers import NullSpace, integer_basis, null_space
 from sgdvi.symmetry._loss import VALUE_ROWS, Leaves, SampleLoss
-from sgdvi.symmetry._points import Radial, Sampler, activity, products, radial_derivatives, require_used
-from sgdvi.symmetry._slices import Slices
+from sgdvi.symmetry._points import Radial, Sampler, activity, products, radial_derivatives, unused_entries
+from sgdvi.symmetry._slices import Group, Slices
 from sgdvi.symmetry.equilibrium import Equilibrium
 from sgdvi.symmetry.families import MatrixFamily, find_families
 from sgdvi.symmetry.scaling import Symmetry, equilibrium_of
@@ -49,7 +49,11 @@ class Symmetries(Sequence[Symmetry]):
     broken
         Scalings that only a term of the loss which is the same for all samples, and is no weight decay, breaks.
     ignored
-        Leaf -> number of its entries that no sample uses; they belong to no symmetry of their own.
+        Leaf -> number of its entries that no sample uses; they belong to no symmetry of their own. A leaf all of whose
+        entries are unused is left out, such as the bias of the keys of attention or a layer that is not called; so is
+        one that is in the prior alone, such as the mean of a hierarchy.
+    unused
+        Names of the leaves that are left out.
     tolerance, largest_dropped, smallest_kept
         The rank decision: singular values up to `tolerance` of the largest count as zero, and the nearest ones on
         either side of it.
@@ -61,6 +65,7 @@ class Symmetries(Sequence[Symmetry]):
     families: tuple[MatrixFamily, ...]
     broken: tuple[Symmetry, ...]
     ignored: dict[str, int]
+    unused: tuple[str, ...]
     tolerance: float
     largest_dropped: float
     smallest_kept: float
@@ -111,6 +116,7 @@ class Symmetries(Sequence[Symmetry]):
         lines = [str(symmetry) for symmetry in self.found] or ["no scaling symmetry"]
         lines += [str(family) for family in self.families]
         lines += [f"broken by a penalty on the parameters: {', '.join(s.exponents)}" for s in self.broken]
+        lines += [f"left out, as no single row depends on them: {', '.join(self.unused)}"] * bool(self.unused)
         return "\n".join(lines)
 
 
@@ -164,8 +170,8 @@ def find_symmetries(
     Raises
     ------
     InputError
-        For a loss that is not finite, returns a mean or loses precision; parameters that are integers or that the
-        loss ignores; too few samples; and a rank that cannot be decided at this tolerance.
+        For a loss that is not finite, returns a mean or loses precision; parameters that are integers or none of which
+        has an influence; too few samples; and a rank that cannot be decided at this tolerance.
 
     Examples
     --------
@@ -194,7 +200,11 @@ def find_symmetries(
     corners = [tuple(int(i) for i in np.unravel_index(int(leaf.argmax()), leaf.shape)) for leaf in first]
     slices = Slices.choose([leaf.shape for leaf in checked.leaves], corners, most)
     radial = radial_derivatives(sampler, slices, slices.size + _EXTRA_POINTS)
-    ignored = require_used(radial.activity, checked.labels)
+    masks = unused_entries(radial.activity, checked.labels)
+    # such a leaf may be scaled at will: no symmetry between parameters, and a null vector of its own
+    unused = [number for number, mask in enumerate(masks) if mask.all()]
+    slices, kept = slices.without(set(unused))
+    radial = radial.only(kept)
     # a penalty is the same for all samples: differences between them do not see it
     flat = (-1, slices.size)
     null = null_space(radial.differences.reshape(flat), radial.spreads.reshape(flat), tolerance)
@@ -204,28 +214,34 @@ def find_symmetries(
     checks = max(1, math.ceil(math.log(1 - confidence) / math.log(1 - _MOST_EXCEPTIONS)))
     # at points that the null space has not seen: on its own it would hold by construction
     held_out = radial_derivatives(sampler, slices, checks)
-    candidates, broken = _verified(vectors, held_out, slices, checked, gamma, tolerance)
+    groups = [slices.groups(vector, checked.labels, masks) for vector in vectors]
+    candidates, broken = _verified(vectors, groups, held_out, checked, gamma, tolerance)
     _require_decided(len(vectors) - len(candidates) - len(broken), null, tolerance)
-    kept = sorted(_hold(candidates, checked, sampler, checks, tolerance), key=_place)
-    families = find_families(kept, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
+    found = sorted(_hold(candidates, checked, sampler, checks, tolerance), key=_place)
+    families = find_families(found, (sampler.draw() for _ in range(0, _FAMILY_POINTS, sampler.block)), tolerance)
     # were the share of exceptions larger, these points would have shown one with this confidence
     exceptions = 1 - (1 - confidence) ** (1 / len(held_out.rows))
     ranks = tolerance, null.largest_dropped, null.smallest_kept
-    return Symmetries(tuple(kept), families, tuple(broken), ignored, *ranks, confidence, exceptions)
+    left_out = tuple(checked.labels[number] for number in unused)
+    ignored = {label: int(mask.sum()) for label, mask in zip(checked.labels, masks, strict=True) if mask.any()}
+    return Symmetries(tuple(found), families, tuple(broken), ignored, left_out, *ranks, confidence, exceptions)
 
 
 def _verified(
-    vectors: np.ndarray, held_out: Radial, slices: Slices, loss: SampleLoss, gamma: float, tolerance: float
+    vectors: np.ndarray,
+    groups: list[tuple[Group, ...]],
+    held_out: Radial,
+    loss: SampleLoss,
+    gamma: float,
+    tolerance: float,
 ) -> tuple[list[Symmetry], list[Symmetry]]:
     """Return the vectors that hold at fresh points as symmetries, and those that a penalty breaks."""
     kept: list[Symmetry] = []
     broken: list[Symmetry] = []
-    for vector in vectors:
+    for vector, scaled in zip(vectors, groups, strict=True):
         deviation, penalty = _penalty(vector, held_out, tolerance)
         if deviation <= tolerance:
-            symmetry = Symmetry(
-                slices.groups(vector, loss.labels), loss, gamma + (penalty or 0.0), penalty or 0.0, deviation
-            )
+            symmetry = Symmetry(scaled, loss, gamma + (penalty or 0.0), penalty or 0.0, deviation)
             (broken if penalty is None else kept).append(symmetry)
     return kept, broken
 

@@ -278,7 +278,7 @@ BAD = {
         {"params": {**GOOD, "b": np.zeros(4, int)}},
         "every leaf of params must be floating; b is not; got int",
     ),
-    "ignored": ({"params": {**GOOD, "d": np.ones(3)}}, "must have an influence .* got none from d"),
+    "ignored": ({"loss": lambda p, b: (b[1] ** 2).sum(-1)}, "depend on params; got no influence of a, b, c"),
     "rows": ({"data": (X, Y[:-1])}, r"same number of rows; got \[23, 24\]"),
     "float32": ({"loss": lambda p, b: two_layer(relu)(p, b).astype("float32")}, "float64 here; got float32"),
     "fails": ({"params": {"a": GOOD["a"]}}, "must run on rows of the data; got KeyError"),
@@ -296,7 +296,7 @@ def test_bad_input_is_told(name: str, key: jax.Array) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_key_bias_that_softmax_removes_is_ignored_by_the_loss(key: jax.Array) -> None:
+def test_a_key_bias_that_softmax_removes_is_left_out_and_named(key: jax.Array) -> None:
     base = CASES["query and key"]
 
     def loss(p: Any, batch: Any) -> Any:
@@ -304,8 +304,29 @@ def test_a_key_bias_that_softmax_removes_is_ignored_by_the_loss(key: jax.Array) 
         scores = jnp.einsum("btk,bsk->bts", x @ p["q"], x @ p["k"] + p["b"])
         return (((jax.nn.softmax(scores, -1) @ x @ p["v"]).sum(1) - y) ** 2).sum(-1)
 
-    with pytest.raises(InputError, match="none from b"):
-        search(Case(loss, {**base.shapes, "b": (2,)}, inputs=(4, 3)), key)
+    # its query has no bias: without the bias of the keys two scalings are left, as without it in the parameters
+    symmetries = search(Case(loss, {**base.shapes, "b": (2,)}, inputs=(4, 3)), key)
+    assert (len(symmetries), symmetries.unused, symmetries.ignored["b"]) == (2, ("b",), 2)
+    assert str(symmetries).endswith("left out, as no single row depends on them: b")
+
+
+def test_unused_leaves_and_dead_neurons_do_not_hide_symmetries(key: jax.Array) -> None:
+    case = CASES["ReLU"]
+
+    def loss(p: Any, batch: Any) -> Any:
+        alive = jnp.array([1.0, 1.0, 0.0, 1.0])  # whatever the parameters, the third neuron says nothing
+        return case.loss({"a": p["in"]["a"], "b": p["in"]["b"], "c": p["c"] * alive[:, None]}, batch) + p["scale"] ** 2
+
+    # a neuron that is dead at these parameters alone, the first, is one all the same
+    bias, out = np.where(np.arange(4), GOOD["b"], -9.0), np.where(np.arange(4)[:, None], GOOD["c"], 0.0)
+    params = {"in": {"a": GOOD["a"], "b": bias}, "c": out, "layer": np.ones((2, 2)), "scale": 1.0}
+    symmetries = find_symmetries(loss, params, case.data(), key=key)
+    assert [symmetry.exponents for symmetry in symmetries] == [
+        {f"c[{k}, :]": 1, f"in.a[:, {k}]": -1, f"in.b[{k}]": -1} for k in (0, 1, 3)
+    ]
+    assert symmetries.unused == ("layer", "scale")
+    assert symmetries.ignored["in.b"] == 1
+    assert symmetries[0].charge(params) == pytest.approx(-(GOOD["a"][:, 0] ** 2).sum() - 81)
 
 
 def test_batch_normalisation_has_no_per_sample_noise() -> None:
