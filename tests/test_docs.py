@@ -145,8 +145,11 @@ runs = {name: sgdvi.draws.make_tree(draws, kind=name.lower()) for name in ("SGD"
 functionals = {"b": lambda ds: ds.b1[..., 0]}
 """,
     "docs/api/testing.md": STEP,
+    "docs/conventions.md": "",
     "docs/extending.md": FACTORS,
+    "docs/gallery.md": "",
     "docs/getting-started.md": FACTORS,
+    "docs/real-models.md": FACTORS + "x = abs(x)\ndata = x, y",  # x serves as the sd of a row, too
     "docs/report.md": """
 problem = sgdvi.zoo.load("diabetes", depth=0)
 tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind="nuts")
@@ -159,6 +162,12 @@ tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind=
 # These need a process that has not begun to compute, or several; tests/samplers/test_devices.py has them. Those that
 # are files or lines of the package are written there by tests/test_extending.py.
 NOT_RUN = ("jax_num_cpu_devices", "jax.distributed", "# sgdvi/")
+
+
+def test_every_page_with_blocks_of_python_is_run() -> None:
+    shown = {page.relative_to(ROOT).as_posix() for page in PAGES if "```python\n" in page.read_text(encoding="utf-8")}
+    # the laws' page is a doctest, and tests/samplers/test_loss.py runs that of losses
+    assert shown - {"docs/laws.md", "docs/losses.md"} == set(PAGES_THAT_RUN)
 
 
 def shorten(block: str) -> str:

@@ -1,12 +1,15 @@
 """What to do next: each thing with a command that changes what has to change, and a folder of its own."""
 
+import re
 import shlex
 from dataclasses import replace
+from html import unescape
 
 import pytest
+from pasting import Reached, paste, stop_at_work
 
 from sgdvi.diagnostics import Finding, Status
-from sgdvi.report import Card, Context
+from sgdvi.report import Card, Context, render_page
 from sgdvi.report.actions import MOST, actions
 
 CALL = (
@@ -84,3 +87,24 @@ def test_a_flavour_that_is_recommended_is_a_command(three, recommended, command)
     first = actions(replace(three[0], verdict=verdict), FROM_SHELL)[0]
     assert first.text.endswith(recommended)
     assert first.command.partition(" --out")[0] == command
+
+
+def test_every_command_of_a_page_is_pasted_back(three, undrawn, tmp_path, monkeypatch):
+    stop_at_work(monkeypatch)
+    call = "import sgdvi\n\nresult = sgdvi.run('small-n', learning_rate=0.2, batch_size=4, num_steps=1000, seed=7)"
+    shell = Context(
+        problem=Card("small-n"), command="sgdvi compare small-n --steps 1000 --out x --overwrite", call=call
+    )
+    seen = set()
+    for check in ("mixing.ess", "distance.w1", "phase.collapse", "chains.overflow", "hmc.depth"):
+        for context in (shell, replace(shell, command="")):
+            page = render_page(failing(three, check), context)
+            seen |= {unescape(text) for text in re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)}
+    shown = sorted(text for text in seen if not text.startswith("@"))  # and BibTeX
+    assert len([text for text in shown if text.startswith("sgdvi ")]) >= 7
+    for text in shown:
+        if text.startswith("sgdvi "):
+            paste(text, tmp_path, monkeypatch, three[0])
+        else:
+            with pytest.raises(Reached):
+                exec(text, {})
