@@ -148,7 +148,7 @@ def run(
         Draws of NUTS per chain, after half as many steps of warmup; None takes 2000. NUTS on the quotient takes at most
         500.
     progress
-        Whether SGD, NUTS and the checks show a progress bar.
+        Whether SGD, NUTS, variational inference and the checks show a progress bar.
     on_stage
         Called with (name, what is being done) before every stage.
     command

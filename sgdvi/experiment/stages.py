@@ -98,7 +98,7 @@ def stages(
     for name in references:
         if name in _FAMILIES:
             text = _FITTED.get(name, "a Gaussian fitted to the posterior")
-            yield name, text, _variational(problem, name, stream(key, name), joint)
+            yield name, text, _variational(problem, name, stream(key, name), joint, progress)
     if "Pathfinder" in references:
         text = "a Gaussian along the way to the mode"
         yield "Pathfinder", text, lambda: pathfinder(problem, key=stream(key, "Pathfinder"))
@@ -165,10 +165,12 @@ def stream(key: Any, name: str) -> Any:
     return jax.random.fold_in(key, _STREAMS[name])
 
 
-def _variational(problem: Problem, name: str, key: Any, joint: Callable[[], Joint]) -> Callable[[], Any]:
+def _variational(
+    problem: Problem, name: str, key: Any, joint: Callable[[], Joint], progress: bool
+) -> Callable[[], Any]:
     def fit() -> Any:
         require_posterior(problem)
-        return variational(problem, key=key, family=_FAMILIES[name], joint=joint())
+        return variational(problem, key=key, family=_FAMILIES[name], joint=joint(), progress=progress)
 
     return fit
 

@@ -65,6 +65,41 @@ def test_the_lower_bound_is_that_of_numpyro(x64: None) -> None:
     assert ours == pytest.approx(theirs, rel=1e-12)
 
 
+def test_steps_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Steps:
+        def init(self, key: jax.Array) -> Any:
+            return jax.numpy.array(0)
+
+        def update(self, state: Any) -> Any:
+            return state + 1, 10 * state
+
+        def get_params(self, state: Any) -> Any:
+            return state
+
+    monkeypatch.setattr(vi, "_PIECES", 3)
+    told: list[int] = []
+    end, losses = vi._run(Steps(), jax.random.key(1), 7, told.append)  # type: ignore[arg-type]
+    assert told == [2, 2, 2, 1]
+    assert losses.tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert int(end) == 7
+
+
+@pytest.mark.slow
+def test_steps_in_pieces_are_those_of_numpyro(monkeypatch: pytest.MonkeyPatch, x64: None) -> None:
+    _, mean, covariance = regression()
+    target = dist.MultivariateNormal(mean, covariance)
+
+    def model() -> None:
+        numpyro.sample("b", target)
+
+    svi = SVI(model, AutoDiagonalNormal(model), numpyro.optim.Adam(0.1), Trace_ELBO())
+    theirs = svi.run(jax.random.key(1), 7, progress_bar=False)
+    monkeypatch.setattr(vi, "_PIECES", 3)
+    params, losses = vi._run(svi, jax.random.key(1), 7, lambda steps: None)
+    np.testing.assert_allclose(losses, theirs.losses, rtol=1e-12)
+    np.testing.assert_allclose(params["auto_loc"], theirs.params["auto_loc"], rtol=1e-12)
+
+
 @pytest.mark.slow
 def test_the_lower_bound_is_the_same_program_in_every_process() -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); from test_families import *; "
@@ -104,14 +139,19 @@ def test_variational_families_are_exact_on_a_gaussian(family: str, num_steps: in
     assert {"elbo", "log_joint"} & set(config(tree)) == {climbed}
 
 
-def test_mean_field_is_the_closest_product_of_a_correlated_gaussian(key: jax.Array, x64: None) -> None:
+def test_mean_field_is_the_closest_product_of_a_correlated_gaussian(
+    key: jax.Array, x64: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     problem, mean, covariance = regression()
     tree = variational(problem, key, "mean-field", num_samples=DRAWS)
     # of the independent Gaussians the one with the precision's diagonal
     closest = np.diag(1 / np.diag(np.linalg.inv(covariance)))
     assert np.abs(errors(tree["posterior"]["b"].values[0], mean, closest)).max() < 5
     assert np.abs(errors(tree["posterior"]["b"].values[0], mean, covariance)).max() > 20
-    again = variational(problem, key, "mean-field", num_samples=DRAWS)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(vi, "_SILENT", 0.0)
+    again = variational(problem, key, "mean-field", num_samples=DRAWS, progress=True)
+    assert "mean-field fit: " in capsys.readouterr().err
     np.testing.assert_array_equal(tree["posterior"]["b"], again["posterior"]["b"])
     assert tree["posterior"]["b"].dims == ("chain", "draw", "feature")
 

@@ -1,5 +1,6 @@
 """Gaussians fitted on fixed draws by L-BFGS: a deterministic bound, so that convergence is a fact and not a trend."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +134,14 @@ class GaussianFit:
         return -0.5 * (x**2).sum(0) - 0.5 * self.mean.size * np.log(2 * np.pi) - place.log_volume
 
 
-def fit_gaussian(joint: Joint, *, full: bool, rng: np.random.Generator, num_steps: int) -> GaussianFit:
+def fit_gaussian(
+    joint: Joint,
+    *,
+    full: bool,
+    rng: np.random.Generator,
+    num_steps: int,
+    on_step: Callable[[], object] = lambda: None,
+) -> GaussianFit:
     r"""Maximise the evidence lower bound of a Gaussian z = centre + root (mu + L x) on fixed draws x.
 
     The draws are scrambled Sobol points, made normal, with their mirror images. On them the bound is a smooth function
@@ -151,6 +159,8 @@ def fit_gaussian(joint: Joint, *, full: bool, rng: np.random.Generator, num_step
     num_steps
         Most steps of each search; fewer where data, draws and parameters together are so many that they would take
         many minutes.
+    on_step
+        Called after each step.
     """
     place = place_of(joint, full=full and joint.dimension <= LARGEST)
     size = joint.dimension
@@ -159,11 +169,11 @@ def fit_gaussian(joint: Joint, *, full: bool, rng: np.random.Generator, num_step
     asked = num_steps
     while True:
         num_steps = int(min(asked, max(_LEAST_STEPS, _MOST_READ / (draws * joint.held))))
-        first = _search(joint, place, full, _normal_points(size, draws, rng), x, num_steps)
+        first = _search(joint, place, full, _normal_points(size, draws, rng), x, num_steps, on_step)
         x = first.x
         if not first.gradient < LARGEST_GRADIENT:
             return _fit(place, first, np.inf, draws)
-        second = _search(joint, place, full, _normal_points(size, draws, rng), x, num_steps)
+        second = _search(joint, place, full, _normal_points(size, draws, rng), x, num_steps, on_step)
         gap = _disagreement(place, first, second)
         if gap < LARGEST_DISAGREEMENT or 2 * draws > _MOST_DRAWS:
             return _fit(place, first, gap, draws)
@@ -181,7 +191,15 @@ class _End:
     gradient: float
 
 
-def _search(joint: Joint, place: Place, full: bool, points: np.ndarray, x: np.ndarray, num_steps: int) -> _End:
+def _search(
+    joint: Joint,
+    place: Place,
+    full: bool,
+    points: np.ndarray,
+    x: np.ndarray,
+    num_steps: int,
+    on_step: Callable[[], object],
+) -> _End:
     size = joint.dimension
     lower = np.tril_indices(size)
     on_diagonal = lower[0] == lower[1]
@@ -215,6 +233,7 @@ def _search(joint: Joint, place: Place, full: bool, points: np.ndarray, x: np.nd
 
     def note(intermediate_result: Any) -> None:
         bounds.append(-float(intermediate_result.fun))
+        on_step()
 
     options = {"maxcor": 20, "ftol": 0.0, "gtol": LARGEST_GRADIENT / 2, "maxiter": num_steps, "maxfun": 2 * num_steps}
     optimum = scipy.optimize.minimize(negative_bound, x, jac=True, method="L-BFGS-B", options=options, callback=note)

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -20,6 +22,7 @@ from numpyro.infer.autoguide import (
 )
 from numpyro.infer.util import log_density
 from numpyro.optim import optax_to_numpyro
+from tqdm.auto import tqdm
 
 from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
@@ -46,6 +49,8 @@ _PARTICLES = 8
 _TRACE_POINTS = 200
 _WEIGHTS = 1000
 _SITE = "x"
+# Pieces of a fit by Adam, after each of which the bar moves; seconds without a bar.
+_PIECES, _SILENT = 50, 2.0
 
 
 def variational(
@@ -55,6 +60,7 @@ def variational(
     num_steps: int = 5000,
     num_samples: int = 4000,
     joint: Joint | None = None,
+    progress: bool = False,
 ) -> "DataTree":
     r"""Fit a Gaussian or a flow in unconstrained coordinates to the posterior of a problem, and draw from it.
 
@@ -78,6 +84,8 @@ def variational(
         Independent draws of the fitted law.
     joint
         The density of this problem, where several fits share its mode; None makes it.
+    progress
+        Whether to show a bar where the fit takes more than two seconds.
 
     Returns
     -------
@@ -106,14 +114,19 @@ def variational(
     if family in _FLOWS:
         rule = f"the flow {family!r} needs at least two parameters: in one dimension it has nothing to condition on"
         require(joint.dimension >= 2, rule, f"{joint.dimension} in {problem.name!r}", "Use the family 'full-rank'.")
+    # L-BFGS ends where it has converged, so its bar has no end to show.
+    total = steps if family in _BY_ADAM else None
+    bar = tqdm(total=total, desc=f"{family} fit", unit=" steps", disable=not progress, delay=_SILENT, leave=False)
     if family in _BY_ADAM:
-        made = _by_adam(joint, key, family, steps, draws)
+        with bar:
+            made = _by_adam(joint, key, family, steps, draws, bar.update)
     elif family == "laplace":
         made = _laplace(joint, rng, draws)
     else:
         rule, advice = f"full-rank fits have at most {_LARGEST_FULL} parameters", "Use 'low-rank' or 'mean-field'."
         require(family != "full-rank" or joint.dimension <= _LARGEST_FULL, rule, joint.dimension, advice)
-        made = _gaussian(joint, rng, draws, full=family == "full-rank", steps=steps)
+        with bar:
+            made = _gaussian(joint, rng, draws, full=family == "full-rank", steps=steps, on_step=bar.update)
     z, log_weights, settings, reason = made
     config = {
         "family": family,
@@ -130,8 +143,10 @@ def variational(
 Made = tuple[np.ndarray, np.ndarray, dict[str, Any], str]
 
 
-def _gaussian(joint: Joint, rng: np.random.Generator, draws: int, *, full: bool, steps: int) -> Made:
-    fit = fit_gaussian(joint, full=full, rng=rng, num_steps=steps)
+def _gaussian(
+    joint: Joint, rng: np.random.Generator, draws: int, *, full: bool, steps: int, on_step: Callable[[], object]
+) -> Made:
+    fit = fit_gaussian(joint, full=full, rng=rng, num_steps=steps, on_step=on_step)
     weights = _log_weights(joint, fit, rng)
     bound, error = float(weights.mean()), float(weights.std() / math.sqrt(len(weights)))
     reason, gap = fit.problem, abs(bound - fit.bounds[-1])
@@ -164,7 +179,9 @@ def _log_weights(joint: Joint, fit: GaussianFit, rng: np.random.Generator) -> np
     return -joint.slopes(z)[0] - fit.log_density(z)
 
 
-def _by_adam(joint: Joint, key: jax.Array, family: str, steps: int, draws: int) -> Made:
+def _by_adam(
+    joint: Joint, key: jax.Array, family: str, steps: int, draws: int, on_steps: Callable[[int], object]
+) -> Made:
     """Fit one of NumPyro's guides in coordinates in which the curvature at the mode is 1."""
     key_fit, key_draw, key_weights = jax.random.split(key, 3)
     place: Place = place_of(joint, full=False)
@@ -179,20 +196,36 @@ def _by_adam(joint: Joint, key: jax.Array, family: str, steps: int, draws: int) 
         guide = _BY_ADAM[family](standardised, init_loc_fn=init_to_value(values={_SITE: jnp.zeros(joint.dimension)}))
         rate = optax.exponential_decay(_FIRST_RATE, steps, _LAST_RATE / _FIRST_RATE)
         svi = SVI(standardised, guide, optax_to_numpyro(optax.adam(rate)), _ELBO(num_particles=_PARTICLES))
-        fit = svi.run(key_fit, steps, progress_bar=False)
-        x = guide.sample_posterior(key_draw, fit.params, sample_shape=(draws,))[_SITE]
+        params, losses = _run(svi, key_fit, steps, on_steps)
+        x = guide.sample_posterior(key_draw, params, sample_shape=(draws,))[_SITE]
 
         def log_weight(key: jax.Array) -> jax.Array:
-            log_fit, trace = log_density(handlers.seed(guide, key), (), {}, fit.params)
+            log_fit, trace = log_density(handlers.seed(guide, key), (), {}, params)
             return log_density(handlers.replay(standardised, trace), (), {}, {})[0] - log_fit
 
         weights = np.asarray(jax.jit(jax.vmap(log_weight))(jax.random.split(key_weights, _WEIGHTS)))
-        bounds = -np.asarray(fit.losses, dtype=np.float64)
+        bounds = -np.asarray(losses, dtype=np.float64)
     block = math.ceil(steps / _TRACE_POINTS)
     trace = bounds[: steps // block * block].reshape(-1, block).mean(axis=1)
     # the weights are of x: the volume of the scale is missing in both bound and weights
     settings = {"elbo": (trace + place.log_volume).tolist(), "elbo_block": block}
     return place.at(np.asarray(x)), weights + place.log_volume, settings, rising(bounds)
+
+
+def _run(svi: SVI, key: jax.Array, steps: int, on_steps: Callable[[int], object]) -> tuple[Any, np.ndarray]:
+    """Take the steps some at a time, and return the parameters and the loss of each step."""
+
+    @partial(jax.jit, static_argnums=1)
+    def take(state: Any, count: int) -> Any:
+        return jax.lax.scan(lambda state, _: svi.update(state), state, None, length=count)
+
+    state, losses = svi.init(key), []
+    piece = max(1, steps // _PIECES)
+    for count in [*[piece] * (steps // piece), *([steps % piece] if steps % piece else [])]:
+        state, made = take(state, count)
+        losses.append(np.asarray(made))
+        on_steps(count)
+    return svi.get_params(state), np.concatenate(losses)
 
 
 class _ELBO(ELBO):
