@@ -21,6 +21,8 @@ from .diagnostics.findings import Status as Status
 from .diagnostics.optimal import OptimalTemperature as OptimalTemperature
 from .diagnostics.optimal import kl_to_posterior as kl_to_posterior
 from .diagnostics.optimal import optimal_temperature as optimal_temperature
+from .diagnostics.predictions.call import compare_predictions as compare_predictions
+from .diagnostics.predictions.result import Predictions as Predictions
 from .diagnostics.verdict import Verdict as Verdict
 from .experiment.claims.conduct import reproduce as reproduce
 from .experiment.claims.result import Reproduction as Reproduction

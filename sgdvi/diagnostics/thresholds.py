@@ -110,6 +110,19 @@ class Thresholds:
     )
     tail_fail: float = _limit(0.01)
     tail_blind: float = _limit(0.02)
+    tv_warn: float = _limit(
+        0.05,
+        "Total variation between predictive probabilities at one test point: no event is more than this much more "
+        "probable under one than under the other. A null level above `tv_blind` means too few draws to tell.",
+    )
+    tv_fail: float = _limit(0.1)
+    tv_blind: float = _limit(0.2)
+    points_warn: float = _limit(
+        0.01,
+        "Share of the test points whose predictions differ by more than `tv_fail`, or `w1_fail` predictive sd, where "
+        "it is more than chance.",
+    )
+    points_fail: float = _limit(0.1)
     w2_warn: float = _limit(
         0.06,
         "Wasserstein-2 distance in standard deviations: 0.12 is a shift of 0.12 sd, or a spread 1.12 times as wide.",

@@ -82,6 +82,7 @@ def good_calls() -> Mapping[str, Mapping[str, Any]]:
     kernel = sgdvi.SGD(model, optax.sgd(0.05), batch_size=2)
     law = sgdvi.SGDStationary(moments, 0.01)
     draws = {"v": rng.normal(size=(2, 40))}
+    classes = np.full((2, 10, 3, 2), 0.5)
 
     def loss(params: Any, batch: Any) -> Any:
         return (params["u"] * params["w"] * batch[0] - batch[1]) ** 2
@@ -141,6 +142,10 @@ def good_calls() -> Mapping[str, Mapping[str, Any]]:
         },
         "canonical_draws": {"symmetries": list(found), "draws": tree},
         "compare": {"runs": {"a": draws, "b": draws}, "reference": "b", "functionals": None, "key": key},
+        "compare_predictions": {
+            **{"runs": {"one": classes, "two": classes}, "reference": "two", "observed": np.zeros(3), "variable": None},
+            **{"independent": (), "thresholds": None},
+        },
         "critical_temperature": {"moments": moments, "depth": 1, "weight_decay": 0.0, "sign": 1},
         "discrete_law": {
             **{"x": X, "y": Y, "learning_rate": 0.01, "batch_size": 1, "weight_decay": 0.0, "replace": True},
@@ -207,6 +212,7 @@ RESULTS = {
         "Reproduction",
         "Result",
         "Status",
+        "Predictions",
         "Subnetworks",
         "Sweep",
         "Symmetries",
