@@ -24,6 +24,7 @@ from .diagnostics.optimal import optimal_temperature as optimal_temperature
 from .diagnostics.predictions.call import compare_predictions as compare_predictions
 from .diagnostics.predictions.result import Predictions as Predictions
 from .diagnostics.verdict import Verdict as Verdict
+from .experiment.any_draws import check as check
 from .experiment.claims.conduct import reproduce as reproduce
 from .experiment.claims.result import Reproduction as Reproduction
 from .experiment.conduct import run as run

@@ -1,9 +1,7 @@
-"""Runs of other tools as DataTrees: NumPyro MCMC and SVI objects, plain arrays, ArviZ files."""
+"""Runs of other tools as DataTrees: NumPyro MCMC and SVI objects, plain arrays, files."""
 
-import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,18 +9,17 @@ import numpy as np
 import xarray as xr
 from xarray import DataTree
 
-from sgdvi._internal.arguments import checked
 from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi.draws.committed import is_store, open_store
-from sgdvi.draws.hdf5 import check_file, is_classic
-from sgdvi.draws.places import is_url
+from sgdvi.draws.formats.numpy_files import ALONE
+from sgdvi.draws.reading import is_path
+from sgdvi.draws.reading import read_file as read_file
 from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree, plain_text
 
 _TRACE_POINTS = 200
 _FORMS = (
     "Give a DataTree, a dictionary of arrays (chain, draw, ...), a numpyro MCMC after its run, a pair (svi, result), "
-    "the path of a NetCDF or Zarr file with a group 'posterior', or a law with log_prob."
+    "the path of a file with draws, paths of one file for each chain, or a law with log_prob."
 )
 
 
@@ -34,9 +31,9 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
     name
         Name of the run, for messages.
     run
-        DataTree or Dataset with draws; dictionary of arrays, each (chain, draw, ...) or (draw,) for one chain; a
-        `numpyro.infer.MCMC` that has run; a pair of a `numpyro.infer.SVI` and the result of its ``run``; a path; or
-        a law, which is anything with ``log_prob``.
+        DataTree or Dataset with draws; one array or a dictionary of them, each (chain, draw, ...) or (draw,) for one
+        chain; a `numpyro.infer.MCMC` that has run; a pair of a `numpyro.infer.SVI` and the result of its ``run``; a
+        path, or several (see `read_file`); or a law, which is anything with ``log_prob``.
     key
         JAX key for the draws of a guide.
 
@@ -49,8 +46,10 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
         return with_chains(name, plain_text(run))
     if isinstance(run, xr.Dataset):
         return with_chains(name, DataTree.from_dict({"posterior": run}))
-    if isinstance(run, str | os.PathLike):
+    if is_path(run):
         return with_chains(name, read_file(run))
+    if isinstance(run, np.ndarray | jax.Array):
+        return _from_arrays(name, {ALONE: run})
     if isinstance(run, Mapping):
         return _from_arrays(name, run)
     if hasattr(run, "get_samples") and hasattr(run, "sampler"):
@@ -59,56 +58,6 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
         return from_svi(*run, key=key)
     require(hasattr(run, "log_prob"), f"the run {name!r} must hold draws or be a law", type(run).__name__, _FORMS)
     return run
-
-
-@checked
-def read_file(path: str | os.PathLike[str]) -> DataTree:
-    """Read the draws in a NetCDF file or a Zarr store, as ArviZ and the tools that use it write them, into memory.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, it cannot be read, or it has no group ``posterior``.
-    """
-    loaded = _loaded(path)
-    if "posterior" in loaded.children:
-        return loaded
-    if "draw" in loaded.dims and loaded.data_vars:  # without groups, as NetCDF 3 is
-        return DataTree.from_dict({"posterior": loaded.to_dataset()})
-    inner = [str(child) for child, node in loaded.children.items() if "posterior" in node.children]
-    rule = f"{str(path)!r} must have a group 'posterior'"
-    advice = (
-        f"It holds several runs ({', '.join(inner)}): pass sgdvi.draws.load(folder)[name]." if len(inner) > 1 else ""
-    )
-    require(len(inner) == 1, rule, f"groups {', '.join(map(str, loaded.children)) or 'none'}", advice)
-    return DataTree.from_dict({str(k): node.to_dataset() for k, node in loaded[inner[0]].children.items()})
-
-
-def _loaded(path: str | os.PathLike[str]) -> DataTree:
-    """Return all of a file: a store of `sgdvi.sample` as its last commit has it, never what is being written."""
-    name = repr(str(path))
-    if is_url(str(path)):
-        require(is_store(path), f"{name} must be a store of sgdvi.sample", "something else", "Give a path.")
-        return open_store(path).load()
-    target = Path(path).expanduser()
-    try:
-        require(target.exists(), "the file of draws must exist", name)
-        if target.is_dir() and is_store(target):
-            return open_store(target).load()
-        if not target.is_dir() and is_classic(target):
-            with xr.open_dataset(target, engine="scipy", mmap=False) as root:
-                return DataTree(root.load())
-        if not target.is_dir():
-            check_file(target)
-        options: Any = {"engine": "zarr", "consolidated": False} if target.is_dir() else {"engine": "h5netcdf"}
-        with xr.open_datatree(target, **options) as tree:
-            return plain_text(tree.load().copy())
-    except InputError:
-        raise
-    except Exception as error:
-        got = f"{type(error).__name__}: {error}"
-        rule = f"{name[:200]} must be a NetCDF file or a Zarr store"
-        raise InputError(message(rule, " ".join(got.split())[:200])) from error
 
 
 def from_svi(svi: Any, result: Any, *args: Any, key: jax.Array, num_draws: int = 4000, **kwargs: Any) -> DataTree:
@@ -237,7 +186,7 @@ def _one_chain(data: xr.Dataset) -> xr.Dataset:
 def _of_one_length(name: str, tree: DataTree) -> DataTree:
     """Cut chains that end in nan, all sites at once, to the length of the shortest."""
     posterior = tree["posterior"].to_dataset()
-    if posterior.attrs.get("kind", _kind(name)) == "sgd" or "chain_status" in tree.children:
+    if (posterior.attrs.get("kind") or _kind(name)) == "sgd" or "chain_status" in tree.children:
         return tree
     lengths = None
     for values in posterior.data_vars.values():

@@ -6,18 +6,16 @@ import importlib
 import importlib.util
 import inspect
 import os
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.user_file import import_file, one_line
 from sgdvi.problem.base import Problem
 
 __all__ = ["list", "load", "table", "template"]
@@ -110,9 +108,7 @@ def _summary(path: Path) -> str:
 
 
 def _from_file(path: Path, options: dict[str, Any]) -> Problem:
-    require(path.is_file(), "the model file must exist", repr(str(path)), "Check the path.")
-    require(path.suffix == ".py", "a model file must be a Python file (.py)", repr(str(path)))
-    module = _import(path)
+    module = import_file(path, "model file", _TEMPLATE_HINT)
     made = getattr(module, "problem", None)
     if not callable(made):
         raise InputError(message(f"{path} must have a function problem()", type(made).__name__, _TEMPLATE_HINT))
@@ -120,20 +116,6 @@ def _from_file(path: Path, options: dict[str, Any]) -> Problem:
     _check_data(problem)
     _trial(problem, path)
     return problem
-
-
-def _import(path: Path) -> ModuleType:
-    name = f"_sgdvi_model_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # noqa: PT018  a file on disk always has them
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pickling and dataclasses in the user's file look the module up here
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise InputError(message(f"{path} must import", _one_line(error, path), _TEMPLATE_HINT)) from error
-    return module
 
 
 def _call(made: Callable[..., Any], options: dict[str, Any], what: str, path: Path | None = None) -> Problem:
@@ -149,7 +131,7 @@ def _call(made: Callable[..., Any], options: dict[str, Any], what: str, path: Pa
     except (Exception, SystemExit) as error:
         if path is None:
             raise
-        raise InputError(message(f"problem() of {path} must not fail", _one_line(error, path))) from error
+        raise InputError(message(f"problem() of {path} must not fail", one_line(error, path))) from error
     if not isinstance(problem, Problem):
         rule = f"problem() of {what} must return a sgdvi.Problem"
         raise InputError(message(rule, f"a {type(problem).__name__}", _TEMPLATE_HINT))
@@ -194,14 +176,4 @@ def _trial(problem: Problem, path: Path) -> None:
     except Exception as error:
         shapes = ", ".join(str(np.shape(leaf)) for leaf in jax.tree.leaves(problem.data))
         rule = f"the model of {path} must run with its data (shapes {shapes})"
-        raise InputError(message(rule, _one_line(error, path))) from error
-
-
-def _one_line(error: BaseException, path: Path) -> str:
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if isinstance(error, SyntaxError):
-        return text if f"line {error.lineno}" in text else f"{text} (line {error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path.absolute()]
-    frames = frames or [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return f"{text} (line {frames[-1].lineno})" if frames else text
+        raise InputError(message(rule, one_line(error, path))) from error

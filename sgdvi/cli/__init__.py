@@ -15,7 +15,7 @@ import click
 
 from sgdvi import __version__
 from sgdvi._internal.check import InputError
-from sgdvi.cli import balance, compare, doctor, forecast, law, models, phases, report, reproduce, sweep
+from sgdvi.cli import balance, check, compare, doctor, forecast, law, models, phases, report, reproduce, sweep
 from sgdvi.cli._interrupt import interrupt_on_termination
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
@@ -30,12 +30,14 @@ def cli() -> None:
     writes a report with a verdict; `sgdvi forecast MODEL` says beforehand, in seconds, what SGD will be;
     `sgdvi sweep MODEL` maps learning rates and batch sizes.
 
+    `sgdvi check DRAWS` judges the draws of any tool, PyTorch and Stan among them, without a model.
+
     `sgdvi law` and `sgdvi phases` show the exact laws alone, `sgdvi balance`
     the scaling symmetries of a model; `sgdvi reproduce` checks the paper claim by claim.
     """
 
 
-for module in (compare, forecast, sweep, law, phases, balance, reproduce, report, models, doctor):
+for module in (compare, check, forecast, sweep, law, phases, balance, reproduce, report, models, doctor):
     cli.add_command(module.command)
 
 

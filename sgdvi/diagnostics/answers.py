@@ -107,7 +107,7 @@ def usable_for(judged: Judged, arrive: Answer) -> tuple[Answer, dict[str, Status
         if worst is not None:
             uses[name] = Status.FAIL if arrive.decides else worst.status
     if not uses:
-        return Answer(Status.UNKNOWN, "What can be used was not checked: there is no reference."), uses
+        return Answer(Status.UNKNOWN, f"There is no reference to hold it against. {_of_its_own(judged, arrive)}"), uses
     good = [name for name, status in uses.items() if status is Status.PASS]
     near = [name for name, status in uses.items() if status is Status.WARN]
     sentence = f"Good for {listed(good)}" if good else "Good for nothing that was checked"
@@ -135,6 +135,28 @@ def uses_of(run: str, findings: Iterable[Finding], checks: Sequence[Check]) -> d
     if judged.fails("mixing.rhat", "mixing.ess"):
         uses = {use: status if status is Status.FAIL else Status.UNKNOWN for use, status in uses.items()}
     return {use: uses.get(use, Status.UNKNOWN) for use in USES}
+
+
+def without_reference(arrive: Answer, same: Answer) -> Answer:
+    """Answer where there is nothing to compare with: that of the run alone, and why the law is not known."""
+    if arrive.status is Status.FAIL:
+        return Answer(Status.FAIL, f"No: {arrive.sentence} That is so whatever the posterior is.", arrive.check)
+    return Answer(same.status, f"{arrive.sentence} {same.sentence}", same.check)
+
+
+def _of_its_own(judged: Judged, arrive: Answer) -> str:
+    """Say how well a run is known as a sample of its own law, whatever that is."""
+    if arrive.status is Status.FAIL:
+        return "Nothing of its own law is known either: it did not run and arrive."
+    parts = []
+    error, effective = judged.get("mixing.mcse"), judged.get("mixing.ess")
+    if error is not None and error.value is not None and math.isfinite(error.value):
+        parts.append(f"means are known to {number(error.value)} sd")
+    if effective is not None and effective.value is not None and math.isfinite(effective.value):
+        parts.append(f"intervals and tails rest on {number(effective.value)} effective draws")
+    if not parts:
+        return "How well its own law is known cannot be told."
+    return f"Of its own law {listed(parts)}, or more, on each functional."
 
 
 def _far(w1: Finding | None) -> bool:

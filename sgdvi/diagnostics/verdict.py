@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from sgdvi._internal.card import card
 from sgdvi._internal.text import listed
-from sgdvi.diagnostics.answers import USABLE, Answer, arrived, same_law, usable_for
+from sgdvi.diagnostics.answers import USABLE, Answer, arrived, same_law, usable_for, without_reference
 from sgdvi.diagnostics.declare import LEFT_OUT, WORST, Check, Question
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding, Status
@@ -133,6 +133,9 @@ def _judge_one(
     sentence, status = same.sentence, same.status
     if arrive.decides:
         sentence, status = arrive.sentence, arrive.status
+    elif reference is None and same.status is Status.UNKNOWN:
+        alone = without_reference(arrive, same)
+        sentence, status = alone.sentence, alone.status
     exchanged = [f for f in findings if f.check == "symmetry.labels" and f.status is Status.WARN]
     switched = [finding for finding in exchanged if finding.run in (run, reference)]
     if switched and status in (Status.FAIL, Status.UNKNOWN):

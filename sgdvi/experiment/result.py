@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sgdvi._internal.card import card
-from sgdvi._internal.files import writable, write_json, written_whole
+from sgdvi._internal.files import write_json
 from sgdvi._internal.text import listed
 from sgdvi.comparison import Comparison, Verdict
 from sgdvi.diagnostics.findings import Finding
@@ -17,12 +17,13 @@ from sgdvi.draws.tree import save
 from sgdvi.experiment.folder import REPORT, check_folder, locked
 from sgdvi.experiment.plan import Plan
 from sgdvi.experiment.remedies import exact_remedies
+from sgdvi.experiment.written import FAILURE, save_report
 from sgdvi.problem.base import Problem
 from sgdvi.remedies import Remedies
-from sgdvi.report import Context, Foreseen, as_text, read_record, write_html, write_record
+from sgdvi.report import Context, Foreseen, as_text
 from sgdvi.report.text import uses_in_words
 
-FAILURE, UNFINISHED = "failure.json", "unfinished"
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,7 @@ class Result:
             If the folder has a report already and `overwrite` is false, something else under the name of one of
             the files, or another run that writes to it, or if it cannot be written.
         """
-        target = check_folder(folder, overwrite)
-        with locked(target), writable(target), written_whole(target, last=REPORT) as part:
-            write_record(self.comparison, self.context, part, trees(self.comparison.runs))
-            # From what was written, so that `sgdvi report` makes the same bytes of it.
-            record, context = read_record(part)
-            write_html(record, part / REPORT, context)
-            (target / FAILURE).unlink(missing_ok=True)  # of an earlier run
-        return target / REPORT
+        return save_report(self.comparison, self.context, folder, overwrite, trees(self.comparison.runs))
 
 
 def save_draws(

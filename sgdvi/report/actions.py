@@ -18,6 +18,8 @@ _LONGER = 4
 _DROPPED = {"--overwrite": 0, "--quiet": 0, "--verbose": 0, "--break-lock": 0, "--out": 1, "--fail-on": 1, "--json": 1}
 # Causes for which a run that did not reach the posterior is begun anew, at its mode.
 _AT_THE_MODE = ("plateau", "elsewhere", "joint mode")
+# A command that runs nothing: there is nothing to run longer or from another seed.
+_CHECK = "sgdvi check "
 _NAMES = {"num_steps": "--steps", "num_chains": "--chains"}
 
 
@@ -46,7 +48,7 @@ def actions(record: Record, context: Context) -> list[Action]:
             status[finding.check] = max(finding.status, status.get(finding.check, Status.PASS), key=_severity)
     given = _given(context.call)
     wanted = [Action(text, _flavour(context, text)) for text in record.verdict.changes if text.startswith(RECOMMENDED)]
-    if context.command or given:
+    if (context.command and not context.command.startswith(_CHECK)) or given:
         wanted += [
             Action(text, _changed(context, suffix, changes))
             for text, suffix, changes in _wanted(record, status, given, bool(context.remedies))

@@ -1,0 +1,80 @@
+"""``sgdvi check``: judge draws of any tool, without a model, and write the report."""
+
+from typing import Any
+
+import click
+
+VERDICT_REACHED = 3
+
+
+@click.command("check", short_help="Judge draws of any tool, without a model, and write a report.")
+@click.argument("draws", nargs=-1, required=True, type=click.Path(), metavar="DRAWS...")
+@click.option(
+    "--reference",
+    multiple=True,
+    type=click.Path(),
+    metavar="DRAWS",
+    help="Draws that stand for the posterior; given several times: one file for each chain.",
+)
+@click.option(
+    "--functionals",
+    metavar="FILE",
+    type=click.Path(),
+    help="Python file with functionals = {'name': lambda draws: ...}: what is asked for.",
+)
+@click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-check-NAME]")
+@click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
+@click.option("--break-lock", is_flag=True, help="Write to DIR though a run on another host holds its lock.")
+@click.option(
+    "--fail-on", type=click.Choice(["warn", "fail"]), help="Exit with status 3 at this verdict or a worse one."
+)
+@click.option("--json", "record", metavar="FILE", help="Write the record to FILE too; - prints it and nothing else.")
+@click.option("--verbose", is_flag=True, help="Print all reasons, numbers and checks.")
+@click.option("--quiet", is_flag=True, help="Print only the path of the report.")
+def command(
+    draws: tuple[str, ...],
+    reference: tuple[str, ...],
+    functionals: str | None,
+    out: str | None,
+    overwrite: bool,
+    break_lock: bool,
+    fail_on: str | None,
+    record: str | None,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Say whether DRAWS, of whatever tool, ran and arrived, and whether they are the law of the reference.
+
+    DRAWS is a NetCDF file or a Zarr store of ArviZ; .npz or .npy with arrays (chain, draw, ...); .csv of CmdStan or of
+    R's posterior; or a folder of checkpoints (.pt, .safetensors) that one training run has saved, sub-folders being
+    chains. Several CSV or NumPy files are the chains of one run.
+
+    Without --reference the questions are whether it is finite, moved, mixed and came to rest. The last line printed is
+    the path of the report.
+    """
+    import sys
+
+    from sgdvi.cli._source import print_json
+    from sgdvi.diagnostics.findings import Status
+    from sgdvi.experiment.any_draws import check, context_of, functionals_in
+    from sgdvi.experiment.folder import check_folder, locked
+    from sgdvi.experiment.written import save_report
+    from sgdvi.report import as_text
+
+    asked: dict[str, Any] = {} if functionals is None else {"functionals": functionals_in(functionals)}
+    folder = None if out is None else check_folder(out, overwrite)
+    comparison = check(list(draws), list(reference) or None, progress=not quiet and sys.stderr.isatty(), **asked)
+    context = context_of(comparison, ["sgdvi", *sys.argv[1:]])
+    target = folder or check_folder(f"sgdvi-check-{next(iter(comparison.runs))}", overwrite)
+    with locked(target, break_lock):
+        page = save_report(comparison, context, target, overwrite)
+    if record and record != "-":
+        comparison.to_json(record)
+    if record == "-":
+        print_json(comparison.to_dict())
+    else:
+        if not quiet:
+            click.echo(f"{comparison if verbose else as_text(comparison, context, verbose=False)}\n")
+        click.echo(page)
+    reached = Status(comparison.verdict.status).severity >= Status(fail_on).severity if fail_on else False
+    return VERDICT_REACHED if reached else 0
