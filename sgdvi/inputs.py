@@ -11,7 +11,6 @@ from xarray import DataTree
 
 from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
-from sgdvi.draws.formats.numpy_files import ALONE
 from sgdvi.draws.reading import is_path
 from sgdvi.draws.reading import read_file as read_file
 from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree, plain_text
@@ -31,9 +30,9 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
     name
         Name of the run, for messages.
     run
-        DataTree or Dataset with draws; one array or a dictionary of them, each (chain, draw, ...) or (draw,) for one
-        chain; a `numpyro.infer.MCMC` that has run; a pair of a `numpyro.infer.SVI` and the result of its ``run``; a
-        path, or several (see `read_file`); or a law, which is anything with ``log_prob``.
+        DataTree or Dataset with draws; dictionary of arrays, each (chain, draw, ...) or (draw,) for one chain; a
+        `numpyro.infer.MCMC` that has run; a pair of a `numpyro.infer.SVI` and the result of its ``run``; a path, or
+        several (see `read_file`); or a law, which is anything with ``log_prob``.
     key
         JAX key for the draws of a guide.
 
@@ -48,8 +47,6 @@ def as_run(name: str, run: Any, key: jax.Array) -> Any:
         return with_chains(name, DataTree.from_dict({"posterior": run}))
     if is_path(run):
         return with_chains(name, read_file(run))
-    if isinstance(run, np.ndarray | jax.Array):
-        return _from_arrays(name, {ALONE: run})
     if isinstance(run, Mapping):
         return _from_arrays(name, run)
     if hasattr(run, "get_samples") and hasattr(run, "sampler"):

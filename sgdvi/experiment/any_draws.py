@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
@@ -14,6 +15,7 @@ from sgdvi._internal.text import count, listed, number
 from sgdvi._internal.user_file import import_file
 from sgdvi.comparison import Comparison, compare
 from sgdvi.diagnostics.thresholds import Thresholds
+from sgdvi.draws.formats.numpy_files import ALONE
 from sgdvi.draws.reading import is_path
 from sgdvi.draws.tree import DataTree, is_tree
 from sgdvi.experiment.environment import versions
@@ -78,7 +80,8 @@ def check(
     """
     key = jax.random.key(0) if key is None else key
     require(draws is not None, "draws must be given", "None")
-    names, given = _names(draws, reference), [run for run in (draws, reference) if run is not None]
+    names = _names(draws, reference)
+    given = [_named(run) for run in (draws, reference) if run is not None]
     keys = jax.random.split(key, len(given))
     runs = {name: as_run(name, run, one) for name, run, one in zip(names, given, keys, strict=True)}
     trees = {name: run for name, run in runs.items() if is_tree(run)}
@@ -127,6 +130,11 @@ def _sizes(tree: DataTree) -> str:
     chains, draws = posterior.sizes["chain"], posterior.sizes["draw"]
     each = sum(values.size // (chains * draws) for values in posterior.data_vars.values() if "draw" in values.dims)
     return f"{count(chains, 'chain')} of {count(draws, 'draw')}, {count(each, 'number')} each"
+
+
+def _named(run: Any) -> Any:
+    """Return one array as a variable."""
+    return {ALONE: run} if isinstance(run, np.ndarray | jax.Array) else run
 
 
 def _names(draws: Any, reference: Any) -> list[str]:

@@ -54,7 +54,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         else:
-            arrays = {ALONE: np.load(path, allow_pickle=False)}
+            with path.open("rb") as plain:  # which NumPy leaves open where it fails
+                arrays = {ALONE: np.load(plain, allow_pickle=False)}
     except InputError:
         raise
     except Exception as error:  # a damaged file can fail anywhere in the readers

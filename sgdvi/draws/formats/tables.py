@@ -68,7 +68,7 @@ def read_tables(paths: Sequence[Path]) -> DataTree:
     stats = stan.statistics(arrays, said)
     sites = {name: array for name, array in arrays.items() if not name.endswith("__")}
     likelihood = {name: sites.pop(name) for name in _LOG_LIKELIHOOD if name in sites and len(sites) > 1}
-    require(sites, f"{str(paths[0])!r} must have a column that is no count of draws", ", ".join(arrays) or "none")
+    require(sites, f"{str(paths[0])!r} must have a column that is no statistic of a sampler", ", ".join(arrays))
     tree = make_tree(sites, kind=said.kind, sample_stats=stats, attrs=said.attributes)
     return with_group(tree, "log_likelihood", likelihood, draws=True) if likelihood else tree
 
@@ -161,17 +161,16 @@ def _chains(file: str, names: Sequence[str], rows: np.ndarray) -> dict[str, dict
     """Return name of the chain -> variable -> array (draw, ...) of one file."""
     counts = {name: rows[:, names.index(name)] for name in _COUNTS if name in names}
     chain = next((counts[name] for name in _CHAINS if name in counts), None)
-    draw = next((counts[name] for name in _DRAWS if name in counts), None)
-    if chain is None or draw is None:  # then `chain` or `draw` is a variable of that name
-        counts, chain = {name: values for name, values in counts.items() if name[0] == "."}, None
+    draw = next((counts[name] for name in _DRAWS if name in counts), np.arange(len(rows)))
     numbers = [number for number, name in enumerate(names) if name not in counts]
     own, table = [names[number] for number in numbers], rows[:, numbers] if counts else rows
-    if chain is not None and draw is not None:
+    require(own, "a file of draws must have a column that is no count of draws", ", ".join(names))
+    if chain is not None:
         order = np.lexsort((draw, chain))
         parts = np.split(table[order], np.flatnonzero(np.diff(chain[order])) + 1)
         return {f"{file} chain {k}".strip(): into_arrays(own, part) for k, part in enumerate(parts, 1)}
     matches = [_OF_CHAIN.fullmatch(name) for name in own]
-    if own and all(matches):
+    if all(matches):
         by_chain: dict[int, list[int]] = {}
         for number, match in enumerate(matches):
             by_chain.setdefault(int(match[1]) if match else 0, []).append(number)
