@@ -151,12 +151,12 @@ def _of_its_own(judged: Judged, arrive: Answer) -> str:
     parts = []
     error, effective = judged.get("mixing.mcse"), judged.get("mixing.ess")
     if error is not None and error.value is not None and math.isfinite(error.value):
-        parts.append(f"means are known to {number(error.value)} sd")
+        parts.append(f"means are known to {number(error.value, 2)} sd")
     if effective is not None and effective.value is not None and math.isfinite(effective.value):
         parts.append(f"intervals and tails rest on {number(effective.value)} effective draws")
     if not parts:
         return "How well its own law is known cannot be told."
-    return f"Of its own law {listed(parts)}, or more, on each functional."
+    return f"Of its own law, on the worst functional, {listed(parts)}."
 
 
 def _far(w1: Finding | None) -> bool:
