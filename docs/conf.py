@@ -67,7 +67,7 @@ for source in sorted((HERE.parent / "notebooks").glob("[0-9]*.py")):
 generated = HERE / "generated"
 generated.mkdir(exist_ok=True)
 for command in (
-    "compare", "forecast", "sweep", "report", "law", "phases", "balance", "reproduce", "models", "doctor",
+    "compare", "check", "forecast", "sweep", "report", "law", "phases", "balance", "reproduce", "models", "doctor",
 ):  # fmt: skip
     shown = CliRunner().invoke(cli, [command, "--help"], prog_name="sgdvi", catch_exceptions=False)
     (generated / f"help-{command}.txt").write_text(shown.output, encoding="utf-8")

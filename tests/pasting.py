@@ -25,6 +25,7 @@ PLACEHOLDERS |= {"VERDICT": "fail", "DRAWS": "x.nc", "NAME": "NUTS", "ID": "T17"
 # Where the commands begin to compute for seconds: all that is said against their input has been said by then.
 WORK = (
     "sgdvi.experiment.conduct._make_runs",
+    "sgdvi.experiment.any_draws.compare",
     "sgdvi.experiment.foresee.search",
     "sgdvi.experiment.map.call.Runs",
     "sgdvi.experiment.map.call.Laws",
@@ -64,7 +65,9 @@ def lay_out(folder: Path, words: list[str], report: Comparison) -> None:
         path = folder / word
         if path.exists() or "-" in word[:1]:
             continue
-        if (ROOT / word).is_file():
+        if "check" in words:
+            lay_out_draws(path)
+        elif (ROOT / word).is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / word, path)
         elif path.suffix == ".py":
@@ -77,6 +80,22 @@ def lay_out(folder: Path, words: list[str], report: Comparison) -> None:
         elif "report" in words and word == PLACEHOLDERS["FOLDER"]:
             path.mkdir()
             write_record(report, Context(), path)
+
+
+def lay_out_draws(path: Path) -> None:
+    """Write draws that no model made, in the format of a file's name; without an ending a folder of such files."""
+    mu = np.random.default_rng(len(path.name)).normal(size=(4, 200))
+    if path.suffix == ".nc":
+        make_tree({"w": mu}, kind="nuts").to_netcdf(path)
+    elif path.suffix == ".csv":
+        path.write_text("\n".join(["w", *map(str, mu[0]), ""]))
+    elif path.suffix == ".npz":
+        np.savez(path, w=mu[..., None] * np.ones(3))
+    elif path.suffix == ".py":
+        path.write_text("functionals = {'w': lambda draws: draws.w}\n")
+    elif path.name == "run":
+        path.mkdir()
+        np.savez(path / "sgd.npz", w=mu)
 
 
 def draws_of(model: str) -> Any:

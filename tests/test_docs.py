@@ -146,6 +146,7 @@ functionals = {"b": lambda ds: ds.b1[..., 0]}
 """,
     "docs/api/testing.md": STEP,
     "docs/conventions.md": "",
+    "docs/draws-from-anywhere.md": "",
     "docs/extending.md": FACTORS,
     "docs/gallery.md": "",
     "docs/getting-started.md": FACTORS,
@@ -161,7 +162,7 @@ tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind=
 
 # These need a process that has not begun to compute, or several; tests/samplers/test_devices.py has them. Those that
 # are files or lines of the package are written there by tests/test_extending.py.
-NOT_RUN = ("jax_num_cpu_devices", "jax.distributed", "# sgdvi/")
+NOT_RUN = ("jax_num_cpu_devices", "jax.distributed", "# sgdvi/", "import torch", "keras.")
 
 
 def test_every_page_with_blocks_of_python_is_run() -> None:
