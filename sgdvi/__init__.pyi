@@ -24,6 +24,7 @@ from .diagnostics.optimal import optimal_temperature as optimal_temperature
 from .diagnostics.predictions.call import compare_predictions as compare_predictions
 from .diagnostics.predictions.result import Predictions as Predictions
 from .diagnostics.verdict import Verdict as Verdict
+from .draws.functionals import per_draw as per_draw
 from .experiment.any_draws import check as check
 from .experiment.claims.conduct import reproduce as reproduce
 from .experiment.claims.result import Reproduction as Reproduction
@@ -71,6 +72,8 @@ from .problem.integrate import integrate_rows as integrate_rows
 from .problem.linear import linear_problem as linear_problem
 from .problem.loss import Loss as Loss
 from .problem.network import LinearNetwork as LinearNetwork
+from .problem.param_sites import sample_params as sample_params
+from .problem.predictive import predictive_mean as predictive_mean
 from .quotient.likelihood import model_symmetries as model_symmetries
 from .quotient.model import QuotientModel as QuotientModel
 from .quotient.model import quotient_model as quotient_model

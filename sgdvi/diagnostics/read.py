@@ -15,6 +15,7 @@ from sgdvi.diagnostics.columns import Columns
 from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.measures import snapped
 from sgdvi.diagnostics.run import CONVERGED, Run
+from sgdvi.draws.functionals import PerDraw
 from sgdvi.draws.tree import config, functional, in_double, is_tree
 from sgdvi.laws.line import Points
 
@@ -74,6 +75,7 @@ def scalar_functionals(
     if given is None:
         sites = [name for name in posterior.data_vars if all(name in tree["posterior"] for tree in trees)]
         given = {str(name): itemgetter(name) for name in sites}
+    given = {name: fn.named(name) if isinstance(fn, PerDraw) else fn for name, fn in given.items()}
     require(given, "there must be at least one functional", "none", "Give functionals={'name': lambda draws: ...}.")
     scalar: dict[str, Functional] = {}
     for name, fn in given.items():
@@ -129,7 +131,7 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
     }
     require(sites, f"the run {name!r} must have numbers with dimensions chain and draw", list(posterior.data_vars))
     columns = Columns(_asked_for(sites))
-    values = _evaluated(posterior.to_dataset(), functionals)
+    values = evaluated(posterior.to_dataset(), functionals)
     types = [array.dtype for array in posterior.data_vars.values() if array.dtype.kind == "f"]
     eps = max((float(np.finfo(kind).eps) for kind in types), default=float(np.finfo(float).eps))
     # the smallest site: what is computed from larger ones alone is rounded relative to them
@@ -173,7 +175,7 @@ def _fit(attrs: Mapping[Any, Any]) -> str | None:
     return CONVERGED if int(attrs["converged"]) else str(attrs.get("convergence") or "it says so")
 
 
-def _evaluated(posterior: Any, functionals: Mapping[str, Functional]) -> dict[str, np.ndarray]:
+def evaluated(posterior: Any, functionals: Mapping[str, Functional]) -> dict[str, np.ndarray]:
     """Return the functionals of all draws in float64: of many parameters a block of draws at a time."""
     each = sum(int(array.size) for array in posterior.data_vars.values()) // posterior.sizes["draw"]
     step = max(1, _BLOCK // max(each, 1))

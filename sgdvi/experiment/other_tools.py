@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi.diagnostics.read import scalar_functionals
-from sgdvi.draws.tree import functional
+from sgdvi.diagnostics.read import evaluated, scalar_functionals
 from sgdvi.experiment.descent import GAUGE, QUOTIENT
 from sgdvi.inputs import read_file, with_chains
 from sgdvi.problem.base import Problem
@@ -70,8 +69,7 @@ def read_against(
 
 
 def _check_fit(name: str, tree: Any, functionals: Mapping[str, Callable[[Any], Any]], sites: Mapping[str, Any]) -> None:
-    for fn in scalar_functionals({name: tree}, functionals, None).values():
-        functional(tree, fn)
+    evaluated(tree["posterior"].to_dataset(), scalar_functionals({name: tree}, functionals, None))
     # a functional of sites of other shapes can be computed, too, and is another one
     for site, law in sites.items():
         if site in tree["posterior"]:

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from scipy.stats import norm, qmc
 
-from sgdvi.diagnostics.read import scalar_functionals
-from sgdvi.draws.tree import from_samples, functional
+from sgdvi.diagnostics.read import evaluated, scalar_functionals
+from sgdvi.draws.tree import from_samples
 from sgdvi.experiment.forecast_result import Flavour
 from sgdvi.experiment.tried import with_row_values
 from sgdvi.problem.base import Problem
@@ -52,7 +52,7 @@ class Predicted:
         tree = from_samples(sites, kind="predicted", dims=problem.dims)
         tree = with_row_values(problem, {"predicted": tree}, jax.random.key(0)).get("predicted", tree)
         named = scalar_functionals({"predicted": tree}, problem.functionals, None)
-        return {name: functional(tree, fn)[0] for name, fn in named.items()}
+        return {name: values[0] for name, values in evaluated(tree["posterior"].to_dataset(), named).items()}
 
     def flavour(self, recipe: Recipe) -> Flavour:
         """Return what SGD by a recipe will be.

@@ -11,8 +11,8 @@ from numpyro import handlers
 
 from sgdvi._internal.check import InputError
 from sgdvi._internal.tree import label
-from sgdvi.diagnostics.read import scalar_functionals
-from sgdvi.draws.tree import functional, is_tree, make_tree
+from sgdvi.diagnostics.read import evaluated, scalar_functionals
+from sgdvi.draws.tree import is_tree, make_tree
 from sgdvi.problem.all_rows import full_model, trial
 from sgdvi.problem.base import Problem
 from sgdvi.problem.integrate import IntegratedRows, integrate_rows
@@ -47,8 +47,7 @@ def try_functionals(problem: Problem) -> Problem:
     }
     tree = make_tree(draws, kind="sgd", dims=problem.dims)
     with np.errstate(all="ignore"):
-        for fn in scalar_functionals({"SGD": tree}, problem.functionals, None).values():
-            functional(tree, fn)
+        evaluated(tree["posterior"].to_dataset(), scalar_functionals({"SGD": tree}, problem.functionals, None))
     return problem
 
 

@@ -1,6 +1,6 @@
 """A per-sample loss with a pytree of parameters: what SGD descends where there is no density."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgdvi._internal.check import InputError, message, non_negative, require
+from sgdvi.draws.functionals import PerDraw, draw_arrays
 
 MEAN_ADVICE = "Return the losses of the rows before any mean or sum."
 
@@ -29,15 +30,20 @@ class Loss:
         function(params, batch) -> losses of the rows, shape (B,), as for `find_symmetries`. The loss of a row must
         not depend on the other rows, and not on chance.
     params
-        Pytree of floating arrays: the structure, the shapes, the types, and where chains start unless ``init=`` says
-        otherwise.
+        Pytree of floating arrays, such as a dict, the parameters of a Flax module or a whole Equinox or NNX module: the
+        structure, the shapes, the types, and where chains start unless ``init=`` says otherwise. Of a module with
+        functions or keys among its leaves the floating arrays are the parameters; `function` gets all of it.
     weight_decay
         gamma, at least 0.
 
     Attributes
     ----------
+    params
+        The parameters, with None in the place of leaves that are none.
     names
-        Names of the leaves, in their order: the path of each, joined by dots (``"layers.0.weight"``).
+        Names of the parameters, in their order: the path of each, joined by dots (``"layers.0.weight"``).
+    whole
+        Parameters -> what `function` was written for: the module again, where one was given.
 
     Raises
     ------
@@ -60,9 +66,16 @@ class Loss:
     params: Any
     weight_decay: float = 0.0
     names: tuple[str, ...] = field(init=False)
+    whole: Callable[[Any], Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         require(callable(self.function), "loss must be a function loss(params, batch)", type(self.function).__name__)
+        params, whole = split_module(self.params)
+        if whole is not None:
+            function = self.function
+            object.__setattr__(self, "params", params)
+            object.__setattr__(self, "function", lambda params, batch: function(whole(params), batch))
+        object.__setattr__(self, "whole", whole or (lambda params: params))
         object.__setattr__(self, "weight_decay", non_negative("weight_decay", self.weight_decay))
         names, _ = parameter_leaves(self.params)
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -76,6 +89,55 @@ class Loss:
             return values
         return values + self.weight_decay * sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params))
 
+    def unflatten(self, draws: Any) -> Any:
+        """Return the parameters of all draws as the network has them: each leaf with leading axes (chain, draw).
+
+        Parameters
+        ----------
+        draws
+            A run of `sample` on this loss, its posterior, or a dict of arrays (chain, draw, ...) by the names of the
+            leaves.
+
+        Returns
+        -------
+        Any
+            A pytree like the one that the loss was given with, in its types: ``jax.vmap(jax.vmap(fn))`` of it is a
+            function of the parameters at all draws.
+
+        Raises
+        ------
+        InputError
+            If a leaf is missing or has another shape.
+        """
+        arrays = draw_arrays(draws)
+        missing = [name for name in self.names if name not in arrays]
+        advice = "Keep all parameters when you sample, or compute functionals on the way."
+        require(not missing, "draws must have all parameters of the loss", f"none of {', '.join(missing)}", advice)
+        for name, leaf in zip(self.names, jax.tree.leaves(self.params), strict=True):
+            own = arrays[name].shape[2:]
+            require(own == np.shape(leaf), f"draws of {name} must have shape (chain, draw, *{np.shape(leaf)})", own)
+        return self._of(arrays)
+
+    def per_draw(self, function: Callable[[Any], Any]) -> PerDraw:
+        """Make a functional of a function of the parameters of one draw, as `function` has them: see `sgdvi.per_draw`.
+
+        Predictions on a test set, for example: ``loss.per_draw(lambda network: network(x_test))``. `sample` computes
+        them on the way, so that ``keep=()`` need not store parameters.
+
+        Raises
+        ------
+        InputError
+            If it is no function.
+        """
+        require(callable(function), "functionals must be functions of the parameters", type(function).__name__)
+        return PerDraw(function, self._of)
+
+    def _of(self, values: Mapping[str, Any]) -> Any:
+        """Put the leaves by name together, in the types of the parameters."""
+        leaves, structure = jax.tree.flatten(self.params)
+        typed = [jnp.asarray(values[name], _dtype(leaf)) for name, leaf in zip(self.names, leaves, strict=True)]
+        return self.whole(jax.tree.unflatten(structure, typed))
+
     def check(self, batch: Any, size: int) -> None:
         """Check that the loss runs on a batch of `size` rows and returns one value for each; nothing is computed.
 
@@ -86,6 +148,40 @@ class Loss:
         """
         params = jax.tree.map(jnp.asarray, self.params)
         check_shape(lambda these: self.function(params, these), batch, size)
+
+
+def split_module(params: Any) -> tuple[Any, Callable[[Any], Any] | None]:
+    """Split a module, a pytree with functions or keys among its leaves, into its parameters and the rest.
+
+    Returns
+    -------
+    tuple
+        The floating arrays, with None for all other leaves, and a function that puts the rest back. Any other pytree as
+        it is, and None.
+    """
+    if not any(callable(leaf) or _is_key(leaf) for leaf in jax.tree.leaves(params)):
+        return params, None
+    own = jax.tree.map(lambda leaf: leaf if _is_parameter(leaf) else None, params)
+    rest = jax.tree.map(lambda leaf: None if _is_parameter(leaf) else leaf, params)
+
+    def whole(own: Any) -> Any:
+        return jax.tree.map(
+            lambda one, other: other if one is None else one, own, rest, is_leaf=lambda leaf: leaf is None
+        )
+
+    return own, whole
+
+
+def _is_parameter(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray) and jnp.issubdtype(leaf.dtype, jnp.floating)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _dtype(leaf: Any) -> Any:
+    return jax.dtypes.canonicalize_dtype(leaf.dtype if hasattr(leaf, "dtype") else float)
 
 
 def parameter_leaves(params: Any) -> tuple[list[str], list[Any]]:

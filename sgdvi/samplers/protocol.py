@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.tree import Rows
+from sgdvi._internal.tree import Rows, same_structure
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.plates import first_line
 
@@ -84,13 +84,11 @@ def check_algorithm(algorithm: Algorithm, target: Target, z: Params, rows: Rows)
     state = _traced(algorithm.init, z)
     rule = "the state must be a NamedTuple with the parameters in a field z, of the structure and shapes they came in"
     is_state = hasattr(state, "_replace") and hasattr(state, "z")
-    require(is_state and _shapes(state.z) == _shapes(z), rule, _shapes(getattr(state, "z", state)))
+    require(is_state and _alike(state.z, z), rule, _shapes(getattr(state, "z", state)))
     key = jax.random.key(0)
     after, info = _traced(lambda key, s, r: algorithm.step(key, s, Batch(target, r)), key, state, rows)
     rule, advice = "step must return a state with the structure, shapes and types of the one it got", "Cast it back."
-    structures: list[Any] = [jax.tree.structure(one) for one in (after, state)]
-    same = structures[0] == structures[1] and _shapes(after) == _shapes(state)
-    require(same, rule, f"{_shapes(after)} after {_shapes(state)}", advice)
+    require(_alike(after, state), rule, f"{_shapes(after)} after {_shapes(state)}", advice)
     fields = dict(info._asdict()) if hasattr(info, "_asdict") else {}
     scalars = "loss" in fields and all(getattr(value, "shape", None) == () for value in fields.values())
     rule = "step must return a NamedTuple of scalar arrays with a field loss beside the state"
@@ -113,9 +111,16 @@ def batch_like(rows: Rows, size: int) -> Any:
     return tuple(jax.ShapeDtypeStruct((size, *row.shape[1:]), row.dtype) for row in rows)
 
 
-def _shapes(tree: Any) -> Any:
-    """Return the structure of a pytree with shapes and types, to be compared and shown."""
-    return jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two pytrees have the same structure, shapes and types."""
+    # leaf by leaf: modules of Flax cannot be compared as a whole
+    shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (one, other)]
+    return same_structure(one, other) and shapes[0] == shapes[1]
+
+
+def _shapes(tree: Any) -> str:
+    """Show the structure of a pytree with shapes and types, in one line."""
+    return " ".join(str(jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree)).split())
 
 
 def _kept(dtype: Any) -> np.dtype:

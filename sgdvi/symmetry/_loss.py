@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sgdvi._internal.check import require
-from sgdvi.problem.loss import MEAN_ADVICE, Loss, check_shape, count_rows, parameter_leaves
+from sgdvi.problem.loss import MEAN_ADVICE, Loss, check_shape, count_rows, parameter_leaves, split_module
 
 Leaves = list[np.ndarray]
 # numbers per block, 32 MB: bounds the memory of per-sample gradients whatever the size of the model
@@ -59,6 +59,9 @@ class SampleLoss:
         require(callable(function), "loss must be a function loss(params, batch)", type(function).__name__)
         if params is None and isinstance(function, Loss):
             params = function.params
+        params, whole = split_module(params)
+        if whole is not None:
+            function = _of_module(function, whole)
         labels, given = parameter_leaves(params)
         arrays = [np.asarray(leaf) for leaf in given]
         rows, num_rows = _rows(data)
@@ -84,7 +87,7 @@ class SampleLoss:
 
     def flatten(self, params: Any) -> Leaves:
         """Return the leaves of `params` as float64; structure, shapes and values are checked."""
-        leaves, structure = jax.tree.flatten(params)
+        leaves, structure = jax.tree.flatten(split_module(params)[0])
         require(structure == self.structure, f"params must have the structure {self.structure}", structure)
         arrays = [np.asarray(leaf, np.float64) for leaf in leaves]
         for label, array, like in zip(self.labels, arrays, self.leaves, strict=True):
@@ -145,6 +148,10 @@ class SampleLoss:
         averaged = coupled and bool(np.ptp(together) == 0)
         require(not averaged, "loss must return the loss of each row", "the same value for all rows", MEAN_ADVICE)
         return coupled
+
+
+def _of_module(function: Callable[[Any, Any], Any], whole: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda params, batch: function(whole(params), batch)
 
 
 def _rows(data: Any) -> tuple[Any, int]:

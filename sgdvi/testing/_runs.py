@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer import MCMC
 
-from sgdvi.samplers.driver.loop import Sites
+from sgdvi.draws.functionals import Sites
 from sgdvi.samplers.driver.run import sample
 from sgdvi.samplers.kernel import Sampler
 from sgdvi.samplers.protocol import Batch

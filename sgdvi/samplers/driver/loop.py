@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.tree import Rows, label, take
+from sgdvi.draws.functionals import Sites
 from sgdvi.samplers.algorithms.sgd import batch_indices, noise_seed
 from sgdvi.samplers.driver.devices import AXIS, Plan
 from sgdvi.samplers.driver.status import ChainStatus
@@ -45,22 +46,6 @@ class Chains(NamedTuple):
     overflow: jax.Array
     anchor: Params
     still: jax.Array
-
-
-class Sites(dict[str, jax.Array]):
-    """Values of the sites of one draw, by name or as attributes: ``ds["u"]`` and ``ds.u``."""
-
-    def __getattr__(self, name: str) -> jax.Array:
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(f"no site {name!r}; sites: {', '.join(self)}") from error
-
-    def __missing__(self, name: str) -> jax.Array:
-        """Return a site by the name that the model gives it."""
-        if label(name) not in self:
-            raise KeyError(name)
-        return self[label(name)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from jax import lax
 
 from sgdvi._internal.check import require
 from sgdvi._internal.tree import Arguments, Rows, RowSplit, same_structure, take
-from sgdvi.problem.loss import MEAN_ADVICE, Loss, check_shape, count_rows
+from sgdvi.problem.loss import MEAN_ADVICE, Loss, check_shape, count_rows, split_module
 from sgdvi.samplers.targets.base import Params, Target
 from sgdvi.samplers.targets.model import CHECK_TOLERANCE, CHECKED_BLOCKS
 
@@ -73,6 +73,7 @@ class LossTarget(Target):
         names = self.source.names
         if isinstance(params, Mapping) and set(params) == set(names):
             return {name: params[name] for name in names}
+        params, _ = split_module(params)
         rule = f"{what} must be a pytree like the loss's params, or a dict with the leaves {list(names)}"
         require(same_structure(params, self.source.params), rule, jax.tree.structure(params))
         return dict(zip(names, jax.tree.leaves(params), strict=True))
