@@ -52,7 +52,7 @@ def with_fixed_params(model: Model, arguments: Arguments) -> Model:
 
     jax.eval_shape(run)
     mutable = [name for name, kind in kinds.items() if kind == "mutable"]
-    advice = "Give batch normalisation fixed statistics (use_running_average=True)."
+    advice = "Give batch normalisation fixed statistics (use_running_average=True), and leave dropout out."
     require(not mutable, "the model must have no mutable state", ", ".join(mutable), advice)
     params = [name for name, kind in kinds.items() if kind == "param"]
     if not params:
@@ -63,7 +63,7 @@ def with_fixed_params(model: Model, arguments: Arguments) -> Model:
     if still:
         warnings.warn(
             f"The numpyro.param sites {', '.join(still)} stand still at their initial values in every run; give them a "
-            "prior to sample them, with numpyro.sample, random_flax_module or another random module.",
+            "prior to sample them, with sgdvi.sample_params, numpyro.sample or random_flax_module and its like.",
             UserWarning,
             stacklevel=2,
         )

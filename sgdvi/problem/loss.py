@@ -1,5 +1,6 @@
 """A per-sample loss with a pytree of parameters: what SGD descends where there is no density."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,15 +32,16 @@ class Loss:
         not depend on the other rows, and not on chance.
     params
         Pytree of floating arrays, such as a dict, the parameters of a Flax module or a whole Equinox or NNX module: the
-        structure, the shapes, the types, and where chains start unless ``init=`` says otherwise. Of a module with
-        functions or keys among its leaves the floating arrays are the parameters; `function` gets all of it.
+        structure, the shapes, the types, and where chains start unless ``init=`` says otherwise. Of an NNX module
+        its ``nnx.Param``, and of a module with functions or keys among its leaves the floating arrays, are the
+        parameters; `function` gets all of it.
     weight_decay
         gamma, at least 0.
 
     Attributes
     ----------
     params
-        The parameters, with None in the place of leaves that are none.
+        The parameters: of a module the part that moves.
     names
         Names of the parameters, in their order: the path of each, joined by dots (``"layers.0.weight"``).
     whole
@@ -115,7 +117,7 @@ class Loss:
         require(not missing, "draws must have all parameters of the loss", f"none of {', '.join(missing)}", advice)
         for name, leaf in zip(self.names, jax.tree.leaves(self.params), strict=True):
             own = arrays[name].shape[2:]
-            require(own == np.shape(leaf), f"draws of {name} must have shape (chain, draw, *{np.shape(leaf)})", own)
+            require(own == np.shape(leaf), f"each draw of {name} must have shape {np.shape(leaf)}", own)
         return self._of(arrays)
 
     def per_draw(self, function: Callable[[Any], Any]) -> PerDraw:
@@ -151,14 +153,19 @@ class Loss:
 
 
 def split_module(params: Any) -> tuple[Any, Callable[[Any], Any] | None]:
-    """Split a module, a pytree with functions or keys among its leaves, into its parameters and the rest.
+    """Split a module into its parameters and the rest.
 
     Returns
     -------
     tuple
-        The floating arrays, with None for all other leaves, and a function that puts the rest back. Any other pytree as
-        it is, and None.
+        Of a Flax NNX module its ``nnx.Param``; of another pytree with functions or keys among its leaves the floating
+        arrays, with None for all others. And a function that puts the rest back. Any other pytree as it is, and None.
     """
+    nnx = sys.modules.get("flax.nnx")  # not imported to find out: who holds a module has imported it
+    if nnx is not None and isinstance(params, nnx.Module):
+        # statistics of normalisation are floating arrays, too
+        graph, own, rest = nnx.split(params, nnx.Param, ...)
+        return own, lambda own: nnx.merge(graph, own, rest)
     if not any(callable(leaf) or _is_key(leaf) for leaf in jax.tree.leaves(params)):
         return params, None
     own = jax.tree.map(lambda leaf: leaf if _is_parameter(leaf) else None, params)

@@ -69,9 +69,11 @@ def predictive_mean(model: Callable[..., Any], site: str, *args: Any, **kwargs: 
     require(site in names, rule, repr(site), f"Its sites: {', '.join(names)}.")
 
     def mean(values: Mapping[str, Any]) -> jax.Array:
-        own = {name: values[label(name)] for name in names if label(name) in values and name != site}
+        spelt = {name: name if name in values else label(name) for name in names if name != site}
+        own = {name: values[key] for name, key in spelt.items() if key in values}
         trace = handlers.trace(handlers.substitute(handlers.seed(full, 0), own)).get_trace(*given, **named)
-        missing = [name for name, one in trace.items() if _is_drawn(one) and name not in (*own, site)]
+        before = list(trace)[: list(trace).index(site)]  # it cannot depend on others
+        missing = [name for name in before if _is_drawn(trace[name]) and name not in own]
         rule = "a draw must have a value of every latent site"
         require(not missing, rule, f"none of {', '.join(missing)}", "Keep all sites when you sample.")
         found = trace[site]

@@ -1,7 +1,6 @@
 """Losses as targets: SGD on them is what it says, draws are named by leaves, and bad losses are told what to do."""
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -296,16 +295,3 @@ def test_a_problem_of_a_loss_is_run_and_what_needs_a_posterior_does_not_apply(tm
     source.write_text(source.read_text().replace("** 2, {", "** 2 + b[2], {"))
     with pytest.raises(sgdvi.InputError, match="must run on rows of the data"):
         sgdvi.zoo.load(source)
-
-
-@pytest.mark.slow
-def test_the_page_of_neural_networks_runs() -> None:
-    pytest.importorskip("flax")
-    pytest.importorskip("equinox")
-    page = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) >= 4
-    names: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, names)
-    assert {"found", "tree"} <= set(names)
