@@ -1,6 +1,6 @@
 """Iterates as training loops save them: folders of checkpoints of PyTorch, or in safetensors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -111,14 +111,13 @@ def _array(value: Any) -> np.ndarray:
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
-    load: Callable[[Path], Mapping[str, Any]]
     try:
-        from safetensors.numpy import load_file as load
+        from safetensors.numpy import load_file
     except ImportError as error:
         raise _missing(path, "safetensors") from error
     with suppress(ImportError):
         import ml_dtypes  # noqa: F401  comes with JAX: NumPy's bfloat16
-    return load(path)
+    return dict(load_file(path))
 
 
 def _torch(path: Path) -> Mapping[str, Any]:
