@@ -101,7 +101,7 @@ def compare(
     reference: str | None = "NUTS",
     functionals: Mapping[str, Callable[[Any], Any]] | None = None,
     *,
-    key: Any = None,
+    key: jax.Array | None = None,
     known: Known | None = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
     no_posterior: str = "",

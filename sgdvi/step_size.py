@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import scipy.linalg
 import scipy.optimize
 
@@ -38,15 +39,21 @@ class StepSize:
         What must hold for the rule to be exact.
     """
 
-    value: Any
-    temperature: Any
+    value: float | np.ndarray
+    temperature: float | np.ndarray
     covariance: np.ndarray
     kl: float
     assumptions: tuple[str, ...]
 
 
 def continuous_time(
-    hessian: Any, noise: Any, *, num_data: int, batch_size: int, replace: bool = True, kind: Kind = "scalar"
+    hessian: npt.ArrayLike,
+    noise: npt.ArrayLike,
+    *,
+    num_data: int,
+    batch_size: int,
+    replace: bool = True,
+    kind: Kind = "scalar",
 ) -> StepSize:
     r"""Return the optimal constant step of Mandt, Hoffman and Blei (2017), or their optimal preconditioner.
 
@@ -86,14 +93,14 @@ def continuous_time(
 
 
 def discrete_time(
-    hessian: Any,
-    noise: Any,
+    hessian: npt.ArrayLike,
+    noise: npt.ArrayLike,
     *,
     num_data: int,
     batch_size: int,
     replace: bool = True,
     kind: Kind = "scalar",
-    sample_hessians: Any = None,
+    sample_hessians: npt.ArrayLike | None = None,
     learning_rate: float | None = None,
     momentum: float = 0.0,
     nesterov: bool = False,
@@ -145,14 +152,14 @@ def discrete_time(
 
 
 def discrete_covariance(
-    hessian: Any,
-    noise: Any,
-    step: Any,
+    hessian: npt.ArrayLike,
+    noise: npt.ArrayLike,
+    step: npt.ArrayLike,
     *,
     num_data: int,
     batch_size: int,
     replace: bool = True,
-    sample_hessians: Any = None,
+    sample_hessians: npt.ArrayLike | None = None,
 ) -> np.ndarray:
     r"""Return the stationary covariance of SGD near a minimum at any step size, shape (D, D).
 
@@ -218,7 +225,7 @@ def _rows(sample_hessians: Any, a: np.ndarray) -> np.ndarray | None:
 
 
 def _checked(
-    hessian: Any, noise: Any, num_data: int, batch_size: int, replace: bool, kind: str
+    hessian: npt.ArrayLike, noise: npt.ArrayLike, num_data: int, batch_size: int, replace: bool, kind: str
 ) -> tuple[np.ndarray, np.ndarray, float]:
     a, c = _positive_definite("hessian", hessian), _positive_definite("noise", noise)
     require(a.shape == c.shape, "hessian and noise must have one shape", f"{a.shape} and {c.shape}")

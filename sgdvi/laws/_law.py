@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.check import one_of, require, require_settings
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import batch, lookup, xp
 from sgdvi.laws._engine.arrays import (
     filled_up,
@@ -113,7 +114,7 @@ class AbstractLaw(Shown, Distribution):
     def _ends(self) -> tuple[float, float]:
         return (-np.inf, np.inf) if self.depth == 0 else (0.0, np.inf)
 
-    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
+    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Values:
         """Log density at ``value``; -inf outside the support."""
         del intermediates
         if self._validate_args:
@@ -122,28 +123,28 @@ class AbstractLaw(Shown, Distribution):
             return self._log_prob_of_many(value)
         return self._on_values(lambda built, v: batch.log_prob(built[1], built[2].log_norm, self.sign * v), value)
 
-    def score(self, value: ArrayLike) -> Any:
+    def score(self, value: ArrayLike) -> Values:
         """Derivative of the log density with respect to ``value``; nan outside the support."""
         return self._on_values(lambda built, v: self.sign * batch.score(built[1], self.sign * v), value)
 
-    def cdf(self, value: ArrayLike) -> Any:
+    def cdf(self, value: ArrayLike) -> Values:
         """Probability of a draw at or below ``value``."""
         side = 0 if self.sign > 0 else 1
         return self._on_values(lambda built, v: batch.cdf(built[1], self._table(), self.sign * v)[side], value)
 
-    def log_cdf(self, value: ArrayLike) -> Any:
+    def log_cdf(self, value: ArrayLike) -> Values:
         """Log of the probability of a draw at or below ``value``, also where that probability underflows."""
         return self._log_tail(value, -1)
 
-    def log_survival(self, value: ArrayLike) -> Any:
+    def log_survival(self, value: ArrayLike) -> Values:
         """Log of the probability of a draw above ``value``, also where that probability underflows."""
         return self._log_tail(value, 1)
 
-    def icdf(self, q: ArrayLike) -> Any:
+    def icdf(self, q: ArrayLike) -> Values:
         """Quantile of ``q``; nan outside [0, 1]. Near Tc low quantiles underflow: see `log_icdf`."""
         return self._on_values(lambda built, q: self.sign * self._quantile(built[1], q)[0], q)
 
-    def log_icdf(self, q: ArrayLike) -> Any:
+    def log_icdf(self, q: ArrayLike) -> Values:
         """Logarithm of the quantile's distance from zero, log |icdf(q)|, where the quantile itself underflows.
 
         Raises
@@ -169,7 +170,7 @@ class AbstractLaw(Shown, Distribution):
             return jax.lax.convert_element_type(self.sign * draws, dtype)
 
     @property
-    def log_normalizer(self) -> Any:
+    def log_normalizer(self) -> Values:
         r"""Log of Z in :math:`p(v) = |v|^{-3D/(D+1)} g(v)^{-1} e^{-\Phi(v)}/Z`.
 
         :math:`\Phi` is the integral of the flow's drift over its noise, as in the formula for d log p/dv, from the
@@ -186,16 +187,16 @@ class AbstractLaw(Shown, Distribution):
         return self._on_laws(value)
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Values:
         """Mean of v; exists at every depth and temperature."""
         return self._on_laws(lambda _: self.sign * self._numbers().mean)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Values:
         """Variance of v; infinite at depth 0 for T >= (beta1 + gamma)/alpha1, finite at depth >= 1."""
         return self._on_laws(lambda _: self._numbers().variance)
 
-    def moment(self, order: float) -> Any:
+    def moment(self, order: float) -> Values:
         """Raw moment E[v^order].
 
         Parameters
@@ -232,24 +233,24 @@ class AbstractLaw(Shown, Distribution):
 
         return self._on_laws(value)
 
-    def entropy(self) -> Any:
+    def entropy(self) -> Values:
         """Differential entropy -E[log p(v)] in nats."""
         return self._on_laws(lambda _: self._numbers().entropy)
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Values:
         """Where the density is largest: 0 where it diverges there (regime II), as `phase` tells."""
         return self._on_laws(lambda built: self.sign * batch.modes(built[1])[0])
 
     @property
-    def modes(self) -> Any:
+    def modes(self) -> Values:
         """All maxima of the density by their size, on a last axis of length 2 that is filled up with nan."""
         with in_float64():
             result = (self.sign * batch.modes(self._built()[1])[1]).reshape(*self._law_shape, 2)
         return give_back(result, None, self._leaves)
 
     @property
-    def tail_exponent(self) -> Any:
+    def tail_exponent(self) -> Values:
         """Exponent s of the tail, density ~ size^-s; infinite where the tail falls faster than a power (alpha1 = 0)."""
 
         def value(built: Built) -> Array:

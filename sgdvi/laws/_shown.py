@@ -8,6 +8,7 @@ import numpy as np
 from sgdvi._internal.card import card
 from sgdvi._internal.check import InputError
 from sgdvi._internal.text import number
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import in_float64
 from sgdvi.laws.moments import Moments
@@ -29,7 +30,7 @@ class Shown:
     """Standard deviation, picture and short texts of a law with ``mean`` and ``variance``."""
 
     @property
-    def std(self) -> Any:
+    def std(self) -> Values:
         """Standard deviation of v."""
         with in_float64():
             return xp.sqrt(self.variance)  # type: ignore[attr-defined]

@@ -1,12 +1,13 @@
 """The exact bias of SGD: what depth and weight decay take off the least-squares slope."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import require
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine.arrays import is_traced
 from sgdvi.laws.quadrature import log_nodes
 from sgdvi.laws.stationary import SGDStationary
@@ -15,13 +16,13 @@ from sgdvi.laws.stationary import SGDStationary
 class Bias(NamedTuple):
     """E[v] - v* and what it is made of, of the batch shape of the law."""
 
-    value: Any
+    value: Values
     """E[v] - beta2/beta1."""
-    noise: Any
+    noise: Values
     """The part that the gradient noise causes at depth 1 and above; towards zero, in proportion to T."""
-    decay: Any
+    decay: Values
     """The part that the weight decay causes; towards zero."""
-    residual: Any
+    residual: Values
     """value - noise - decay, divided by the size of the slopes involved: rounding for an exact law."""
 
 

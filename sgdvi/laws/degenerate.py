@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import to_float64
 from sgdvi.laws.moments import Moments, difference_of_products
@@ -37,8 +38,8 @@ class Interpolation(NamedTuple):
         Slope and offset; of no meaning where ``holds`` is false.
     """
 
-    holds: Array
-    quiet: Array
+    holds: Values
+    quiet: Values
     k: Array
     c: Array
 

@@ -107,13 +107,13 @@ class PhaseDiagram:
         m, heat = self._batch, self.temperature
         linear = 1 - 10 * self._side * m.alpha2 * heat / m.beta1
         room = self._side * m.beta2 - self.weight_decay - 3 * m.alpha3 * heat
-        return linear**2 + 28 * m.alpha1 * heat * room / m.beta1**2
+        return np.asarray(linear**2 + 28 * m.alpha1 * heat * room / m.beta1**2)
 
     def double_root(self, noise: np.ndarray, temperature: np.ndarray) -> np.ndarray:
         """Where the density's stationary points meet at pairs of noise and temperature with A(T) = 0; in v/v*."""
         m = self.at_noise(noise)
         linear = m.beta1 - 10 * self._side * m.alpha2 * temperature
-        return -linear / (14 * m.alpha1 * temperature) / abs(float(self.moments.minimizer))
+        return np.asarray(-linear / (14 * m.alpha1 * temperature) / abs(float(self.moments.minimizer)))
 
     @property
     def _side(self) -> float:

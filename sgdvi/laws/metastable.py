@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, require, whole
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.deep import deep
 from sgdvi.laws._engine.density import Parameters
@@ -60,22 +61,22 @@ class MetastableLaw(AbstractLaw):
         super().__init__(moments, temperature, weight_decay=weight_decay, sign=sign, validate_args=validate_args)
 
     @property
-    def edge(self) -> Any:
+    def edge(self) -> Values:
         """Where the barrier is, the minimum of the density of log v; 0 where it is out of sight."""
         return self._on_laws(lambda built: self.sign * _barrier(built)[0])
 
     @property
-    def barrier(self) -> Any:
+    def barrier(self) -> Values:
         """Height of the barrier in nats: log density of log v at its maximum over that at the edge."""
         return self._on_laws(lambda built: _barrier(built)[1])
 
     @property
-    def log_lifetime(self) -> Any:
+    def log_lifetime(self) -> Values:
         """Log of `lifetime`, which may overflow."""
         return self._on_laws(lambda built: _barrier(built)[2])
 
     @property
-    def lifetime(self) -> Any:
+    def lifetime(self) -> Values:
         """Mean time to the collapse, in the flow's time (a step is one learning rate); good for high barriers."""
         return self._on_laws(lambda built: xp.exp(_barrier(built)[2]))
 

@@ -1,20 +1,19 @@
 """The mode of the depth-1 law at small temperatures."""
 
-from typing import Any
-
 import jax
 import numpy as np
 from jax.typing import ArrayLike
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import real_array, require
+from sgdvi._internal.types import Values
 from sgdvi.laws.moments import Moments
 from sgdvi.laws.multiples import Temperature, resolve
 from sgdvi.laws.phases import critical_temperature
 
 
 @checked
-def mode_expansion(moments: Moments, temperature: Temperature, weight_decay: ArrayLike = 0.0) -> Any:
+def mode_expansion(moments: Moments, temperature: Temperature, weight_decay: ArrayLike = 0.0) -> Values:
     r"""Mode of the depth-1 law on v > 0 to first order in the temperature.
 
     .. math:: \frac{B}{\beta_1} + \Bigl(\frac{10\alpha_2 B}{\beta_1^2} - \frac{7\alpha_1 B^2}{\beta_1^3}

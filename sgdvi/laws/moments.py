@@ -1,13 +1,16 @@
 """Moments of the data: all that the exact stationary laws of linear networks know of a data set."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import jax
 import numpy as np
+import numpy.typing as npt
+from jax.typing import ArrayLike
 
 from sgdvi._internal.card import card
 from sgdvi._internal.check import finite, finite_vector, non_negative, real_array, require
+from sgdvi._internal.types import Values
 
 # Rounding of alpha1 * alpha3 - alpha2^2 when the alphas themselves carry a few units of rounding.
 _DELTA_ROUNDING = 1e-12
@@ -56,11 +59,17 @@ class Moments:
     of the data: alpha1 [x]^4, alpha2 [x]^3 [y], alpha3 [x]^2 [y]^2, beta1 [x]^2, beta2 [x][y].
     """
 
-    alpha1: Any
-    alpha2: Any
-    alpha3: Any
-    beta1: Any
-    beta2: Any
+    alpha1: Values
+    alpha2: Values
+    alpha3: Values
+    beta1: Values
+    beta2: Values
+
+    if TYPE_CHECKING:  # the constructor takes more than the fields hold
+
+        def __init__(
+            self, alpha1: ArrayLike, alpha2: ArrayLike, alpha3: ArrayLike, beta1: ArrayLike, beta2: ArrayLike
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -102,7 +111,9 @@ class Moments:
         return new
 
     @classmethod
-    def from_data(cls, x: Any, y: Any, weights: Any = None, *, loss: LossName = "squared") -> Self:
+    def from_data(
+        cls, x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None, *, loss: LossName = "squared"
+    ) -> Self:
         """Moments of a data set, in float64 and with 1/N.
 
         Parameters
@@ -194,12 +205,12 @@ class Moments:
         return {field.name: _text(getattr(self, field.name)) for field in fields(self)}
 
     @property
-    def delta(self) -> Any:
+    def delta(self) -> Values:
         """Delta = alpha1 alpha3 - alpha2^2, rounded once; zero where the noise vanishes at some v."""
         return difference_of_products(self.alpha1, self.alpha3, self.alpha2, self.alpha2)
 
     @property
-    def minimizer(self) -> Any:
+    def minimizer(self) -> Values:
         """Least-squares slope v* = beta2 / beta1."""
         return self.beta2 / self.beta1
 
@@ -208,11 +219,11 @@ class Moments:
         """Common shape of the five moments."""
         return np.broadcast_shapes(*(np.shape(leaf) for leaf in jax.tree.leaves(self)))
 
-    def noise(self, v: Any) -> Any:
+    def noise(self, v: ArrayLike) -> Values:
         """g(v) = Var[v x^2 - x y], the variance of the gradient noise at v (without the factor 4)."""
         return self.alpha1 * v * v - 2 * self.alpha2 * v + self.alpha3
 
-    def scale_noise(self, factor: Any) -> Self:
+    def scale_noise(self, factor: ArrayLike) -> Self:
         """Moments of the same x with the residuals about the least-squares line multiplied by ``factor``.
 
         Parameters
@@ -238,7 +249,7 @@ class Moments:
         )
 
     @property
-    def possible(self) -> Any:
+    def possible(self) -> Values:
         """Whether data can have these moments, element by element: traced ones cannot raise an error."""
         room = self.delta >= -self._slack * self.alpha1 * self.alpha3
         return (self.alpha1 >= 0) & (self.alpha3 >= 0) & (self.beta1 > 0) & room

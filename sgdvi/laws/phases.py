@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.card import card
 from sgdvi._internal.check import InputError, message, non_negative, one_of, real_array, require, whole
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws.degenerate import oriented, support
@@ -68,7 +69,7 @@ class Phase(_Card, enum.StrEnum):
 @checked
 def critical_temperature(
     moments: Moments, depth: int = 1, weight_decay: ArrayLike = 0.0, *, sign: int | None = None
-) -> Any:
+) -> Values:
     """Temperature at and above which SGD has no stationary law but the point mass at zero.
 
     Parameters
@@ -195,7 +196,7 @@ def phase(
     return Phase(str(labels)) if shape == () else labels.copy()
 
 
-def nonzero_mode(moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike = 0.0) -> Any:
+def nonzero_mode(moments: Moments, temperature: ArrayLike, weight_decay: ArrayLike = 0.0) -> Values:
     """Mode of the depth-1 density at v > 0, nan where it has none; concrete values, scalars or arrays.
 
     Notes

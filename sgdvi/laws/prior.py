@@ -16,6 +16,7 @@ from scipy.interpolate import make_interp_spline
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import real_array, require, whole
 from sgdvi._internal.tree import is_traced
+from sgdvi._internal.types import Values
 from sgdvi.laws._shown import Shown
 
 # Left of e^_LOW the power series in v has one term in float64; steps of _STEP resolve the logarithm of the density.
@@ -81,7 +82,7 @@ class NormalProduct(Shown, Distribution):
         r"""Variance of v, :math:`d\, s^{2n}`."""
         return self.width * jnp.asarray(self.scale) ** (2 * self.num_factors)
 
-    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
+    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Values:
         """Log density at ``value``; infinite at 0 for one unit of two factors or more."""
         del intermediates
         if self.num_factors == 1:

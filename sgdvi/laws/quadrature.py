@@ -30,7 +30,7 @@ def log_nodes(law: SGDStationary) -> tuple[np.ndarray, np.ndarray]:
         levels = _LEVELS if law.sign > 0 else 1 - _LEVELS
         quantiles = np.asarray(law.log_icdf(levels.reshape(upright)))
         m = law.moments if law.sign > 0 else law.moments.mirror()
-        scale = np.log(np.maximum(np.sqrt(m.alpha3 / m.alpha1), abs(m.minimizer)))
+        scale = np.log(np.maximum(np.sqrt(m.alpha3 / m.alpha1), np.abs(np.asarray(m.minimizer))))
         even = np.arange(-_DOWN, _UP, _STEP).reshape(upright) + scale
         # Finer towards the complex zero of g: of nearly noiseless data a sharp peak stands there.
         distance = np.maximum(np.arctan2(np.sqrt(np.maximum(m.delta, 0.0)), m.alpha2), _NEAREST)

@@ -9,6 +9,7 @@ from numpyro.distributions import constraints
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64
 from sgdvi.laws._engine.density import Parameters, corrected_ray
@@ -70,7 +71,7 @@ class SecondOrderLaw(AbstractLaw):
         super().__init__(moments, temperature, weight_decay=weight_decay, sign=sign, validate_args=validate_args)
 
     @property
-    def critical_temperature(self) -> Any:
+    def critical_temperature(self) -> Values:
         """Temperature B/(alpha3 + S B^2) at and above which this law collapses to zero; 0 where B <= 0."""
         with in_float64():
             result = xp.broadcast_to(self._critical(), self._law_shape)

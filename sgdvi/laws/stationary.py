@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi._internal.tree import is_traced
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import batch, xp
 from sgdvi.laws._engine.arrays import in_float64
 from sgdvi.laws._engine.deep import deep
@@ -110,12 +111,12 @@ class SGDStationary(AbstractLaw):
         super().__init__(moments, temperature, weight_decay=weight_decay, sign=sign, validate_args=validate_args)
 
     @property
-    def factor_mean(self) -> Any:
+    def factor_mean(self) -> Values:
         """Mean of one balanced factor u = (abs(v)/d)^(1/n), n = depth + 1; of v/d at depth 0."""
         return self._on_laws(lambda _: (self.sign if self.depth == 0 else 1) * self._numbers().factor_mean)
 
     @property
-    def factor_variance(self) -> Any:
+    def factor_variance(self) -> Values:
         """Variance of one factor, to the digits of a narrow law, too."""
         return self._on_laws(lambda _: self._numbers().factor_variance)
 

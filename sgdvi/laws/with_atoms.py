@@ -10,6 +10,7 @@ from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import one_of, require, whole
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import xp
 from sgdvi.laws._engine.arrays import give_back, in_float64, is_traced, keep, to_float64, uniform
 from sgdvi.laws._shown import Shown
@@ -110,7 +111,7 @@ class StationaryLaw(Shown, Distribution):
         sign, zero, point, at_point = (to_float64(leaf) for leaf in leaves)
         return sign, zero, point, at_point, xp.where(at_point > 0, 0.0, 1 - zero)
 
-    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Any:
+    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Values:
         """Log density with respect to delta_0 + delta_k + Lebesgue: the log mass of an atom exactly there."""
         del intermediates
         with in_float64():
@@ -123,7 +124,7 @@ class StationaryLaw(Shown, Distribution):
             result = xp.where(on_point, xp.log(at_point), xp.where(on_zero, xp.log(zero), continuous))
         return give_back(result, value, self._leaves)
 
-    def cdf(self, value: ArrayLike) -> Any:
+    def cdf(self, value: ArrayLike) -> Values:
         """Probability of a draw at or below ``value``, the atoms included."""
         with in_float64():
             v = to_float64(value)
@@ -133,7 +134,7 @@ class StationaryLaw(Shown, Distribution):
             result = zero * (v >= 0) + at_point * (v >= point) + rest * inner
         return give_back(result, value, self._leaves)
 
-    def icdf(self, q: ArrayLike) -> Any:
+    def icdf(self, q: ArrayLike) -> Values:
         """Smallest v with cdf(v) >= q; the atom's place over an atom."""
         with in_float64():
             level = to_float64(q)
@@ -165,7 +166,7 @@ class StationaryLaw(Shown, Distribution):
             return jax.lax.convert_element_type(result, dtype)
 
     @property
-    def atoms(self) -> tuple[Any, Any]:
+    def atoms(self) -> tuple[Values, Values]:
         """Places and masses of the atoms, zero and ``point``, on a last axis of length 2; a mass may be 0."""
         with in_float64():
             _, zero, point, at_point, _ = self._parts()
@@ -176,7 +177,7 @@ class StationaryLaw(Shown, Distribution):
         return places, masses
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> Values:
         """Mean of v."""
         with in_float64():
             sign, _, point, at_point, rest = self._parts()
@@ -184,7 +185,7 @@ class StationaryLaw(Shown, Distribution):
         return give_back(result, None, self._leaves)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> Values:
         """Variance of v: that of the law, and that between zero and what is away from it."""
         with in_float64():
             _, zero, point, at_point, rest = self._parts()
@@ -194,7 +195,7 @@ class StationaryLaw(Shown, Distribution):
         return give_back(result, None, self._leaves)
 
     @property
-    def mode(self) -> Any:
+    def mode(self) -> Values:
         """The heavier atom where there is one, else the mode of the law."""
         with in_float64():
             sign, zero, point, at_point, _ = self._parts()
@@ -203,7 +204,7 @@ class StationaryLaw(Shown, Distribution):
         return give_back(result, None, self._leaves)
 
     @property
-    def tail_exponent(self) -> Any:
+    def tail_exponent(self) -> Values:
         """Exponent s of the density's tail, size^-s; infinite where it is bounded or falls faster than a power."""
         with in_float64():
             result = self.law.tail_exponent

@@ -28,7 +28,7 @@ def balance(
     model: Problem | Loss | str,
     data: Any = None,
     *,
-    key: Any = None,
+    key: jax.Array | None = None,
     trajectory: Any = None,
     learning_rate: float | None = None,
     batch_size: int | None = None,

@@ -88,7 +88,7 @@ def collapse(
     num_steps: int = 2_000,
     num_chains: int = 64,
     batching: str = Batching.REPLACEMENT,
-    key: Any = None,
+    key: jax.Array | None = None,
 ) -> Collapse:
     """Test whether SGD collapses onto zero, a dead neuron or two equal ones: the top Lyapunov exponent across that set.
 

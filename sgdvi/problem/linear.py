@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.check import finite_vector
 from sgdvi.problem.base import Problem
 from sgdvi.problem.network import LinearNetwork
 
@@ -10,8 +13,8 @@ from sgdvi.problem.network import LinearNetwork
 @checked
 def linear_problem(
     name: str,
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     depth: int = 1,
     width: int = 1,
@@ -43,7 +46,7 @@ def linear_problem(
     InputError
         For data or options that cannot be used.
     """
-    network = LinearNetwork(x, y, depth, width, noise_sd, prior_sd)
+    network = LinearNetwork(finite_vector("x", x), finite_vector("y", y), depth, width, noise_sd, prior_sd)
 
     def remake(**options: Any) -> Problem:
         return linear_problem(name, x, y, noise_sd=noise_sd, description=description, source=source, **options)

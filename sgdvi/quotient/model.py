@@ -157,7 +157,11 @@ class QuotientModel:
 
 
 def quotient_model(
-    model: Callable[..., Any], data: Any = None, *, symmetries: Sequence[Symmetry] | None = None, key: Any = None
+    model: Callable[..., Any],
+    data: Any = None,
+    *,
+    symmetries: Sequence[Symmetry] | None = None,
+    key: jax.Array | None = None,
 ) -> QuotientModel:
     r"""Reparameterise a NumPyro model so that NUTS samples the quotient by its scaling symmetries.
 

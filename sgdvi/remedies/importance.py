@@ -142,4 +142,4 @@ def _log_law(
         if law.table is None:
             rule = "discrete SGD must have a law at this learning rate"
             raise InputError(message(rule, law.status, "Take a smaller learning rate."))
-        return law.log_prob(values), "discrete", law.distance_to(flow)
+        return np.asarray(law.log_prob(values)), "discrete", law.distance_to(flow)

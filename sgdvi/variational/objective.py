@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine.arrays import give_back, to_float64
 from sgdvi.laws.expectations import Panels, panels
 from sgdvi.laws.multiples import Temperature, resolve
@@ -80,10 +81,10 @@ def divergence_from(network: LinearNetwork, posterior: LinePosterior) -> Callabl
 class Against(NamedTuple):
     """The law of SGD at one temperature, held against the posterior on v; float64."""
 
-    kl: Array
-    mean: Array
-    variance: Array
-    entropy: Array
+    kl: Values
+    mean: Values
+    variance: Values
+    entropy: Values
 
 
 class _Target(NamedTuple):

@@ -43,7 +43,7 @@ def _apart(noise: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def points(m: Moments) -> np.ndarray:
     """Return eight places v > 0 around the least-squares slope."""
-    return float(abs(m.minimizer)) * np.geomspace(0.3, 4.0, 8)
+    return abs(float(m.minimizer)) * np.geomspace(0.3, 4.0, 8)
 
 
 def gap(law: Any, log_density: np.ndarray, v: np.ndarray) -> float:

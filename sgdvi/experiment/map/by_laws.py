@@ -98,4 +98,4 @@ class Laws:
         law = self.network.discrete_law(rate, size, self.batching)
         if law.table is None:
             return Outcome.OVERFLOWS, math.nan, math.nan
-        return Outcome.LAW, *self.gap.away(law.icdf(LEVELS))
+        return Outcome.LAW, *self.gap.away(np.asarray(law.icdf(LEVELS)))

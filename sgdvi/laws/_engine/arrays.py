@@ -12,6 +12,7 @@ from jax import Array
 
 from sgdvi._internal.check import real_array, require
 from sgdvi._internal.tree import is_traced as is_traced
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine import xp
 
 
@@ -51,7 +52,7 @@ def keep(value: Any, like: Any) -> Any:
     return array.astype(np.float32 if array.dtype == np.float32 else dtype)[()]
 
 
-def give_back(result: Array, value: Any, parameters: Any) -> Any:
+def give_back(result: Values, value: Any, parameters: Any) -> Any:
     """Cast a float64 result to the dtype of the caller.
 
     That is the dtype of ``value`` where it has a floating one, else that of the parameters. A float64 result under

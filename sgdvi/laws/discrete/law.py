@@ -6,10 +6,13 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
+from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, non_negative, positive, require, whole
+from sgdvi._internal.types import Values
 from sgdvi.laws._engine.arrays import give_back, is_traced, to_float64
 from sgdvi.laws._shown import Shown
 from sgdvi.laws.discrete._chain import Chain, require_noise
@@ -128,29 +131,29 @@ class DiscreteLaw(Shown, Distribution):
         return x if self.depth == 0 else self.sign * np.exp(x)
 
     @property
-    def mean(self) -> Any:
+    def mean(self) -> float:
         """Mean of v, up to `escape_at`; at depth 0 beta2/(beta1 + gamma/d), and nan where it does not exist."""
         if self._collapsed:
             return 0.0
-        return self._law and self._line(0) if self.depth == 0 else self.sign * self._moment(1)
+        return self._line(0) if self.depth == 0 else self.sign * self._moment(1)
 
     @property
-    def variance(self) -> Any:
+    def variance(self) -> float:
         """Variance of v, up to `escape_at`; infinite at depth 0 where the tail has no second moment."""
         if self._collapsed:
             return 0.0
         return self._line(1) if self.depth == 0 else self._moment(2) - self._moment(1) ** 2
 
-    def cdf(self, value: Any) -> Any:
+    def cdf(self, value: ArrayLike) -> Values:
         """Return the probability of at most `value`."""
         return self._apply(value, self._cdf)
 
-    def log_prob(self, value: Any, intermediates: Any = None) -> Any:
+    def log_prob(self, value: ArrayLike, intermediates: Any = None) -> Values:
         """Return the log density; with respect to the point mass at 0 when collapsed."""
         del intermediates
         return self._apply(value, self._log_prob)
 
-    def icdf(self, q: Any) -> Any:
+    def icdf(self, q: ArrayLike) -> Values:
         """Return the quantiles of v; those below 1e-308 in size underflow to 0 (see `log_icdf`)."""
 
         def quantile(level: Any, lib: Any) -> Any:
@@ -159,12 +162,12 @@ class DiscreteLaw(Shown, Distribution):
 
         return self._apply(q, quantile)
 
-    def log_icdf(self, q: Any) -> Any:
+    def log_icdf(self, q: ArrayLike) -> Values:
         """Return log |v| at the quantiles of v: near the threshold most of the law can lie below 1e-308."""
         require(self.depth > 0, "log_icdf needs a law on one side of zero", "depth 0", "Use icdf.")
         return self._apply(q, self._quantile)
 
-    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> Any:
+    def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> Values:
         """Draw from the law with a JAX key."""
         with jax.enable_x64(True):
             levels = jax.random.uniform(key, tuple(sample_shape), dtype=np.float64)
@@ -194,7 +197,7 @@ class DiscreteLaw(Shown, Distribution):
             raise InputError(message("the law must have a density", self.status, advice))
         return self.table
 
-    def _line(self, number: int) -> Any:
+    def _line(self, number: int) -> float:
         self._law  # noqa: B018  where there is none it says so
         return self._lines[number] if self._lines else math.nan
 
@@ -242,8 +245,8 @@ class DiscreteLaw(Shown, Distribution):
 
 @checked
 def discrete_law(
-    x: Any,
-    y: Any,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
     learning_rate: float,
     batch_size: int = 1,
     weight_decay: float = 0.0,

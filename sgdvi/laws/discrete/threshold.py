@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from sgdvi._internal.arguments import checked
@@ -65,8 +65,8 @@ class DiscreteThreshold:
 
 
 def lyapunov_exponent(
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     learning_rate: float,
     batch_size: int = 1,
     weight_decay: float = 0.0,
@@ -109,8 +109,8 @@ def lyapunov_exponent(
 
 @checked
 def discrete_threshold(
-    x: Any,
-    y: Any,
+    x: ArrayLike,
+    y: ArrayLike,
     batch_size: int = 1,
     weight_decay: float = 0.0,
     *,
