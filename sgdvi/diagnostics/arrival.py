@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -23,6 +23,8 @@ _FEWEST_DRAWS = 16
 _CHAIN, _POSTERIOR = (0.05, 0.95), (0.001, 0.999)
 # Chains at starts of their own lie this many times their own width apart.
 _APART = 5.0
+# A chain whose range is below this many standard deviations of the posterior on every functional has not moved.
+_STILL = 0.1
 # Share of its way to the posterior that a chain on its way makes from its first half to its second.
 _ON_ITS_WAY = 0.02
 
@@ -81,6 +83,8 @@ class Place:
         reference; 0 where they meet.
     separate
         Whether the chains that are away lie apart from each other, by several times their own width.
+    ranges
+        Per chain: its widest 5 % to 95 % range over the functionals, in standard deviations of the reference.
     moving
         Whether the chains that are away come nearer.
     """
@@ -88,17 +92,17 @@ class Place:
     name: str
     away: np.ndarray
     separate: bool
+    ranges: np.ndarray
     moving: bool
 
 
 def place(case: Case) -> Place | None:
     """Return where the chains are; None where no functional is a real number that varies."""
-    chosen: Place | None = None
-    for name in shared(case):
-        one = _place_on(case, name)
-        if one is not None and (chosen is None or one.away.max() > chosen.away.max()):
-            chosen = one
-    return chosen
+    places = [one for name in shared(case) if (one := _place_on(case, name)) is not None]
+    if not places:
+        return None
+    farthest = max(places, key=lambda one: float(one.away.max()))
+    return replace(farthest, ranges=np.max([one.ranges for one in places], axis=0))
 
 
 def _place_on(case: Case, name: str) -> Place | None:
@@ -118,7 +122,7 @@ def _place_on(case: Case, name: str) -> Place | None:
     # every chain that is away comes nearer, by a share of its way and by more than it scatters about
     approach = (far - near > np.maximum(_ON_ITS_WAY * far, scatter / 2))[away > 0]
     moving = bool(approach.size and approach.all())
-    return Place(name, away, between > _APART * width, moving)
+    return Place(name, away, between > _APART * width, (high - low) / unit, moving)
 
 
 @check(
@@ -210,6 +214,9 @@ def _cause(case: Case, where: Place | None, level: Levels | None, far: np.ndarra
         )
     if where is not None and far.any() and where.separate:
         return NOT_MOVED, "They have not moved from their starts: each is at a place of its own."
+    if where is not None and far.any() and (where.ranges[far] < _STILL).all():
+        widest = number(float(where.ranges[far].max()), 2)
+        return NOT_MOVED, f"They have not moved: no functional of a chain ranges over more than {widest} sd."
     if gaps is not None and nulls is not None and (gaps > nulls).all():
         return PLATEAU, "They stay on a plateau, or in a minor mode, of the joint density."
     return ELSEWHERE, "They have settled elsewhere."

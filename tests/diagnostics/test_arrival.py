@@ -72,6 +72,12 @@ def test_a_run_that_did_reach_the_posterior(rng: np.random.Generator, size: int)
 def test_chains_that_have_not_left_their_starts(rng: np.random.Generator, size: int) -> None:
     starts = 49 * rng.normal(size=(CHAINS, 1, size))
     lost(judge(sgd(rng, starts + 0.01 * normal(rng, size)), nuts(normal(rng, size, 4))), "not moved")
+    result, finding = judge(sgd(rng, 49 + 0.01 * normal(rng, size)), nuts(normal(rng, size, 4)))
+    lost((result, finding), "not moved")
+    assert "no functional of a chain ranges over more than 0.03" in finding.meaning
+    # at one place, and as wide as the posterior in one direction: a minor mode
+    wide = np.where(np.arange(size) == size - 1, 1.0, 0.01) * normal(rng, size)
+    assert judge(sgd(rng, 49 + wide), nuts(normal(rng, size, 4)))[1].details["cause"] == "plateau"
 
 
 @pytest.mark.parametrize("size", SIZES)
