@@ -1,0 +1,67 @@
+"""Statuses just within a limit and just beyond it, from plain numbers."""
+
+import math
+
+import numpy as np
+import pytest
+from check_cases import case_of, facts_of
+from scipy import stats
+
+from sgdvi.diagnostics import Status, Thresholds, charges, laws, modes, tail
+from sgdvi.laws.line import Points
+
+LIMITS = Thresholds()
+NORMAL = stats.norm.ppf((np.arange(4000) + 0.5) / 4000)
+
+
+@pytest.mark.parametrize(
+    ("z", "momentum", "status"),
+    [(4.9, False, Status.PASS), (5.1, False, Status.FAIL), (-5.1, True, Status.WARN), (np.nan, False, Status.UNKNOWN)],
+)
+def test_the_drift_of_charges(z: float, momentum: bool, status: Status) -> None:
+    assert charges.drift.on("SGD", ["one", "two"], np.array([np.nan, z]), LIMITS, momentum=momentum).status is status
+
+
+@pytest.mark.parametrize(("apart", "status"), [(0.09, Status.PASS), (0.11, Status.WARN), (np.nan, Status.UNKNOWN)])
+def test_the_balance_of_noise(apart: float, status: Status) -> None:
+    finding = charges.noise.on("SGD", ["one"], np.array([[1 - apart], [1 + apart]]), LIMITS, of="SGD", note="Unknown.")
+    assert finding.status is status
+
+
+@pytest.mark.parametrize(("hidden", "status"), [(0, Status.PASS), (1, Status.WARN)])
+def test_directions_without_noise(hidden: int, status: Status) -> None:
+    assert charges.directions.on("SGD", hidden, 3).status is status
+
+
+@pytest.mark.parametrize("kind", ["sgd", "nuts"])
+def test_the_gap_to_the_exact_law_is_that_of_the_run(kind: str) -> None:
+    draws = np.random.default_rng(0).normal(size=(4, 1000))
+    own, other = Points(NORMAL, math.inf), Points(NORMAL + 3, math.inf)
+    sgd, nuts = (own, other) if kind == "sgd" else (other, own)
+    facts = facts_of(functional="v", stationary_points=sgd, posterior_points=nuts, collapsed=False, discrete_law=None)
+
+    def status(shift: float) -> Status:
+        return laws.gap(case_of({"v": draws + shift}, facts, kind=kind)).status
+
+    # by chance up to KS = 0.026; shifts of 0.1 and 0.2 sd are 0.04 and 0.08 away, limits are 0.03 and 0.05
+    assert [status(shift) for shift in (0.0, 0.1, 0.2)] == [Status.PASS, Status.WARN, Status.FAIL]
+
+
+@pytest.mark.parametrize(
+    ("reference", "run", "effective", "status"),
+    [
+        (0.02, 0.0, 1000, Status.FAIL),
+        (0.02, 0.0, 100, Status.UNKNOWN),  # two draws of it were to be expected
+        (0.02, 0.005, 1000, Status.PASS),  # too few, and met
+        (0.005, 0.0, 2000, Status.WARN),
+    ],
+)
+def test_a_mode_that_is_missed(reference: float, run: float, effective: float, status: Status) -> None:
+    masses = [np.array([1 - share, share]) for share in (reference, run)]
+    coverage = modes.Coverage(("below 0", "above 0"), *masses, expected=effective * masses[0])
+    assert modes.met("SGD", coverage, "NUTS", LIMITS, "mode", "").status is status
+
+
+def test_what_all_runs_hold_at_one_value_has_no_tail() -> None:
+    case = case_of({"v": np.full((4, 500), 2.0)}, still=frozenset({"v"}))
+    assert tail.index(case).status is Status.NOT_APPLICABLE
