@@ -21,6 +21,7 @@ LAWS = {
     "bimodal": lambda rng: 3 * rng.choice([-1, 1], (4, 1000, 3)) + rng.normal(size=(4, 1000, 3)),
     "bounded": lambda rng: rng.beta(0.5, 0.5, size=(4, 1000, 3)),
     "counts": lambda rng: rng.poisson(2.0, size=(4, 1000, 3)),
+    "one functional": lambda rng: rng.normal(size=(4, 1000, 1)),
     "200 functionals": lambda rng: rng.normal(size=(4, 1000, 200)),
 }
 

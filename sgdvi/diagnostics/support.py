@@ -70,16 +70,17 @@ def two_nn(points: np.ndarray) -> float:
     return float((len(ratio) - 1) / total) if total > 0 else math.inf
 
 
-def without_outliers(points: np.ndarray) -> np.ndarray:
-    """Return `points` (n, d) about their median, those farther out than three times the median distance drawn in to it.
+def without_outliers(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `points` (n, d) about their median, outliers drawn in, and the mask (n,) of those that are none.
 
-    The way of a transient is no direction of the law: a few points far out would make all others look like none.
+    Those farther out than three times the median distance are drawn in to it: the way of a transient is no direction of
+    the law, a few points far out would make all others look like none.
     """
     centred = points - np.median(points, axis=0)
     lengths = np.sqrt((centred**2).sum(axis=1))
     longest = _FARTHEST * float(np.median(lengths))
     scale = np.minimum(1.0, longest / np.maximum(lengths, 1e-300)) if longest > 0 else np.ones(len(points))
-    return centred * scale[:, None]
+    return centred * scale[:, None], scale == 1
 
 
 def _nearest(points: np.ndarray) -> np.ndarray:
@@ -156,15 +157,16 @@ def dimension_of(points: np.ndarray, transform: np.ndarray, size: int) -> Dimens
     size = int(min(size, len(points), _MOST_POINTS))
     rows = np.linspace(0, len(points) - 1, max(size, 1)).round().astype(int)
     chosen = np.asarray(points, dtype=np.float64)[rows]
-    chosen = without_outliers((chosen - chosen.mean(axis=0)) @ transform)
+    chosen, inside = without_outliers((chosen - chosen.mean(axis=0)) @ transform)
     widths = np.linalg.svd(chosen, compute_uv=False) / math.sqrt(max(len(chosen), 1))
     rank = linear_rank(chosen)
     # what a gap sets apart stays narrow; what is badly scaled is scaled
-    chosen = chosen @ (whitening(chosen, _FUZZ) if rank < chosen.shape[1] else whitening(chosen))
+    # what was drawn in lies on a sphere, of lower dimension: on the line at two points, which rounding tells apart
+    chosen = (chosen @ (whitening(chosen, _FUZZ) if rank < chosen.shape[1] else whitening(chosen)))[inside]
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
     narrowest = float(widths[rank - 1]) if 0 < rank <= len(widths) else math.nan
-    return Dimension(two_nn(chosen), two_nn(few), rank, len(chosen), chosen.shape[1], narrowest)
+    return Dimension(two_nn(chosen), two_nn(few), rank, len(rows), chosen.shape[1], narrowest)
 
 
 def independent_columns(points: np.ndarray) -> np.ndarray:

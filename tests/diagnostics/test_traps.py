@@ -38,26 +38,24 @@ def coupled(rng: np.random.Generator, size: int, rho: float, shape: tuple[int, i
 # --- dependence -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [2, 20, 60])
-def test_a_dependence_that_one_pair_has_is_a_no_at_any_dimension(rng: np.random.Generator, size: int) -> None:
-    result = judge({"b": coupled(rng, size, 0.95)}, {"b": coupled(rng, size, 0.0)})
+def test_a_dependence_that_one_pair_has_is_a_no(rng: np.random.Generator) -> None:
+    result = judge({"b": coupled(rng, 20, 0.95)}, {"b": coupled(rng, 20, 0.0)})
     assert result.verdict.status is Status.FAIL
     assert "rank correlation of b[0] and b[1]" in result.verdict.sentence
     assert found(result)["distance.w1"].status is not Status.FAIL
-    same = judge({"b": coupled(rng, size, 0.95)}, {"b": coupled(rng, size, 0.95)})
-    assert found(same)["distance.dependence"].status is Status.PASS
 
 
+@pytest.mark.parametrize("seeds", [10, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("size", [2, 10, 50, 200])
-def test_a_weak_dependence_is_found_and_named(size: int) -> None:
-    named, seeds = 0, 10
+def test_a_weak_dependence_is_found_and_named(size: int, seeds: int) -> None:
+    named = 0
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         # rank correlation 0.3
         runs = [correlations(coupled(rng, size, rho, (4, 250))) for rho in (2 * np.sin(np.pi * 0.3 / 6), 0.0)]
         pair = worst_pair(*runs, [str(k) for k in range(size)], 0.99)
         named += pair.gap > pair.null and pair.gap > 0.1 and pair.names == ("0", "1")
-    assert named >= 9
+    assert named >= 0.9 * seeds, f"{named} of {seeds}"
 
 
 def laws(rng: np.random.Generator, law: str, size: int) -> np.ndarray:
@@ -105,18 +103,6 @@ def test_discrete_and_constant_functionals_of_one_law_pass(rng: np.random.Genera
     ]
 
 
-def test_a_constant_against_a_spread_or_another_constant_is_a_difference(rng: np.random.Generator) -> None:
-    t, u = rng.normal(size=SHAPE), rng.normal(size=SHAPE)
-    pairs = [
-        (np.full(SHAPE, 2.0), 2 + 1e-3 * t),
-        (2 + 1e-3 * t, np.full(SHAPE, 2.0)),
-        (np.ones(SHAPE), np.zeros(SHAPE)),
-    ]
-    for run, reference in pairs:
-        result = judge({"t": t, "s": run}, {"t": u, "s": reference})
-        assert result.verdict.status is Status.FAIL, result.verdict.sentence
-
-
 def test_another_share_of_ones_is_a_difference(rng: np.random.Generator) -> None:
     result = judge({"z": rng.binomial(1, 0.5, SHAPE)}, {"z": rng.binomial(1, 0.3, SHAPE)})
     assert result.verdict.status is Status.FAIL
@@ -154,20 +140,6 @@ def test_a_variable_that_nobody_asked_about_decides_nothing(rng: np.random.Gener
 # --- copies -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shift", [0, 7])
-def test_copies_of_one_chain_are_seen(rng: np.random.Generator, shift: int) -> None:
-    one = rng.normal(size=1000)
-    copied = np.stack([np.roll(one, k * shift) for k in range(4)])
-    nuts = {"t": rng.normal(size=(4, 1000))}
-    result = judge({"t": copied}, nuts)
-    assert found(result)["chains.copies"].status is Status.FAIL
-    assert result.verdict.status is Status.UNKNOWN
-    assert "copies of each other" in result.verdict.sentence
-    fine = judge({"t": rng.normal(size=(4, 1000))}, nuts)
-    assert found(fine)["chains.copies"].status is Status.PASS
-    assert "cannot be relied on" in judge(nuts, {"t": copied}).verdict.sentence
-
-
 def test_weighted_draws_drawn_again_are_no_copies(rng: np.random.Generator) -> None:
     # with replacement, as `reweight` does: chains share two draws in three, in an order of their own
     again = rng.normal(size=2000)[rng.integers(2000, size=(4, 1000))]
@@ -188,7 +160,7 @@ def test_a_median_that_jumps_between_two_modes_is_no_shift(rng: np.random.Genera
     assert result.verdict.status is Status.FAIL  # 8 % of the mass is elsewhere
 
 
-@pytest.mark.parametrize("size", [6, 20])
+@pytest.mark.parametrize("size", [6, 20, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("lead", "others", "words"), [(3.0, 0.25, "too narrow"), (0.2, 2.5, "too wide"), (2.5, 2.0, "too wide")]
 )

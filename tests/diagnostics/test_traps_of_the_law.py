@@ -157,7 +157,7 @@ def test_coefficients_that_differ_are_no_labels(rng: np.random.Generator) -> Non
 # --- dimension --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [2, 20, pytest.param(90, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [2, 20, pytest.param(200, marks=pytest.mark.slow)])
 def test_lower_dimension_is_claimed_for_a_gap_alone(rng: np.random.Generator, size: int) -> None:
     reference, full = normal(rng, size), 0.5 * normal(rng, size)
     transient = full.copy()
