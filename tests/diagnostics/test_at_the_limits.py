@@ -1,6 +1,7 @@
 """Statuses just within a limit and just beyond it, from plain numbers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,11 +41,12 @@ def test_the_gap_to_the_exact_law_is_that_of_the_run(kind: str) -> None:
     sgd, nuts = (own, other) if kind == "sgd" else (other, own)
     facts = facts_of(functional="v", stationary_points=sgd, posterior_points=nuts, collapsed=False, discrete_law=None)
 
-    def status(shift: float) -> Status:
+    def status(shift: float, draws: np.ndarray = draws) -> Status:
         return laws.gap(case_of({"v": draws + shift}, facts, kind=kind)).status
 
     # by chance up to KS = 0.026; shifts of 0.1 and 0.2 sd are 0.04 and 0.08 away, limits are 0.03 and 0.05
     assert [status(shift) for shift in (0.0, 0.1, 0.2)] == [Status.PASS, Status.WARN, Status.FAIL]
+    assert status(0.1, draws[:, :100]) is Status.PASS  # of a tenth of the draws chance makes as much
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,13 @@ def test_a_mode_that_is_missed(reference: float, run: float, effective: float, s
     masses = [np.array([1 - share, share]) for share in (reference, run)]
     coverage = modes.Coverage(("below 0", "above 0"), *masses, expected=effective * masses[0])
     assert modes.met("SGD", coverage, "NUTS", LIMITS, "mode", "").status is status
+
+
+@pytest.mark.parametrize("law", [stats.t(2), stats.gamma(0.5)])
+def test_a_long_tail_has_no_modes_of_its_own(law: Any) -> None:
+    for seed in range(10):
+        draws = law.rvs(size=(1, 200), random_state=seed)
+        assert not modes.valleys(Points.from_draws(draws, 200)).size
 
 
 def test_what_all_runs_hold_at_one_value_has_no_tail() -> None:

@@ -9,7 +9,7 @@ from check_cases import case_of, facts_of, run_of
 from scipy import special, stats
 
 from sgdvi.diagnostics import Finding, Status, divergence
-from sgdvi.diagnostics.divergence import Divergences, kl_divergence, restrict
+from sgdvi.diagnostics.divergence import Divergences, divergences, kl_divergence, restrict
 from sgdvi.laws.line import LineLaw, as_line_law
 
 
@@ -49,6 +49,12 @@ def test_missing_sign_is_infinite_one_way() -> None:
     half = restrict(line, 1, 0.5)
     assert kl_divergence(positive, half) == pytest.approx(0.5 * math.log(2 * math.pi) - math.log(2), rel=1e-9)
     assert math.isfinite(kl_divergence(half, positive))
+
+
+def test_forward_is_over_the_first_law_and_backward_over_the_second() -> None:
+    found = divergences(law(stats.norm(0, 1)), law(stats.norm(0, 2)))
+    assert found.forward == pytest.approx(math.log(2) + 1 / 8 - 1 / 2, rel=1e-9)
+    assert found.backward == pytest.approx(-math.log(2) + 2 - 1 / 2, rel=1e-9)
 
 
 def test_an_atom_is_infinite() -> None:
