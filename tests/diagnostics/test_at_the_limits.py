@@ -8,7 +8,7 @@ import pytest
 from check_cases import case_of, facts_of
 from scipy import stats
 
-from sgdvi.diagnostics import Status, Thresholds, charges, laws, modes, tail
+from sgdvi.diagnostics import Status, Thresholds, charges, joint, laws, modes, tail
 from sgdvi.laws.line import Points
 
 LIMITS = Thresholds()
@@ -74,3 +74,10 @@ def test_a_long_tail_has_no_modes_of_its_own(law: Any) -> None:
 def test_what_all_runs_hold_at_one_value_has_no_tail() -> None:
     case = case_of({"v": np.full((4, 500), 2.0)}, still=frozenset({"v"}))
     assert tail.index(case).status is Status.NOT_APPLICABLE
+
+
+def test_what_is_beyond_the_level_of_permutations_has_that_p_value() -> None:
+    for labels in (400, 1000):
+        values = np.arange(labels - 1.0)
+        beyond = values[values > joint._level(values, 0.99)]
+        assert len(beyond) + 1 == 0.01 * labels
