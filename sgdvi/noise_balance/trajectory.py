@@ -11,6 +11,7 @@ import numpy as np
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
 from sgdvi.laws.momentum import PLAIN, Momentum
+from sgdvi.problem.loss import split_module
 from sgdvi.symmetry._loss import SampleLoss
 
 
@@ -112,7 +113,7 @@ def read_tree(
 
 def read_arrays(params: Any, loss: SampleLoss, settings: Mapping[str, Any]) -> Trajectory:
     """Read a trajectory from a pytree like the parameters, whose leaves have leading axes (chain, draw)."""
-    leaves, structure = jax.tree.flatten(params)
+    leaves, structure = jax.tree.flatten(split_module(params)[0])
     require(structure == loss.structure, f"the trajectory must have the structure {loss.structure}", structure)
     return make_trajectory([np.asarray(leaf) for leaf in leaves], loss, settings, 0)
 

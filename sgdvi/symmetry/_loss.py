@@ -1,7 +1,7 @@
 """A per-sample loss of the caller: checked once, then evaluated in float64 and in blocks of bounded size."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,8 @@ class SampleLoss:
         The data, floating leaves as float64, and their number of rows N.
     coupled
         Whether the loss of a row depends on the other rows of its batch, as under batch normalisation.
+    whole
+        Parameters -> what the caller gave: the module that they are part of, or themselves.
     """
 
     function: Callable[[Any, Any], Any]
@@ -45,6 +47,7 @@ class SampleLoss:
     data: Any
     num_rows: int
     coupled: bool = False
+    whole: Callable[[Any], Any] = field(default=lambda params: params)
 
     @classmethod
     def of(cls, function: Callable[[Any, Any], Any], params: Any, data: Any) -> "SampleLoss":
@@ -57,16 +60,18 @@ class SampleLoss:
             rows, and a loss that fails, returns another shape than (B,), leaves float64 or is not finite.
         """
         require(callable(function), "loss must be a function loss(params, batch)", type(function).__name__)
-        if params is None and isinstance(function, Loss):
-            params = function.params
-        params, whole = split_module(params)
-        if whole is not None:
-            function = _of_module(function, whole)
+        if isinstance(function, Loss):
+            params = function.params if params is None else split_module(params)[0]
+            whole = function.whole
+        else:
+            params, split = split_module(params)
+            function = function if split is None else _of_module(function, split)
+            whole = split or (lambda params: params)
         labels, given = parameter_leaves(params)
         arrays = [np.asarray(leaf) for leaf in given]
         rows, num_rows = _rows(data)
         leaves, dtypes = [np.asarray(array, np.float64) for array in arrays], tuple(array.dtype for array in arrays)
-        made = cls(function, jax.tree.structure(params), tuple(labels), dtypes, leaves, rows, num_rows)
+        made = cls(function, jax.tree.structure(params), tuple(labels), dtypes, leaves, rows, num_rows, whole=whole)
         made.check_finite(leaves, "params")
         return replace(made, coupled=made._try())
 
@@ -99,6 +104,10 @@ class SampleLoss:
         """Return the pytree with these leaves, in the caller's dtypes."""
         cast = [np.asarray(leaf, dtype) for leaf, dtype in zip(leaves, self.dtypes, strict=True)]
         return jax.tree.unflatten(self.structure, cast)
+
+    def as_given(self, leaves: Leaves) -> Any:
+        """Return what the caller gave, a module for example, with these leaves in its dtypes."""
+        return self.whole(self.restore(leaves))
 
     def check_finite(self, leaves: Leaves, name: str) -> None:
         """Raise `InputError` unless all entries are finite."""

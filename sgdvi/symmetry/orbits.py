@@ -11,6 +11,7 @@ from jax import lax
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import positive, require
+from sgdvi.problem.loss import split_module
 from sgdvi.symmetry._loss import SampleLoss
 from sgdvi.symmetry.chart import components
 from sgdvi.symmetry.scaling import Symmetry
@@ -232,7 +233,7 @@ class _Moves:
         self.symmetries = list(symmetries)
         require(self.symmetries, "there must be at least one symmetry", "none", "Draws are on the quotient already.")
         self.loss: SampleLoss = self.symmetries[0].loss
-        leaves, structure = jax.tree.flatten(draws)
+        leaves, structure = jax.tree.flatten(split_module(draws)[0])
         rule = f"draws must have the structure {self.loss.structure}"
         require(structure == self.loss.structure, rule, structure)
         self._given = [np.asarray(leaf) for leaf in leaves]

@@ -277,7 +277,7 @@ class Symmetry:
     def transform(self, params: Any, factor: float) -> Any:
         """Return the parameters moved along the orbit: every group times factor^exponent."""
         factor = positive("factor", factor)
-        return self.loss.restore(self._move(self.loss.flatten(params), np.log(factor)))
+        return self.loss.as_given(self._move(self.loss.flatten(params), np.log(factor)))
 
     def balanced_point(
         self, params: Any, temperature: float | None = None, *, data: Any = None, noise: GradientNoise | None = None
@@ -316,7 +316,7 @@ class Symmetry:
             powers = [(c, np.exp(-2 * c * step) * v, np.exp(2 * c * step) * q) for c, v, q in terms]
             return sum(c * (heat * v - 4 * gamma * q) for c, v, q in powers)
 
-        return self.loss.restore(self._move(leaves, _root(drift, "balanced")))
+        return self.loss.as_given(self._move(leaves, _root(drift, "balanced")))
 
     def equilibrium(
         self,
@@ -365,7 +365,7 @@ class Symmetry:
         def apart(step: float) -> float:
             return aim - sum(c * np.exp(2 * c * step) * q for c, q in terms)
 
-        return self.loss.restore(self._move(leaves, _root(apart, "canonical")))
+        return self.loss.as_given(self._move(leaves, _root(apart, "canonical")))
 
     def _charge(self, leaves: Leaves) -> float:
         return self._product(leaves, leaves)
@@ -407,7 +407,7 @@ def equilibrium_of(
     grouped = {id(groups) for family in families for groups in family}
     apart = [each.groups for each in symmetries if id(each.groups) not in grouped]
     leaves = rest(loss, leaves, apart, families, 4 * gamma / heat)
-    noise, end = GradientNoise.at(loss, leaves), loss.restore(leaves)
+    noise, end = GradientNoise.at(loss, leaves), loss.as_given(leaves)
     charges, ratios, times = [], [], []
     for each in symmetries:
         sizes = [(g.exponent, float((leaves[g.leaf][g.where] ** 2).sum())) for g in each.groups]

@@ -129,3 +129,45 @@ def test_functionals_alone_go_on_from_a_store(tmp_path: Any) -> None:
     whole, again = sampled(50), sampled(50, store=store, resume=True)
     assert list(again["posterior"].data_vars) == ["p"]
     np.testing.assert_array_equal(whole["posterior"]["p"].values, again["posterior"]["p"].values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["flax.nnx", "equinox"])
+def test_whole_modules_are_sampled_and_searched_for_symmetries(library: str) -> None:
+    nets = pytest.importorskip(library)
+
+    class Network(nets.Module):  # type: ignore[misc,name-defined]
+        hidden: Any
+        out: Any
+        unused: Any
+        normalise: Any
+
+        def __init__(self) -> None:
+            if library == "equinox":
+                one, two, three = jax.random.split(jax.random.key(0), 3)
+                self.hidden, self.out = nets.nn.Linear(3, 2, key=one), nets.nn.Linear(2, 1, key=two)
+                self.unused, self.normalise = nets.nn.Linear(2, 2, key=three), jax.nn.relu
+            else:
+                rngs = nets.Rngs(0)
+                self.hidden, self.out = nets.Linear(3, 2, rngs=rngs), nets.Linear(2, 1, rngs=rngs)
+                self.unused = nets.Linear(2, 2, rngs=rngs)
+                # its statistics are floating arrays, too, but no parameters
+                self.normalise = nets.BatchNorm(2, use_running_average=True, use_bias=False, use_scale=False, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            each = jax.vmap if library == "equinox" else lambda layer: layer
+            return each(self.out)(jax.nn.relu(self.normalise(each(self.hidden)(x))))[:, 0]
+
+    network = Network()
+    loss = sgdvi.Loss(lambda net, batch: (net(batch[0]) - batch[1]) ** 2, network)
+    assert len(loss.names) == 6
+    functionals = {"p": loss.per_draw(lambda net: net(TEST))}
+    options: dict[str, Any] = {"num_steps": 20, "num_chains": 2, "progress": False, "init": network}
+    sampler = sgdvi.SGD(loss, learning_rate=0.01, batch_size=4)
+    tree = sgdvi.sample(sampler, (X, Y), key=jax.random.key(0), functionals=functionals, **options)
+    np.testing.assert_allclose(functionals["p"](tree["posterior"].to_dataset()), tree["posterior"]["p"], rtol=1e-5)
+    found = sgdvi.find_symmetries(loss, None, (X, Y), key=jax.random.key(0))
+    assert (len(found), len(found.unused)) == (2, 2)
+    assert isinstance(found[0].balanced_point(network), Network)
+    settings: dict[str, Any] = {"learning_rate": 0.01, "batch_size": 4, "symmetries": found}
+    assert len(sgdvi.balance(loss, (X, Y), trajectory=loss.unflatten(tree), **settings).names) == 2

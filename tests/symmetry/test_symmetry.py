@@ -310,16 +310,18 @@ def test_a_key_bias_that_softmax_removes_is_left_out_and_named(key: jax.Array) -
     assert str(symmetries).endswith("left out, as no single row depends on them: b")
 
 
-def test_unused_leaves_and_dead_neurons_do_not_hide_symmetries(key: jax.Array) -> None:
+def test_unused_leaves_and_dead_neurons_of_a_module_do_not_hide_symmetries(key: jax.Array) -> None:
     case = CASES["ReLU"]
 
     def loss(p: Any, batch: Any) -> Any:
         alive = jnp.array([1.0, 1.0, 0.0, 1.0])  # whatever the parameters, the third neuron says nothing
-        return case.loss({"a": p["in"]["a"], "b": p["in"]["b"], "c": p["c"] * alive[:, None]}, batch) + p["scale"] ** 2
+        hidden = p["act"](batch[0] @ p["in"]["a"] + p["in"]["b"])
+        return ((hidden * alive @ p["c"] - batch[1]) ** 2).sum(-1) + p["scale"] ** 2
 
     # a neuron that is dead at these parameters alone, the first, is one all the same
     bias, out = np.where(np.arange(4), GOOD["b"], -9.0), np.where(np.arange(4)[:, None], GOOD["c"], 0.0)
-    params = {"in": {"a": GOOD["a"], "b": bias}, "c": out, "layer": np.ones((2, 2)), "scale": 1.0}
+    params = {"in": {"a": GOOD["a"], "b": bias}, "c": out, "layer": np.ones((2, 2)), "scale": np.ones(())}
+    params["act"] = jax.nn.relu  # a function among the leaves
     symmetries = find_symmetries(loss, params, case.data(), key=key)
     assert [symmetry.exponents for symmetry in symmetries] == [
         {f"c[{k}, :]": 1, f"in.a[:, {k}]": -1, f"in.b[{k}]": -1} for k in (0, 1, 3)
@@ -327,6 +329,9 @@ def test_unused_leaves_and_dead_neurons_do_not_hide_symmetries(key: jax.Array) -
     assert symmetries.unused == ("layer", "scale")
     assert symmetries.ignored["in.b"] == 1
     assert symmetries[0].charge(params) == pytest.approx(-(GOOD["a"][:, 0] ** 2).sum() - 81)
+    moved = symmetries[0].transform(params, 2.0)
+    assert moved["act"] is jax.nn.relu
+    np.testing.assert_allclose(moved["in"]["b"], np.where(np.arange(4), bias, -4.5))
 
 
 def test_batch_normalisation_has_no_per_sample_noise() -> None:

@@ -20,6 +20,7 @@ from sgdvi.samplers.driver.devices import AXIS, Plan
 from sgdvi.samplers.driver.status import ChainStatus
 from sgdvi.samplers.protocol import Algorithm, Batch
 from sgdvi.samplers.targets.base import Params, Target
+from sgdvi.samplers.targets.plates import first_line
 
 # A chain is looked at every so many steps. A power of two, as blocks are: whatever the block, one begins here.
 LOOK_EVERY = 1024
@@ -90,11 +91,12 @@ class Outputs:
         sites = jax.eval_shape(lambda: dict(self.sites(z, rows)))
         for name, fn in self.functionals:
             rule = f"the functional {name!r} must be computable by JAX from the sites of one draw"
-            advice = f"It gets one object with the arrays {', '.join(sites)}: lambda ds: ds.{next(iter(sites))} ** 2."
+            advice = f"It gets one object with the arrays {', '.join(sites)}: ds[{next(iter(sites))!r}] ** 2."
+            advice += " For the parameters as a network has them: sgdvi.Loss(...).per_draw(function)."
             try:
                 jax.eval_shape(lambda values, fn=fn: jnp.asarray(fn(Sites(values))), dict(sites))
             except Exception as error:
-                raise InputError(message(rule, f"{type(error).__name__}: {error}", advice)) from error
+                raise InputError(message(rule, first_line(error), advice)) from error
             require(name not in sites, "a functional must not have the name of a site", repr(name), "Rename it.")
         return jax.eval_shape(self.__call__, z, rows)
 
