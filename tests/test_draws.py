@@ -12,7 +12,18 @@ import xarray as xr
 from numpyro.infer import MCMC, NUTS
 
 import sgdvi
-from sgdvi.draws import NUTS_FIELDS, config, from_numpyro, from_samples, functional, is_tree, load, make_tree, save
+from sgdvi.draws import (
+    NUTS_FIELDS,
+    config,
+    from_numpyro,
+    from_samples,
+    functional,
+    in_chains,
+    is_tree,
+    load,
+    make_tree,
+    save,
+)
 
 RNG = np.random.default_rng(3)
 U, W = RNG.normal(size=(2, 4, 50))
@@ -112,6 +123,19 @@ def test_independent_draws_are_one_chain() -> None:
 
 
 @pytest.mark.slow
+def test_independent_draws_are_cut_into_chains_for_plots_of_ranks() -> None:
+    one = from_samples({"u": np.arange(10.0), "b": np.zeros((10, 3))})
+    two = in_chains(one, 2)
+    np.testing.assert_array_equal(two["posterior"]["u"], np.arange(10.0).reshape(2, 5))
+    assert two["posterior"]["b"].shape == (2, 5, 3)
+    assert two["posterior"].attrs == one["posterior"].attrs
+    assert in_chains(one, 4)["posterior"].sizes["draw"] == 2
+    with pytest.raises(sgdvi.InputError, match="only independent draws"):
+        in_chains(small())
+    with pytest.raises(sgdvi.InputError, match="at least 11 draws"):
+        in_chains(one, 11)
+
+
 def test_nuts_comes_with_the_statistics_that_arviz_looks_for() -> None:
     def model() -> None:
         numpyro.sample("a", dist.Normal(0, 1).expand([2]).to_event(1))

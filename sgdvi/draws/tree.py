@@ -11,7 +11,7 @@ import xarray as xr
 from xarray import DataTree
 
 from sgdvi._internal.arguments import checked
-from sgdvi._internal.check import InputError, message, require
+from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi._internal.files import writable, write_whole
 from sgdvi._internal.tree import label
 from sgdvi.draws.hdf5 import check_file
@@ -200,6 +200,39 @@ def from_samples(
     """
     one_chain = {name: np.asarray(values)[None] for name, values in samples.items()}
     return make_tree(one_chain, kind=kind, dims=dims, attrs={**attrs, "independent": 1})
+
+
+def in_chains(tree: DataTree, num_chains: int = 4) -> DataTree:
+    """Cut independent draws, which are one chain, into several: `arviz.plot_rank` compares chains.
+
+    Parameters
+    ----------
+    tree
+        A run marked ``independent``: variational inference, Laplace, Pathfinder.
+    num_chains
+        Chains of equal length; draws that are left over are left out.
+
+    Raises
+    ------
+    InputError
+        If the draws are not independent, or fewer than the chains.
+    """
+    posterior, chains = tree["posterior"], whole("num_chains", num_chains, least=1)
+    rule = "only independent draws can be cut into chains"
+    require(posterior.attrs.get("independent"), rule, "a run of chains", "Take it as it is.")
+    each = posterior.sizes["draw"] // chains
+    require(each > 0, f"there must be at least {chains} draws", posterior.sizes["draw"])
+
+    def cut(group: xr.Dataset) -> xr.Dataset:
+        if "draw" not in group.dims:
+            return group
+        one = group.isel(chain=0, drop=True)
+        parts = [
+            one.isel(draw=slice(k * each, (k + 1) * each)).assign_coords(draw=np.arange(each)) for k in range(chains)
+        ]
+        return xr.concat(parts, dim="chain").assign_coords(chain=np.arange(chains))
+
+    return tree.map_over_datasets(cut)
 
 
 def functional(tree: DataTree | xr.Dataset, fn: Callable[[xr.Dataset], Any]) -> np.ndarray:
