@@ -122,7 +122,6 @@ def test_independent_draws_are_one_chain() -> None:
     assert tree["posterior"].attrs["family"] == "mean-field"
 
 
-@pytest.mark.slow
 def test_independent_draws_are_cut_into_chains_for_plots_of_ranks() -> None:
     one = from_samples({"u": np.arange(10.0), "b": np.zeros((10, 3))})
     two = in_chains(one, 2)
@@ -136,6 +135,7 @@ def test_independent_draws_are_cut_into_chains_for_plots_of_ranks() -> None:
         in_chains(one, 11)
 
 
+@pytest.mark.slow
 def test_nuts_comes_with_the_statistics_that_arviz_looks_for() -> None:
     def model() -> None:
         numpyro.sample("a", dist.Normal(0, 1).expand([2]).to_event(1))

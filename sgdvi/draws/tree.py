@@ -220,13 +220,13 @@ def in_chains(tree: DataTree, num_chains: int = 4) -> DataTree:
     posterior, chains = tree["posterior"], whole("num_chains", num_chains, least=1)
     rule = "only independent draws can be cut into chains"
     require(posterior.attrs.get("independent"), rule, "a run of chains", "Take it as it is.")
-    each = posterior.sizes["draw"] // chains
-    require(each > 0, f"there must be at least {chains} draws", posterior.sizes["draw"])
+    fewest = min(group.sizes["draw"] for group in tree.subtree if "draw" in group.sizes)
+    require(fewest >= chains, f"there must be at least {chains} draws", fewest)
 
     def cut(group: xr.Dataset) -> xr.Dataset:
         if "draw" not in group.dims:
             return group
-        one = group.isel(chain=0, drop=True)
+        one, each = group.isel(chain=0, drop=True), group.sizes["draw"] // chains
         parts = [
             one.isel(draw=slice(k * each, (k + 1) * each)).assign_coords(draw=np.arange(each)) for k in range(chains)
         ]
