@@ -13,7 +13,7 @@ from sgdvi._internal.bounds import rising
 from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.draws.reading import is_path
 from sgdvi.draws.reading import read_file as read_file
-from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, make_tree, plain_text
+from sgdvi.draws.tree import NUTS_FIELDS, from_numpyro, from_samples, kind_of, make_tree, plain_text
 
 _TRACE_POINTS = 200
 _FORMS = (
@@ -183,7 +183,7 @@ def _one_chain(data: xr.Dataset) -> xr.Dataset:
 def _of_one_length(name: str, tree: DataTree) -> DataTree:
     """Cut chains that end in nan, all sites at once, to the length of the shortest."""
     posterior = tree["posterior"].to_dataset()
-    if (posterior.attrs.get("kind") or _kind(name)) == "sgd" or "chain_status" in tree.children:
+    if kind_of(tree, name) == "sgd" or "chain_status" in tree.children:
         return tree
     lengths = None
     for values in posterior.data_vars.values():

@@ -115,11 +115,20 @@ def test_what_one_run_holds_at_one_value_is_no_failure(rng: np.random.Generator)
     assert "2 coordinates of the parameters never moved" in said.meaning
 
 
+def test_texts_and_variables_without_a_number_are_left_out(rng: np.random.Generator) -> None:
+    tree = make_tree({"mu": trap("", rng), "empty": np.full(SHAPE, np.nan), "sigma": np.ones(SHAPE)}, kind="nuts")
+    tree["posterior"] = tree["posterior"].to_dataset().assign(note=(("chain", "draw"), np.full(SHAPE, "x")))
+    result = sgdvi.check(tree)
+    assert list(result.functionals) == ["mu"]
+    assert result.verdict.answers["arrive"].status is Status.PASS, result.verdict.sentence
+    lost = make_tree({"mu": trap("", rng), "b": np.full(SHAPE, np.nan)}, kind="sgd")  # a layer that has diverged
+    assert statuses(sgdvi.check(lost))["draws.finite"] is Status.FAIL
+
+
 def test_many_parameters_are_summarised(rng: np.random.Generator) -> None:
     weights = rng.normal(size=(2, 5, 30, 20)).astype(np.float32)
     tree = make_tree({"w": weights, "dead": np.zeros((2, 5, 50)), "b": rng.normal(size=(2, 5))}, kind="sgd")
-    chosen = summaries_of([tree])
-    assert chosen is not None
+    chosen = summaries_of({"net": tree})
     assert list(chosen)[0] == "rms(w)"
     assert len(chosen) == 101
     posterior = tree["posterior"].to_dataset()
@@ -127,7 +136,7 @@ def test_many_parameters_are_summarised(rng: np.random.Generator) -> None:
     name = list(chosen)[50]
     place = tuple(map(int, name.removeprefix("w[").rstrip("]").split(", ")))
     np.testing.assert_array_equal(chosen[name](posterior), weights[(..., *place)])
-    assert summaries_of([make_tree({"b": rng.normal(size=(2, 5))}, kind="x")]) is None
+    assert list(summaries_of({"net": make_tree({"b": rng.normal(size=(2, 5, 3))}, kind="x")})) == ["b"]
 
 
 def test_functionals_come_from_a_file_of_the_user(tmp_path: Path) -> None:

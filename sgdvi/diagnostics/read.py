@@ -16,7 +16,7 @@ from sgdvi.diagnostics.facts import Known
 from sgdvi.diagnostics.measures import snapped
 from sgdvi.diagnostics.run import CONVERGED, Run
 from sgdvi.draws.functionals import PerDraw
-from sgdvi.draws.tree import config, functional, in_double, is_tree
+from sgdvi.draws.tree import config, functional, in_double, is_numeric, is_tree, kind_of
 from sgdvi.laws.line import Points
 
 Functional = Callable[[Any], Any]
@@ -73,7 +73,11 @@ def scalar_functionals(
     posterior = trees[0]["posterior"].to_dataset()
     first = posterior.isel(draw=slice(1))  # its dimensions are asked for, not its values
     if given is None:
-        sites = [name for name in posterior.data_vars if all(name in tree["posterior"] for tree in trees)]
+        sites = [
+            name
+            for name, values in posterior.data_vars.items()
+            if is_numeric(values) and all(name in tree["posterior"] for tree in trees)
+        ]
         given = {str(name): itemgetter(name) for name in sites}
     given = {name: fn.named(name) if isinstance(fn, PerDraw) else fn for name, fn in given.items()}
     require(given, "there must be at least one functional", "none", "Give functionals={'name': lambda draws: ...}.")
@@ -127,13 +131,14 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
     sites = {
         str(site): np.asarray(array.transpose("chain", "draw", ...).values)
         for site, array in posterior.data_vars.items()
-        if array.dtype.kind in "fiub" and {"chain", "draw"} <= set(array.dims)
+        if is_numeric(array)
     }
     require(sites, f"the run {name!r} must have numbers with dimensions chain and draw", list(posterior.data_vars))
-    columns = Columns(_asked_for(sites))
+    kind = kind_of(tree, name)
+    columns = Columns(sites if kind == "sgd" else _asked_for(sites))  # of SGD, nan is divergence
     values = evaluated(posterior.to_dataset(), functionals)
     types = [array.dtype for array in posterior.data_vars.values() if array.dtype.kind == "f"]
-    eps = max((float(np.finfo(kind).eps) for kind in types), default=float(np.finfo(float).eps))
+    eps = max((float(np.finfo(one).eps) for one in types), default=float(np.finfo(float).eps))
     # the smallest site: what is computed from larger ones alone is rounded relative to them
     ends = [np.abs(columns.range_of(site)) for site in columns]
     scale = min((float(np.fmax.reduce(end, axis=None)) for end in ends if end.size), default=0.0)
@@ -143,9 +148,6 @@ def read_tree(name: str, tree: Any, functionals: Mapping[str, Functional]) -> Ru
         overflowed = np.asarray(record["status"].values, dtype=str) == "overflowed"
         steps = np.asarray(record["step"].values) if "step" in record else None
     settings, (predicted, observed) = config(tree), _predictive(tree)
-    kind = str(attrs.get("kind", "")).lower()
-    if not kind and "sgd" in name.lower():
-        kind = "sgd"
     return Run(
         name=name,
         kind=kind,

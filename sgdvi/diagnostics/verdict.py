@@ -130,7 +130,7 @@ def _judge_one(
     arrive = arrived(run, judged, facts)
     same = same_law(run, judged, facts, reference, trouble, unsure)
     use, uses = usable_for(judged, arrive)
-    sentence, status = same.sentence, same.status
+    sentence, status, alone = same.sentence, same.status, None
     if arrive.decides:
         sentence, status = arrive.sentence, arrive.status
     elif reference is None and same.status is Status.UNKNOWN:
@@ -141,7 +141,7 @@ def _judge_one(
     if switched and status in (Status.FAIL, Status.UNKNOWN):
         sentence += f" {switched[0].meaning}"
     ranked = _ranked(judged, unsure)
-    reasons = [trouble] if trouble else []
+    reasons = [trouble] if trouble else [use.sentence] if alone else []
     always = judged.those("always")
     for finding in _once(ranked, judged, arrive.decides and arrive.check in _LOST):
         told = finding.status is not Status.PASS and LEFT_OUT not in finding.details

@@ -281,9 +281,9 @@ def config(tree: DataTree) -> dict[str, Any]:
     return json.loads(tree["posterior"].attrs.get("config_json", "{}"))
 
 
-def kind_of(tree: DataTree) -> str:
-    """Return what made the draws, "sgd", "nuts", ..., in small letters; "" where the tree does not say it."""
-    return str(tree["posterior"].attrs.get("kind", "")).lower()
+def kind_of(tree: DataTree, name: str = "") -> str:
+    """Return what made the draws, "sgd", "nuts", ..., in small letters; "" where neither tree nor name says it."""
+    return str(tree["posterior"].attrs.get("kind", "")).lower() or ("sgd" if "sgd" in name.lower() else "")
 
 
 def factors(tree: DataTree) -> tuple[np.ndarray, np.ndarray] | None:
@@ -299,6 +299,11 @@ def factors(tree: DataTree) -> tuple[np.ndarray, np.ndarray] | None:
 def is_tree(run: Any) -> bool:
     """Whether a run has draws (and is not a law)."""
     return isinstance(run, DataTree)
+
+
+def is_numeric(values: Any) -> bool:
+    """Whether a variable holds numbers for each draw: tools keep texts and constants beside them."""
+    return values.dtype.kind in "fiub" and set(_SAMPLE_DIMS) <= set(values.dims)
 
 
 def save(trees: Mapping[str, DataTree], folder: str | os.PathLike[str]) -> Path:

@@ -89,7 +89,7 @@ def check(
     for name, tree in trees.items():
         size = tree["posterior"].sizes["draw"]
         require(size > 1, f"{name!r} must have at least 2 draws in each chain", size, "Keep more of them.")
-    functionals = summaries_of(list(trees.values())) if functionals is None else functionals
+    functionals = summaries_of(trees) if functionals is None else functionals
     return compare(
         runs,
         reference=names[1] if len(names) > 1 else None,
