@@ -214,3 +214,58 @@ def test_runs_are_named_after_their_files(files: Path) -> None:
     result = sgdvi.check(given, given, {"mu": lambda draws: draws.mu})
     assert list(result.runs) == ["sgd", "sgd (reference)"]
     assert statuses(result, "sgd")["draws.reference"] is Status.FAIL
+
+
+def network(rng: np.random.Generator, shift: float = 0.0) -> dict[str, np.ndarray]:
+    """Return weights and the probabilities that they give at 40 test points."""
+    x = np.random.default_rng(0).normal(size=(3, 40))
+    weights = rng.normal(size=(*SHAPE, 3)).astype(np.float32)
+    one = 1 / (1 + np.exp(-(weights + np.float32(shift)) @ x))
+    return {"w": weights, "p": np.stack([1 - one, one], axis=-1)}
+
+
+def test_predictions_are_asked_for_in_place_of_weights(rng: np.random.Generator) -> None:
+    mine, its = network(rng), network(rng)
+    mine["w"] += np.arange(4, dtype=np.float32)[:, None, None]  # a symmetry that predictions do not have
+    its["w"] += np.arange(4, dtype=np.float32)[:, None, None]
+    result = sgdvi.check(mine, its, predictions="p")
+    assert result.verdict.status in (Status.PASS, Status.WARN), result.verdict.sentence
+    assert {name.partition("[")[0] for name in result.functionals} == {"p"}
+    assert statuses(result)["memory.parameters"] is Status.WARN
+    assert "though not in the functionals" in next(
+        finding.meaning for finding in result.findings if finding.check == "memory.parameters"
+    )
+    alone = sgdvi.check({"p": mine["p"]}, predictions="p")
+    assert alone.verdict.answers["arrive"].status is Status.PASS
+    lost = mine["p"].copy()
+    lost[2, 9, 7] = np.nan
+    broken = sgdvi.check(mine | {"p": lost}, predictions="p")
+    assert statuses(broken)["draws.finite"] is Status.FAIL
+    for wrong, words in (("q", "must have a variable 'q'; got p and w"), ("p", "of the same test points in all runs")):
+        with pytest.raises(InputError, match=words):
+            sgdvi.check(mine, its | {"p": its["p"][:, :, :9]}, predictions=wrong)
+
+
+def test_predictions_are_compared_point_by_point_by_the_command(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("net.npz", **network(rng))
+    np.savez("far.npz", **network(rng, shift=3.0))
+    Path("seen.txt").write_text("1\n" * 40)
+    monkeypatch.setattr("sgdvi.experiment.written.write_html", lambda record, path, context: path.write_text(""))
+    status, out, _ = run(
+        capsys, "net.npz", "--reference", "far.npz", "--predictions", "p", "--observed", "seen.txt", "--out", "x"
+    )
+    assert status == 0
+    assert "of the 40 test points are not predicted by net as by far" in out
+    assert "log score" in out
+    assert (tmp_path / "x" / "predictions.json").exists()
+    for arguments, words in (
+        (["--observed", "seen.txt"], "must come with --predictions"),
+        (["--predictions", "p", "--observed", "none.npy"], "No such file"),
+        (["--predictions", "p", "--observed", "net.npz"], "must hold one number for each test point"),
+    ):
+        status, _, err = run(capsys, "net.npz", "--out", "y", *arguments)
+        assert status == 2
+        assert words in err

@@ -22,6 +22,17 @@ VERDICT_REACHED = 3
     type=click.Path(),
     help="Python file with functionals = {'name': lambda draws: ...}: what is asked for.",
 )
+@click.option(
+    "--predictions",
+    metavar="NAME",
+    help="Variable that holds predictions of a test set, (chain, draw, point) or (chain, draw, point, class).",
+)
+@click.option(
+    "--observed",
+    metavar="FILE",
+    type=click.Path(),
+    help="What was observed at the test points, one number each (.npy, or lines of text): scores and calibration.",
+)
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-check-NAME]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
 @click.option("--break-lock", is_flag=True, help="Write to DIR though a run on another host holds its lock.")
@@ -35,6 +46,8 @@ def command(
     draws: tuple[str, ...],
     reference: tuple[str, ...],
     functionals: str | None,
+    predictions: str | None,
+    observed: str | None,
     out: str | None,
     overwrite: bool,
     break_lock: bool,
@@ -54,25 +67,37 @@ def command(
     """
     import sys
 
+    from sgdvi._internal.check import require
     from sgdvi.cli._source import print_json
     from sgdvi.diagnostics.findings import Status
-    from sgdvi.experiment.any_draws import check, context_of, functionals_in
+    from sgdvi.diagnostics.predictions.call import compare_predictions
+    from sgdvi.experiment.any_draws import check, context_of, functionals_in, observed_in
     from sgdvi.experiment.folder import check_folder, locked
     from sgdvi.experiment.written import save_report
     from sgdvi.report import as_text
 
     asked: dict[str, Any] = {} if functionals is None else {"functionals": functionals_in(functionals)}
+    require(predictions or not observed, "--observed must come with --predictions", observed, "Name their variable.")
+    seen = None if observed is None else observed_in(observed)
     folder = None if out is None else check_folder(out, overwrite)
-    comparison = check(list(draws), list(reference) or None, progress=not quiet and sys.stderr.isatty(), **asked)
+    shown = not quiet and sys.stderr.isatty()
+    comparison = check(list(draws), list(reference) or None, predictions=predictions, progress=shown, **asked)
+    predicted = None
+    if predictions is not None:
+        predicted = compare_predictions(comparison.runs, comparison.reference, seen, variable=predictions)
     context = context_of(comparison, ["sgdvi", *sys.argv[1:]])
     target = folder or check_folder(f"sgdvi-check-{next(iter(comparison.runs))}", overwrite)
     with locked(target, break_lock):
         page = save_report(comparison, context, target, overwrite)
+        if predicted is not None:
+            predicted.to_json(target / "predictions.json")
     if record and record != "-":
         comparison.to_json(record)
     if record == "-":
         print_json(comparison.to_dict())
     else:
+        if not quiet and predicted is not None:
+            click.echo(f"{predicted}\n")
         if not quiet:
             click.echo(f"{comparison if verbose else as_text(comparison, context, verbose=False)}\n")
         click.echo(page)

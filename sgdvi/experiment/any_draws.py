@@ -18,6 +18,7 @@ from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.draws.formats.numpy_files import ALONE
 from sgdvi.draws.reading import is_path
 from sgdvi.draws.tree import DataTree, is_tree
+from sgdvi.experiment import named_predictions
 from sgdvi.experiment.environment import versions
 from sgdvi.experiment.summaries import summaries_of
 from sgdvi.inputs import as_run
@@ -35,6 +36,7 @@ def check(
     reference: Any = None,
     functionals: Functionals | None = None,
     *,
+    predictions: str | None = None,
     key: Any = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
     progress: bool = False,
@@ -53,6 +55,10 @@ def check(
     functionals
         Name -> function of the draws, see `sgdvi.compare`. None takes every entry of every variable; of more than 500
         the root mean square of each variable, and 100 entries chosen at random.
+    predictions
+        Name of the variable that holds predictions of a test set, (chain, draw, point) or (chain, draw, point, class):
+        they are no parameters, and without `functionals` 100 of them are what is asked for. They are compared point by
+        point, see `sgdvi.compare_predictions`.
     key
         JAX key for references that can only be sampled; None takes a fixed one.
     thresholds
@@ -89,9 +95,12 @@ def check(
     for name, tree in trees.items():
         size = tree["posterior"].sizes["draw"]
         require(size > 1, f"{name!r} must have at least 2 draws in each chain", size, "Keep more of them.")
-    functionals = summaries_of(trees) if functionals is None else functionals
+    if predictions is not None:
+        trees = {name: named_predictions.apart(name, tree, predictions) for name, tree in trees.items()}
+    if functionals is None:
+        functionals = named_predictions.asked_for(trees, predictions) if predictions else summaries_of(trees)
     return compare(
-        runs,
+        runs | trees,
         reference=names[1] if len(names) > 1 else None,
         functionals=functionals,
         key=key,
@@ -113,6 +122,26 @@ def functionals_in(path: str | os.PathLike[str]) -> dict[str, Callable[[Any], An
     if not (isinstance(held, Mapping) and held and all(map(callable, held.values()))):
         raise InputError(message(f"{path} must have a dictionary of functions", type(held).__name__, _HINT))
     return {str(name): function for name, function in held.items()}
+
+
+def observed_in(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return what was observed at the test points, one number each, from a ``.npy`` file or lines of text.
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+    """
+    place = Path(path).expanduser()
+    rule = f"{str(path)!r} must hold one number for each test point, in a .npy file or in lines of text"
+    try:
+        with place.open("rb") as file:
+            values = np.load(file, allow_pickle=False) if place.suffix == ".npy" else np.loadtxt(file, ndmin=1)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:150]
+        raise InputError(message(rule, reason)) from error
+    require(values.ndim == 1 and values.size and values.dtype.kind in "fiub", rule, f"shape {values.shape}")
+    return values
 
 
 def context_of(comparison: Comparison, command: Sequence[str]) -> Context:

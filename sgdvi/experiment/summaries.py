@@ -47,7 +47,7 @@ def summaries_of(trees: Mapping[str, DataTree]) -> dict[str, Functional]:
         if mask.all():
             chosen[name] = itemgetter(name)  # which is taken apart with the labels of its dimensions
         else:
-            chosen |= _entries(name, np.argwhere(mask))
+            chosen |= entries(name, np.argwhere(mask))
     return chosen
 
 
@@ -58,11 +58,12 @@ def _of_many(moving: Mapping[str, np.ndarray]) -> dict[str, Functional]:
     numbers = np.sort(np.random.default_rng(0).choice(ends[-1], SOME, replace=False))
     for (name, mask), part in zip(moving.items(), np.split(numbers, np.searchsorted(numbers, ends[:-1])), strict=True):
         first = ends[list(moving).index(name)] - int(mask.sum())
-        chosen |= _entries(name, np.argwhere(mask)[part - first])
+        chosen |= entries(name, np.argwhere(mask)[part - first])
     return chosen
 
 
-def _entries(name: str, places: np.ndarray) -> dict[str, Functional]:
+def entries(name: str, places: np.ndarray) -> dict[str, Functional]:
+    """Return entries of a variable as functionals, by their places, shape (n, dimensions)."""
     each = [tuple(map(int, place)) for place in places]
     return {f"{name}{_at(place)}": _Entry(name, place) for place in each}
 
