@@ -1,5 +1,6 @@
 """Fixtures that all tests share, and the one global JAX setting: compiled programs are kept from test to test."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,6 +8,9 @@ from collections.abc import Iterator
 import jax
 import pytest
 
+# Each process of the tests has a core: threads of matrix products wait for each other there, which took more than half
+# of the processor time of a comparison. Processes that are started from here inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -22,6 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(name, value)
         os.environ.setdefault(name.upper(), str(value))
     os.environ.setdefault("SGDVI_CACHE", folder)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported and collected out of every later collection of garbage: it stays until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

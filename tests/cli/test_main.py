@@ -1,5 +1,6 @@
 """The command line: exit statuses, one-line messages, what is printed and what is left on disk."""
 
+import contextlib
 import gc
 import json
 import os
@@ -389,16 +390,24 @@ def test_one_run_at_a_time_writes_to_a_folder_and_clears_what_a_killed_one_left(
     assert main(["compare", *arguments, "--overwrite"]) == 0
 
 
-def test_output_that_cannot_be_written_is_one_line(tmp_path):
-    for command in ("models", "models --template"):
-        done = subprocess.run(
-            f"{sys.executable} -m sgdvi.cli {command} > /dev/full", shell=True, capture_output=True, text=True, cwd="/"
-        )
-        assert done.returncode == 2
-        assert done.stderr == "sgdvi: the system must take what is written; got No space left on device.\n"
-    pipe = subprocess.run(
-        f"{sys.executable} -m sgdvi.cli models --template | true", shell=True, capture_output=True, text=True, cwd="/"
-    )
-    assert pipe.stderr == ""
-    closed = subprocess.run(f"{sys.executable} -m sgdvi.cli models <&- >&- 2>&-", shell=True, cwd="/")
-    assert closed.returncode == 0
+def test_output_that_cannot_be_written_is_one_line(capsys, monkeypatch):
+    line = "sgdvi: the system must take what is written; got No space left on device.\n"
+    for command in (["models"], ["models", "--template"]):
+        full = open("/dev/full", "w", encoding="utf-8")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", full)
+            assert main(command) == 2
+            sys.stdout.close()  # what it turned to
+        with contextlib.suppress(OSError):
+            full.close()
+        assert capsys.readouterr().err == line
+
+    def shell(arguments: str) -> subprocess.CompletedProcess:
+        # with help, which needs no heavy import
+        command = f"{sys.executable} -m sgdvi.cli {arguments}"
+        return subprocess.run(command, shell=True, capture_output=True, text=True, cwd="/", check=False)
+
+    done = shell("compare --help > /dev/full")
+    assert (done.returncode, done.stderr) == (2, line)
+    assert shell("compare --help | true").stderr == ""
+    assert shell("compare --help <&- >&- 2>&-").returncode == 0

@@ -116,12 +116,12 @@ def test_the_bias_identity_finds_a_shift(rng: np.random.Generator) -> None:
 
 
 def simulate(net: LinearNetwork, facts: Known, rng: np.random.Generator, start: float, warmup: int) -> dict:
-    """Discrete SGD, plainly: 8 chains, 2000 draws, every tenth step."""
+    """Discrete SGD, plainly: 64 chains, 250 draws, every tenth step."""
     rate, decay = net.flow_learning_rate(facts.learning_rate), net.weight_decay
-    theta = np.full((net.depth + 1, 8), start)
+    theta = np.full((net.depth + 1, 64), start)
     kept = []
-    for step in range(warmup + 20_000):
-        rows = rng.integers(net.num_data, size=(8, facts.batch_size))
+    for step in range(warmup + 2500):
+        rows = rng.integers(net.num_data, size=(64, facts.batch_size))
         push = 2 * (theta.prod(axis=0)[:, None] * net.x[rows] ** 2 - net.x[rows] * net.y[rows]).mean(axis=1)
         others = np.stack([np.delete(theta, k, axis=0).prod(axis=0) for k in range(len(theta))])
         theta = theta * (1 - 2 * rate * decay) - rate * push * others
@@ -135,7 +135,7 @@ def simulate(net: LinearNetwork, facts: Known, rng: np.random.Generator, start: 
 def test_one_fresh_step_shows_whether_discrete_sgd_is_stationary(rng: np.random.Generator, depth: int) -> None:
     net = network(depth)
     facts = Known(net, 0.05 / net.kappa, 4)  # a large step: the law of the flow is off, this identity is exact
-    sites = simulate(net, facts, rng, 0.9, 2000)
+    sites = simulate(net, facts, rng, 0.9, 1000)
 
     def identity(facts: Known, sites: dict) -> Finding:
         sgd = SGD(net.model, learning_rate=facts.learning_rate, batch_size=facts.batch_size)

@@ -16,11 +16,14 @@ PREDICTIVE = ["ppc_dist", "ppc_pit", "loo_pit"]
 @pytest.fixture(scope="module")
 def runs():
     """SGD, NUTS and variational inference on real data, with predictions."""
-    problem = sgdvi.zoo.load("diabetes", depth=1)
-    result = sgdvi.run(problem, num_steps=2000, nuts_draws=200, seed=1)
-    trees = {name: run for name, run in result.runs.items() if not hasattr(run, "log_prob")}
-    assert {"SGD", "NUTS", "mean-field VI"} <= set(trees)
-    key = jax.random.key(3)
+    problem, key = sgdvi.zoo.load("diabetes", depth=1), jax.random.key(3)
+    sampler = sgdvi.SGD(problem.model, learning_rate=0.01, batch_size=16)
+    options = {"num_steps": 2000, "num_warmup": 20_000, "num_chains": 4, "thinning": 4, "progress": False}
+    trees = {
+        "SGD": sgdvi.sample(sampler, problem.data, key=key, **options),
+        "NUTS": sgdvi.samplers.references.nuts(problem, key, num_warmup=200, num_samples=200),
+        "mean-field VI": sgdvi.samplers.references.variational(problem, key, "mean-field", num_samples=1000),
+    }
     return {name: sgdvi.with_predictions(tree, problem, key=key, num_draws=200) for name, tree in trees.items()}
 
 

@@ -38,23 +38,27 @@ def test_draws_are_those_of_numpyro(key: jax.Array, x64: None) -> None:
     np.testing.assert_allclose(tree["sample_stats"]["lp"], -potential, rtol=1e-9)
 
 
-def test_ctrl_c_keeps_the_draws(key: jax.Array, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_the_draws(key: jax.Array, x64: None, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = _nuts._chunks
 
-    def interrupted(*args: Any) -> Any:
-        for done, drawn in pieces(*args):
-            if done > 40:
-                raise KeyboardInterrupt
-            yield done, drawn
+    def interrupted(after: int) -> Any:
+        def steps(*args: Any) -> Any:
+            for done, drawn in pieces(*args):
+                if done > after:
+                    raise KeyboardInterrupt
+                yield done, drawn
 
-    monkeypatch.setattr(_nuts, "_chunks", interrupted)
+        return steps
+
+    monkeypatch.setattr(_nuts, "_chunks", interrupted(60))
     with pytest.raises(_nuts.Stopped) as stopped:
-        nuts(PROBLEM, key, num_warmup=16, num_samples=100, num_chains=2)
+        nuts(PROBLEM, key, num_warmup=40, num_samples=100, num_chains=2)
     tree = stopped.value.tree
     assert tree["posterior"].sizes["draw"] == 16
     assert config(tree)["num_samples"] == 16
+    monkeypatch.setattr(_nuts, "_chunks", interrupted(20))
     with pytest.raises(KeyboardInterrupt) as early:
-        nuts(PROBLEM, key, num_warmup=100, num_samples=100, num_chains=2)
+        nuts(PROBLEM, key, num_warmup=40, num_samples=100, num_chains=2)
     assert not isinstance(early.value, _nuts.Stopped)
 
 
@@ -73,12 +77,12 @@ def test_the_speed_of_the_last_steps_counts() -> None:
 
 
 def test_a_slow_run_says_so_once_and_shows_how_far_it_is(
-    key: jax.Array, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    key: jax.Array, x64: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(_nuts, "_FIRST_LOOK", -1.0)
     monkeypatch.setattr(_nuts, "PATIENCE", 0.0)
     said: list[str] = []
-    nuts(PROBLEM, key, num_warmup=40, num_samples=60, num_chains=1, progress=True, say=said.append)
+    nuts(PROBLEM, key, num_warmup=40, num_samples=60, num_chains=2, progress=True, say=said.append)
     assert len(said) == 1
     assert "for 60 draws per chain" in said[0]
     assert "100/100" in capsys.readouterr().err

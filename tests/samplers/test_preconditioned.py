@@ -38,15 +38,17 @@ def near() -> sgdvi.LocalQuadratic:
     return sgdvi.local_quadratic(line, (X, Y))
 
 
-def moments(sampler: sgdvi.Sampler, steps: int, **options: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moments(
+    sampler: sgdvi.Sampler, steps: int, chains: int = CHAINS, **options: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Covariance of many chains after some steps, in units of the posterior's; its error; the error of the mean."""
     tree = sgdvi.sample(
-        sampler, (X, Y), key=jax.random.key(1), num_steps=1, num_warmup=steps - 1, num_chains=CHAINS, progress=False,
+        sampler, (X, Y), key=jax.random.key(1), num_steps=1, num_warmup=steps - 1, num_chains=chains, progress=False,
         **options,
     )  # fmt: skip
     white = (tree["posterior"]["theta"].values[:, 0] - MEAN) @ np.linalg.cholesky(PRECISION)
     products = white[:, :, None] * white[:, None, :]
-    return products.mean(0), 5 * products.std(0) / CHAINS**0.5, np.abs(white.mean(0)) * CHAINS**0.5
+    return products.mean(0), 5 * products.std(0) / chains**0.5, np.abs(white.mean(0)) * chains**0.5
 
 
 def test_completed_sgd_is_the_posterior_at_a_large_rate(near: sgdvi.LocalQuadratic) -> None:
@@ -87,13 +89,13 @@ def test_preconditioned_sgld_forgets_a_start_in_the_steps_of_its_rate() -> None:
     rate = 0.1
     begin = {"theta": MEAN + 20 * np.linalg.eigh(COVARIANCE)[1][:, -1] * np.linalg.eigvalsh(COVARIANCE)[-1] ** 0.5}
     sampler = sgdvi.SGLD(line, rate, 60, preconditioner="curvature")
-    got, error, _ = moments(sampler, 120, init=begin)
+    got, error, _ = moments(sampler, 120, 4000, init=begin)
     share = 2 / (2 - rate) + rate / (2 - rate)  # N = S: own noise adds as much as one row's over N
     assert np.abs(np.diag(got) - share).max() < 0.1, got
     given = sgdvi.SGLD(line, rate, 60, preconditioner=60 * COVARIANCE)
-    np.testing.assert_allclose(moments(given, 120, init=begin)[0], got, atol=0.05)
+    np.testing.assert_allclose(moments(given, 120, 4000, init=begin)[0], got, atol=0.05)
     diagonal = sgdvi.SGLD(line, rate, 60, preconditioner=np.diag(60 * COVARIANCE) / 700)
-    assert np.diag(moments(diagonal, 120, init=begin)[0]).max() > 10
+    assert np.diag(moments(diagonal, 120, 4000, init=begin)[0]).max() > 10
 
 
 def test_the_mean_of_a_skewed_law_is_not_its_mode() -> None:
