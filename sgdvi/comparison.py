@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from sgdvi import report
 from sgdvi._internal.arguments import checked
+from sgdvi._internal.batches import Batching
 from sgdvi._internal.card import card
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.memory import require_memory
@@ -30,12 +31,15 @@ from sgdvi.diagnostics.stationarity import FreshStep
 from sgdvi.diagnostics.table import TABLE
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict, judge
-from sgdvi.draws.tree import factors, is_tree, kind_of
+from sgdvi.draws.tree import factors, from_samples, functional, is_tree, kind_of
 from sgdvi.inputs import as_run
 from sgdvi.laws.line import as_line_law, law_points
+from sgdvi.laws.momentum import Momentum
 from sgdvi.report.text import uses_in_words
 from sgdvi.samplers.fresh import fresh_norms
 from sgdvi.samplers.kernel import SGD, Sampler
+from sgdvi.samplers.quadratic import local_quadratic
+from sgdvi.samplers.recipes import Recipe, normal_points
 
 # Seconds without a word, beyond which a bar is shown.
 _SILENT = 2.0
@@ -274,8 +278,9 @@ class _Work:
     def _case(self, run: Run | Law, reference: Run | Law | None = None, trouble: str = "") -> Case:
         made = self.samplers.get(run.name) or _sampler_of(self.known)
         fresh_step = None if made is None else partial(_fresh_step, *made, jax.random.fold_in(self.key, len(self.runs)))
+        near = None if made is None else partial(_near_mode, *made, self.functionals, self.runs[run.name])
         kinds = self._kinds(run, reference)
-        return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh_step)
+        return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh_step, near)
 
     def _kinds(self, run: Run | Law, reference: Run | Law | None) -> frozenset[str]:
         """Say which checks are made of a run, see `Case`."""
@@ -285,6 +290,7 @@ class _Work:
         kinds = {"draws", "reference" if run.name == self.reference else "compared"}
         kinds |= {"recorded"} if run.overflowed is not None or run.kind == "sgd" else set()
         kinds |= {"judged"} if run.name in self.judged else set()
+        kinds |= {"momentum"} if run.settings.get("momentum") and run.kind == "sgd" else set()
         return frozenset(kinds | ({"independent"} if run.independent and "compared" in kinds else set()))
 
     def result(self) -> Comparison:
@@ -351,11 +357,35 @@ def _sampler_of(known: Known | None) -> tuple[Sampler, Any] | None:
 
 
 def _fresh_step(sampler: Sampler, data: Any, key: Any, case: Case) -> FreshStep:
+    if case.draws.settings.get("momentum"):
+        raise Skip("No fresh step can be taken: draws do not hold the velocities of momentum.")
     usable = {name: np.asarray(values[case.draws.keep], dtype=np.float64) for name, values in case.draws.sites.items()}
     try:
         return FreshStep(*fresh_norms(sampler, data, usable, key))
     except InputError as error:
         raise Skip(f"No fresh step can be taken: {error}") from error
+
+
+def _near_mode(sampler: Sampler, data: Any, functionals: Mapping[str, Any], tree: Any, case: Case) -> dict[str, float]:
+    """Return the variances of the functionals under the law that the run's optimizer has near the mode."""
+    facts, settings = case.facts, case.draws.settings
+    if facts.known is not None and facts.known.network.depth > 0:
+        raise Skip("At depth 1 and above momentum has the law of the flow at the temperature of eta/(1 - mu).")
+    if sampler.batching is Batching.EPOCHS:
+        raise Skip("Over shuffled epochs no law with momentum is known.")
+    memory = Momentum(settings["momentum"], settings["nesterov"])
+    with jax.enable_x64(True):
+        try:
+            near = local_quadratic(sampler.model, data)
+            rate, size = settings["learning_rate"] / memory.gain, sampler.size(near.num_data)
+            step = rate * np.eye(near.near.size)
+            law = near.law(Recipe("plain", size, sampler.batching, rate, step, memory=memory))
+            sites = near.flat.constrain(law.mean + normal_points(near.near.size) @ law.root.T)
+            dims = {str(site): array.dims[2:] for site, array in tree["posterior"].data_vars.items()}
+            drawn = from_samples(sites, kind="predicted", dims={site: dims[site] for site in sites})
+            return {name: float(functional(drawn, one).var()) for name, one in functionals.items()}
+        except (InputError, KeyError) as error:
+            raise Skip(f"No law near a mode is known: {error}") from error
 
 
 def _makers(samplers: Mapping[str, tuple[Sampler, Any]], runs: Mapping[str, Any]) -> Mapping[str, tuple[Sampler, Any]]:

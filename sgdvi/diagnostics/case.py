@@ -31,11 +31,15 @@ class Case:
         Why the reference cannot be relied on; "" where it can.
     kinds
         Which checks are made of the run: "draws" (any run with draws), "recorded" (its overflows are), "compared" (with
-        the reference), "judged" (the verdict is on it), "independent" (so are its draws), "reference", "law".
+        the reference), "judged" (the verdict is on it), "independent" (so are its draws), "momentum" (so is its
+        optimizer), "reference", "law".
     classifier
         Whether the classifier two-sample test is wanted.
     fresh
         Takes a case and returns its `stationarity.FreshStep`, or raises `Skip`; None where the sampler is unknown.
+    near
+        Takes a case and returns functional -> variance that its optimizer has near the mode, or raises `Skip`; None
+        where the sampler is unknown.
     findings
         What its checks have found: check -> finding.
     """
@@ -48,6 +52,7 @@ class Case:
     kinds: frozenset[str] = frozenset({"draws", "recorded", "compared", "judged"})
     classifier: bool = False
     fresh: Any = None
+    near: Any = None
     findings: dict[str, Finding] = field(default_factory=dict)
     _measured: dict[Hashable, Any] = field(default_factory=dict)
 

@@ -51,7 +51,7 @@ def gap(case: Case) -> Outcome:
     source = ""
     if case.sgd:
         source = f"{ZIYIN}: the law holds for the flow, the limit of small steps."
-    if case.sgd and facts.discrete_law is not None:
+    if case.sgd and facts.discrete_law is not None and not case.draws.settings.get("momentum"):
         meaning = f"{meaning} {steps_in_words(facts)}"
         details |= {"discrete_law": facts.discrete_law.status, "discrete_law_ks": facts.discrete_distance}
     return Outcome(status, meaning, distance.ks, limits[1], advice, details, name, source=source)

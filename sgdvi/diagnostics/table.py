@@ -52,6 +52,7 @@ _ORDER = (
     "predictive.loo",
     "predictive.coverage",
     "laws.gap",
+    "momentum.spread",
     "phases.temperature",
     "phases.collapse",
 )

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
-from scipy.stats import norm, qmc
 
 from sgdvi.diagnostics.read import evaluated, scalar_functionals
 from sgdvi.draws.tree import from_samples
@@ -12,12 +11,10 @@ from sgdvi.experiment.forecast_result import Flavour
 from sgdvi.experiment.tried import with_row_values
 from sgdvi.problem.base import Problem
 from sgdvi.samplers.quadratic import LocalQuadratic
-from sgdvi.samplers.recipes import GaussianLaw, Recipe
+from sgdvi.samplers.recipes import GaussianLaw, Recipe, normal_points
 
 # Relaxations that make 100 autocorrelation times.
 RELAXATIONS = 200
-# Pairs of points that stand for a law, a power of 2: quantiles are right to 0.01 sd.
-_PAIRS = 1024
 
 
 class Predicted:
@@ -40,9 +37,7 @@ class Predicted:
 
     def __init__(self, problem: Problem, near: LocalQuadratic) -> None:
         self._problem, self._near = problem, near
-        uniform = qmc.Sobol(near.near.size, rng=np.random.default_rng(0)).random(_PAIRS)
-        normal = norm.ppf(np.clip(uniform, 1e-9, 1 - 1e-9))
-        self.points = np.concatenate([normal, -normal])
+        self.points = normal_points(near.near.size)
         self.posterior = self.values(near.laplace)
 
     def values(self, law: GaussianLaw) -> dict[str, np.ndarray]:

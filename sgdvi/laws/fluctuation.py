@@ -13,7 +13,7 @@ from sgdvi._internal.check import InputError, message, require, whole
 from sgdvi.laws._engine.arrays import is_traced
 from sgdvi.laws.degenerate import support
 from sgdvi.laws.moments import Moments
-from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.multiples import Multiple, Temperature, resolve
 from sgdvi.laws.phases import critical_temperature
 from sgdvi.laws.stationary import SGDStationary
 from sgdvi.laws.temperatures import temperature_grid
@@ -188,11 +188,14 @@ def _laws(moments: Moments, temperature: Any, depth: int, width: int, weight_dec
     point = np.asarray(np.where(ends.fixed, ends.point, 0.0))
     # Not a NumPy scalar, into which nothing can be put.
     factor = np.asarray(point / width if depth == 0 else (point / width) ** (1 / (depth + 1)))
-    laws = _chunks(np.stack([part[ends.proper] for part in parts]), depth, width)
+    rest = 0.0
+    if isinstance(temperature, Multiple) and depth == 1:
+        rest = temperature.lost(heat, side * beta2 - decay, alpha3)
+    laws = _chunks(np.stack([part[ends.proper] for part in parts]), depth, width, rest)
     return _Laws(heat.copy(), side, ends.proper, point, factor, laws)
 
 
-def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]:
+def _chunks(flat: np.ndarray, depth: int, width: int, rest: float) -> Iterator[SGDStationary]:
     few = flat.shape[1] <= _FEW
     size = _NUMPY if few else _MANY
     for start in range(0, flat.shape[1], size):
@@ -202,7 +205,9 @@ def _chunks(flat: np.ndarray, depth: int, width: int) -> Iterator[SGDStationary]
                 # The last chunk is filled up with copies of its last law.
                 part = jnp.pad(part, ((0, 0), (0, size - part.shape[1])), mode="edge")
             *data, heat, decay = part
-            yield SGDStationary(Moments(*data), heat, depth=depth, width=width, weight_decay=decay)
+            law = SGDStationary(Moments(*data), heat, depth=depth, width=width, weight_decay=decay)
+            law.temperature_rest = rest
+            yield law
 
 
 def _gather(laws: _Laws, rows: list[tuple[np.ndarray, ...]]) -> list[np.ndarray]:

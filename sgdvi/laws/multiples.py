@@ -41,7 +41,7 @@ def parse_temperature(value: float | str, critical: Any) -> Any:
     value
         A number, or a text with a number, "Tc" or both.
     critical
-        Tc; an array gives an array, a NumPy float64 a `Multiple`.
+        Tc; an array gives an array, a number a `Multiple`.
 
     Raises
     ------
@@ -66,9 +66,7 @@ def parse_temperature(value: float | str, critical: Any) -> Any:
         known = np.all(np.isfinite(critical)) and np.all(np.asarray(critical) > 0)
         require(known, rule, f"Tc = {np.min(critical):g}", "Give a number.")
     value_of = number * critical
-    if isinstance(value_of, np.float64):
-        return Multiple(value_of, Fraction(match[1] or 1))
-    return value_of
+    return Multiple(value_of, Fraction(match[1] or 1)) if isinstance(value_of, float) else value_of
 
 
 def resolve(temperature: Any, critical: Callable[[], Any]) -> Any:

@@ -25,7 +25,7 @@ from sgdvi.laws import (
     stationary_law,
 )
 from sgdvi.laws.moments import Moments
-from sgdvi.laws.multiples import Temperature, resolve
+from sgdvi.laws.multiples import Multiple, Temperature, resolve
 from sgdvi.laws.posterior import GaussianPosterior, LinePosterior, ProductPosterior
 from sgdvi.laws.prior import require_known
 
@@ -121,8 +121,12 @@ class LinearNetwork:
         return self.as_temperature(temperature) / (self.kappa * share)
 
     def as_temperature(self, temperature: float | str) -> float:
-        """Return a temperature as a number: itself, or what a text such as "0.5Tc" stands for."""
-        return positive("temperature", resolve(temperature, lambda: self.critical_temperature))
+        """Return a temperature as a number: itself, or what a text such as "0.5Tc" stands for.
+
+        That of a text keeps its multiple to all digits, for the laws that are made of it.
+        """
+        heat = resolve(temperature, lambda: self.critical_temperature)
+        return heat if isinstance(heat, Multiple) else positive("temperature", heat)
 
     @property
     def critical_temperature(self) -> float:

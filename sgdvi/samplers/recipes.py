@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
+from scipy.stats import norm, qmc
 
 from sgdvi._internal.batches import Batching
 from sgdvi._internal.check import InputError, message, positive, require, whole
@@ -30,6 +31,8 @@ LEAST_NOISE = 0.05
 _FASTEST_COMPLETED = 0.1
 # Above this ratio of parameters to rows the noise changes much over the posterior: a quarter of the rate.
 _MANY_PARAMETERS, _THEN_SHARE = 0.05, 0.25
+# Pairs of points that stand for a law, a power of 2: quantiles are right to 0.01 sd.
+_PAIRS = 1024
 # In place of a divergence where there is no law.
 _NO_LAW = 1e50
 # SGLD's law is wider than the posterior by at most about this share.
@@ -94,6 +97,13 @@ class GaussianLaw:
     def sd(self) -> np.ndarray:
         """Its standard deviations, (D,)."""
         return self.root if self.root.ndim == 1 else np.sqrt(np.sum(self.root**2, axis=1))
+
+
+def normal_points(size: int) -> np.ndarray:
+    """Return standard normal points that stand for a law: scrambled Sobol points and their mirror images, (2 K, D)."""
+    uniform = qmc.Sobol(size, rng=np.random.default_rng(0)).random(_PAIRS)
+    normal = norm.ppf(np.clip(uniform, 1e-9, 1 - 1e-9))
+    return np.concatenate([normal, -normal])
 
 
 def batch_size_for(flavour: str, num_data: int) -> int:

@@ -9,15 +9,15 @@ moments in s are kept, so that the error falls like the fifth power of the grid 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from itertools import accumulate
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lu_factor, lu_solve
 
 _SHIFT = 1e-12
-# Entries of one block of atoms.
-_BLOCK = 400_000
+# Entries of one block of atoms: its arrays stay in the processor's cache.
+_BLOCK = 40_000
 # A matrix of so many points is dense.
 DENSE = 1_250
 # Neighbours that lead so many steps apart have points inside of their cell followed, so many.
@@ -99,11 +99,13 @@ def spread(position: np.ndarray, stencil: tuple[int, ...]) -> Iterator[tuple[np.
     cell = np.floor(position)
     share = position - cell
     cell = cell.astype(int)
-    offsets = {point: share - point for point in stencil}
-    for point in stencil:
-        others = [other for other in stencil if other != point]
-        scale = 1 / math.prod(point - other for other in others)
-        yield cell + point, scale * reduce(np.multiply, [offsets[other] for other in others])
+    offsets = [share - point for point in stencil]
+    # products of the offsets before each point, and after it
+    before = list(accumulate(offsets[:-1], np.multiply, initial=1.0))
+    after = list(accumulate(offsets[:0:-1], np.multiply, initial=1.0))[::-1]
+    for number, point in enumerate(stencil):
+        scale = 1 / math.prod(point - other for other in stencil if other != point)
+        yield cell + point, scale * before[number] * after[number]
 
 
 def operator(grid: Grid, steps: Steps, *, open_below: bool = False, open_above: bool = True) -> Matrix:
@@ -118,13 +120,17 @@ def operator(grid: Grid, steps: Steps, *, open_below: bool = False, open_above: 
     pieces = []
     for begin in range(0, count, block):
         end = min(begin + block, count)
-        entries = _entries(grid, _moves(grid, steps, begin, end), open_below, open_above)
-        if dense is not None:
-            index = entries[0] * count + entries[1]
-            dense += np.bincount(index, entries[2], count * count).reshape(count, count)
-        else:
-            pieces.append(sparse.csr_array(sparse.coo_array((entries[2], entries[:2]), shape=(count, count))))
-    return sum(pieces[1:], pieces[0]) if dense is None else dense
+        for row, column, value in _entries(grid, _moves(grid, steps, begin, end), open_below, open_above):
+            if dense is None:
+                pieces.append((row, column, value))
+                continue
+            # a cell's mass goes to the points on its two sides
+            rows = dense[begin : end + 1]
+            rows += np.bincount((row - begin) * count + column, value, rows.size).reshape(rows.shape)
+    if dense is not None:
+        return dense
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    return sparse.csr_array(sparse.coo_array((values, (rows, columns)), shape=(count, count)))
 
 
 def _moves(grid: Grid, steps: Steps, begin: int, end: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -155,8 +161,8 @@ def _moves(grid: Grid, steps: Steps, begin: int, end: int) -> Iterator[tuple[np.
 
 def _entries(
     grid: Grid, moves: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]], open_below: bool, open_above: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and values of the matrix for masses that go from rows to positions."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield rows, columns and values of the matrix for masses that go from rows to positions."""
     row, position, masses = (np.concatenate(parts) for parts in zip(*moves, strict=True))
     top = grid.count - 1.0
     kept = masses != 0
@@ -167,13 +173,10 @@ def _entries(
     row, position, masses = row[kept], np.clip(position[kept], 0.0, top), masses[kept]
     # Near the two ends there is no room for the stencil: there only the mean is kept.
     edge = (position < 2) | (position > grid.count - 4)
-    parts = [
-        (row[part], np.minimum(point, grid.count - 1), masses[part] * weight)
-        for stencil, part in ((SIX, ~edge), (TWO, edge))
-        for point, weight in spread(position[part], stencil)
-    ]
-    rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return rows, columns, values
+    for stencil, part in ((SIX, ~edge), (TWO, edge)):
+        rows, shared = row[part], masses[part]
+        for point, weight in spread(position[part], stencil):
+            yield rows, np.minimum(point, grid.count - 1), shared * weight
 
 
 def leading(grid: Grid, matrix: Matrix, start: np.ndarray | None = None, tries: int = 400) -> Eigen:
