@@ -18,8 +18,8 @@ FOLDER, CHANGED = "sgdvi-reproduce", 3
 def command(ids: tuple[str, ...], quick: bool, seed: int, out: str, record: str | None, fail_on_change: bool) -> int:
     """Measure the claims of the paper and say of each: holds, with a correction, does not hold, or cannot tell.
 
-    IDs choose some of them: T1 to T30 for theorems, equations and numbers, F1 to F5r for figures, Tab1. The exit status
-    is 0 whatever the verdicts are, unless --fail-on-change is given.
+    IDs choose some of them: T1 to T30 for theorems, equations and numbers, F1 to F5r for figures, Tab1; B1 to B7 go
+    beyond the paper. The exit status is 0 whatever the verdicts are, unless --fail-on-change is given.
     """
     from sgdvi.cli._cache import compilation_cache
 

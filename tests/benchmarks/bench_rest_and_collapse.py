@@ -14,13 +14,12 @@ import numpy as np
 
 import sgdvi
 from sgdvi._internal.style.canvas import COLORS, save_figure
+from sgdvi.experiment.claims.collapse_exponent import noise_alone
 
 PALETTE = list(COLORS.values())
 RATE, CHAINS, POINTS = 0.002, 32, 60
 INPUTS = (1, 2, 3, 4, 6, 8, 10)
-# in units of eta^2 times the mean square of a row's slope
-KNOWN = {1: -0.5, 2: 0.0, 3: 0.15, 10: 0.68}
-SPEED = 0.05
+SPEED, STEPS = 0.05, 12_000
 
 
 def squared(params: Any, batch: Any) -> Any:
@@ -78,18 +77,20 @@ def draw_collapse(axes: Any) -> None:
     rng = np.random.default_rng(0)
     found, errors = [], []
     for count in INPUTS:
-        x, y = rng.normal(size=(2_000, count)), rng.normal(size=2_000)
+        # slopes 2 x y of normal rows, with no skew
+        x, y = rng.normal(size=(4_000, count)), np.ones(4_000)
         loss = sgdvi.Loss(
             lambda p, b: (p["u"] * (b[0] @ p["w"]) - b[1]) ** 2, {"u": np.array(1.0), "w": np.ones(count)}
         )
         data = np.concatenate([x, x]), np.concatenate([y, -y])
-        result = sgdvi.collapse(loss, data, learning_rate=SPEED, batch_size=1, num_steps=6_000)
+        result = sgdvi.collapse(loss, data, learning_rate=SPEED, batch_size=1, num_steps=STEPS)
         unit = SPEED**2 * np.mean((2 * y[:, None] * x) ** 2)
         found.append(result.exponent / unit)
         errors.append(result.error / unit)
-        print(f"{count} inputs: {found[-1]:.3f} ± {errors[-1]:.3f}", flush=True)
+        print(f"{count} inputs: {found[-1]:.3f} ± {errors[-1]:.3f}, {noise_alone(count):.3f} in theory", flush=True)
     axes.errorbar(INPUTS, found, 3 * np.array(errors), fmt="o", color=PALETTE[0], label="collapse, 3 standard errors")
-    axes.plot(list(KNOWN), list(KNOWN.values()), "x", color="black", label="normal rows, in theory", zorder=3)
+    theory = [noise_alone(count) for count in INPUTS]
+    axes.plot(INPUTS, theory, color="black", linewidth=1, label="small steps, in theory")
     axes.axhline(0, linestyle=":", color="0.5")
     axes.set(xlabel="inputs", ylabel="exponent in η² E[q²]; collapse below 0")
     axes.legend(frameon=False)

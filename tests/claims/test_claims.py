@@ -20,13 +20,34 @@ from sgdvi.symmetry.scaling import Symmetry
 
 RECORD = Path(__file__).parents[2] / "docs/_static/claims.json"
 # Rows that take a second each at most, compiled programs apart
-QUICK = ("T1", "T3", "T8", "T10", "T15", "T16", "T17", "T20", "T21", "T27", "T28", "T30", "F1", "F3r", "Tab1")
+QUICK = (
+    "T1",
+    "T3",
+    "T8",
+    "T10",
+    "T15",
+    "T16",
+    "T17",
+    "T20",
+    "T21",
+    "T27",
+    "T28",
+    "T30",
+    "F1",
+    "F3r",
+    "Tab1",
+    "B2",
+    "B7",
+)
+
+LONGER = ("B1", "B3", "B4", "B5", "B6")
 
 
 def test_every_row_of_the_paper_is_there() -> None:
     theorems = {f"T{number}" for number in range(1, 31)}
     figures = {"F1", "F2", "F3l", "F3m", "F3r", "F4", "F5l", "F5m", "F5r", "F5r-S", "Tab1"}
-    assert set(CLAIMS) == theorems | figures
+    beyond = {f"B{number}" for number in range(1, 8)}
+    assert set(CLAIMS) == theorems | figures | beyond
 
 
 @pytest.mark.parametrize("one", CLAIMS.values(), ids=list(CLAIMS))
@@ -37,7 +58,7 @@ def test_declarations_are_whole(one: Any) -> None:
     assert one.draw is None or one.caption
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONGER)])
 def test_rows_have_the_expected_verdict(name: str) -> None:
     found = sgdvi.reproduce(name, quick=True)
     assert not found.changed, str(found)

@@ -1,22 +1,27 @@
-"""The claims in the order of the paper."""
+"""The claims in the order of the paper, and after them what goes beyond it."""
 
 from collections.abc import Mapping
 
 from sgdvi.experiment.claims import (
     balanced_point,
+    collapse_exponent,
     collapse_window,
     critical,
     deep_laws,
+    deep_steps,
     densities,
     depth_one_law,
     depth_scaling,
     dynamics,
+    epochs,
+    equilibria,
     infinite_depth,
     interpolation,
     inversion,
     kl_divergence,
     law_of_balance,
     mode,
+    momentum,
     noise_balance,
     observed_tail,
     overflow,
@@ -74,5 +79,12 @@ _ORDER = (
     depth_scaling.rule,
     depth_scaling.reason,
     summary_table.row,
+    momentum.row,
+    epochs.row,
+    equilibria.exponents,
+    equilibria.matrices,
+    equilibria.radius,
+    collapse_exponent.row,
+    deep_steps.row,
 )
 CLAIMS: Mapping[str, Claim] = {one.id: one for one in _ORDER}

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import mul
 
 import numpy as np
 from scipy import sparse
@@ -101,8 +102,9 @@ def spread(position: np.ndarray, stencil: tuple[int, ...]) -> Iterator[tuple[np.
     cell = cell.astype(int)
     offsets = [share - point for point in stencil]
     # products of the offsets before each point, and after it
-    before = list(accumulate(offsets[:-1], np.multiply, initial=1.0))
-    after = list(accumulate(offsets[:0:-1], np.multiply, initial=1.0))[::-1]
+    one = np.ones_like(share)
+    before = list(accumulate(offsets[:-1], mul, initial=one))
+    after = list(accumulate(offsets[:0:-1], mul, initial=one))[::-1]
     for number, point in enumerate(stencil):
         scale = 1 / math.prod(point - other for other in stencil if other != point)
         yield cell + point, scale * before[number] * after[number]
