@@ -36,8 +36,8 @@ def reproduce(
 
     Every theorem, equation, figure and number of Ziyin, Li and Ueda, Phys. Rev. E 111, 065303 (2025), is a row:
     the claim, our setting, what was measured, and by a criterion that was fixed before: holds, holds with a correction,
-    does not hold, or cannot tell. Rows B1 to B7 are what the package says beyond it: momentum, epochs, other symmetries,
-    several inputs, finite steps at every depth. Computed in float64.
+    does not hold, or cannot tell. Rows B1 to B7 are what the package says beyond it: momentum, epochs, other
+    symmetries, several inputs, finite steps at every depth. Computed in float64.
 
     Parameters
     ----------
