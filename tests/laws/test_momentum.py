@@ -82,8 +82,8 @@ def test_covariance_solves_the_equation_of_positions_and_velocities(memory: Mome
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_sgd_with_momentum_has_the_covariance(nesterov: bool) -> None:
-    """optax itself, 30,000 chains; the effective temperature alone is refused."""
-    rate, mu, chains = 0.15, 0.9, 30_000
+    """optax itself; the effective temperature alone is refused. To 2 % in test_within_two_percent.py."""
+    rate, mu, chains = 0.15, 0.9, 8_000
     optimizer = optax.sgd(rate, momentum=mu, nesterov=nesterov)
     x, residual = jnp.asarray(X), jnp.asarray(RESIDUAL)
 
@@ -95,7 +95,7 @@ def test_sgd_with_momentum_has_the_covariance(nesterov: bool) -> None:
         return (theta + updates, state), None
 
     start = jnp.zeros((chains, 3))
-    keys = jax.random.split(jax.random.key(3), 600)
+    keys = jax.random.split(jax.random.key(3), 250)
     theta = np.asarray(jax.jit(lambda c: jax.lax.scan(step, c, keys)[0][0])((start, optimizer.init(start))), float)
     products = theta[:, :, None] * theta[:, None, :]
     error = products.std(0) / np.sqrt(chains)

@@ -58,7 +58,10 @@ def everything(make, arguments, v, parameters, size):
     return {name: np.asarray(value) for name, value in out.items()}
 
 
-@pytest.mark.parametrize("family", sorted(families()))
+# what else a law is made of is the same code for every density: compiled once by default, for the ray
+@pytest.mark.parametrize(
+    "family", [name if name == "ray" else pytest.param(name, marks=pytest.mark.slow) for name in sorted(families())]
+)
 def test_numpy_and_jax_agree(family):
     cases = families()[family]
     make = cases[0][1]
@@ -78,6 +81,16 @@ def test_numpy_and_jax_agree(family):
             if not np.all(gap <= BOUND):
                 wrong.append((name, what, float(np.max(gap))))
     assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("family", sorted(set(families()) - {"ray"}))
+def test_densities_agree_in_both_namespaces(family):
+    with in_float64():
+        for name, make, arguments, v, _ in families()[family][::6]:
+            density, quadrature = batch.prepare(make, *arguments)
+            values = density, quadrature.log_norm, np.concatenate([v, v[:, ::-1]], axis=1)
+            ours, theirs = (batch.log_prob(*jax.tree.map(lib.asarray, values)) for lib in (np, jnp))
+            np.testing.assert_allclose(theirs, ours, rtol=BOUND, atol=BOUND, err_msg=name)
 
 
 def test_small_and_concrete_is_numpy():

@@ -120,8 +120,8 @@ def test_collapse_is_zero_and_shapes_broadcast():
     critical = critical_temperature(m, 1, 0.01)
     assert found.variance.shape == (2, 3)
     assert np.array_equal(found.variance > 0, found.temperature < critical)
-    law = many(Moments.linear(-1.0, 2.0), 0.1, sign=-1, weight_decay=0.01)
-    assert (found.mean[1, 0], found.variance[1, 0]) == pytest.approx((law.mean[0], law.variance[0]))
+    law = SGDStationary(Moments.linear(-1.0, 2.0), 0.1, sign=-1, weight_decay=0.01)
+    assert (found.mean[1, 0], found.variance[1, 0]) == pytest.approx((law.mean, law.variance))
     mean, variance = fluctuation.mean_and_variance(m, found.temperature, weight_decay=0.01)
     assert np.array_equal(mean, found.mean)
     assert np.array_equal(variance, found.variance)
@@ -129,11 +129,13 @@ def test_collapse_is_zero_and_shapes_broadcast():
     assert fluctuation_maxima(Moments.linear(1.0, 1.0), weight_decay=2.0).size == 0
 
 
-def test_more_laws_than_one_chunk(monkeypatch):
+@pytest.mark.parametrize("few", [1_000, pytest.param(0, marks=pytest.mark.slow)], ids=["NumPy", "compiled"])
+def test_more_laws_than_one_chunk(monkeypatch, few):
     heat = np.linspace(0.01, 0.3, 300)
     m = Moments.linear(1.0, 1.0)
     with monkeypatch.context() as patch:
-        patch.setattr(fluctuation, "_FEW", 0)
+        patch.setattr(fluctuation, "_FEW", few)
+        patch.setattr(fluctuation, "_NUMPY", 64)
         patch.setattr(fluctuation, "_MANY", 64)
         whole = fluctuation.mean_and_variance(m, heat)[1]
     assert whole[[0, 63, 299]] == pytest.approx(fluctuation.mean_and_variance(m, heat[[0, 63, 299]])[1], rel=1e-12)
@@ -153,14 +155,9 @@ def test_bad_input():
         jax.jit(lambda t: fluctuations(m, t).mean)(0.1)
 
 
-def many(m, temperature, **options) -> SGDStationary:
-    """A batch as large as those of `fluctuations`, whose compiled programs then serve here too."""
-    return SGDStationary(m, np.full(64, temperature), **options)
-
-
-@pytest.mark.parametrize(("m", "temperature", "options"), SETS[::2], ids=IDS[::2])
+@pytest.mark.parametrize(("m", "temperature", "options"), SETS, ids=IDS)
 def test_the_identity_of_the_bias_holds(m, temperature, options):
-    parts = bias(many(m, temperature, **options))
+    parts = bias(SGDStationary(m, temperature, **options))
     assert np.all(np.abs(parts.residual) < 1e-12)
     towards_zero = -np.sign(float(m.beta2))
     assert np.all(towards_zero * parts.noise >= 0)
@@ -168,8 +165,9 @@ def test_the_identity_of_the_bias_holds(m, temperature, options):
     assert np.all((parts.noise == 0) == (options["depth"] == 0))
 
 
+@pytest.mark.slow  # so many laws at once are compiled
 @pytest.mark.parametrize("depth", range(21))
-def test_the_identity_holds_at_every_depth(depth):
+def test_the_identity_holds_for_many_laws_at_once(depth):
     heats = np.geomspace(1e-3, 0.4 if depth == 1 else 3.0, 64)
     law = SGDStationary(Moments.linear(1.0, 0.5), heats, depth=depth, width=2)
     assert np.all(np.abs(bias(law).residual) < 1e-12)
@@ -186,15 +184,15 @@ def test_bias_is_linear_in_a_small_temperature():
     """E[v] - v* = -D T g(v*) (v*/d)^m/beta1 to first order."""
     m = Moments.linear(2.0, 0.5)
     for depth, width in ((1, 1), (3, 2)):
-        parts = bias(many(m, 1e-6, depth=depth, width=width))
+        parts = bias(SGDStationary(m, 1e-6, depth=depth, width=width))
         slope = depth * m.noise(2.0) * (2.0 / width) ** ((depth - 1) / (depth + 1))
         assert parts.noise == pytest.approx(-1e-6 * slope, rel=1e-4)
 
 
 def test_decay_at_depth_0_and_1():
     m = Moments.linear(1.0, 1.0)
-    assert bias(many(m, 0.1, weight_decay=0.2)).decay == pytest.approx(-0.2)
-    flat = bias(many(m, 0.1, depth=0, width=2, weight_decay=0.2))
+    assert bias(SGDStationary(m, 0.1, weight_decay=0.2)).decay == pytest.approx(-0.2)
+    flat = bias(SGDStationary(m, 0.1, depth=0, width=2, weight_decay=0.2))
     assert (flat.decay) == pytest.approx(-0.1 / 1.1)
     assert (flat.value) == pytest.approx(1 / 1.1 - 1)
 

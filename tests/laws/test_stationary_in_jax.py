@@ -82,16 +82,26 @@ def test_shapes_and_broadcasting(x64):
     np.testing.assert_allclose(by_vmap, law.log_prob(0.7)[1], rtol=1e-12)
 
 
-def test_is_a_pytree(x64):
+def test_stacks_as_a_pytree_and_is_nan_where_there_is_none(x64):
+    """One program for laws of several temperatures and data; traced, those at or above Tc have none."""
     law = SGDStationary(Moments.linear(1.0, 1.0), 0.1, weight_decay=0.05, width=3)
     again = jax.tree.unflatten(jax.tree.structure(law), jax.tree.leaves(law))
     np.testing.assert_array_equal(again.log_prob(0.5), law.log_prob(0.5))
     assert (again.depth, again.width, again.sign) == (1, 3, 1)
     other = SGDStationary(Moments.linear(1.0, 0.5), 0.2, weight_decay=0.01, width=3)
-    stacked = jax.tree.map(lambda *pair: jnp.stack(pair), law, other)
-    by_vmap = jax.jit(jax.vmap(lambda law: (law.log_prob(0.5), law.cdf(0.5))))(stacked)
-    for one, log_prob, cdf in zip((law, other), *by_vmap, strict=True):
-        np.testing.assert_allclose((log_prob, cdf), (one.log_prob(0.5), one.cdf(0.5)), rtol=1e-13)
+    stacked = jax.tree.map(lambda *laws: jnp.stack(laws), law, other, law, law)
+    stacked.temperature = jnp.array([0.1, 0.2, 1.0, -1.0])
+
+    @jax.jit
+    @jax.vmap
+    def asked(law):
+        return jnp.stack([law.log_prob(0.5), law.cdf(0.5), law.mean, law.tail_exponent, law.moment(2)])
+
+    got = asked(stacked)
+    assert np.all(np.isnan(got[2:]))
+    for one, values in zip((law, other), got, strict=False):
+        want = [one.log_prob(0.5), one.cdf(0.5), one.mean, one.tail_exponent, one.moment(2)]
+        np.testing.assert_allclose(values, want, rtol=1e-13)
 
 
 def test_float32_users_get_float32():
@@ -193,6 +203,7 @@ def test_as_a_prior_under_nuts():
     assert abs(np.mean(draws) - mean) < 5 * sd / np.sqrt(ess)
 
 
+@pytest.mark.slow
 def test_temperature_as_a_latent_site(x64):
     """The density of a model in which the temperature is unknown: through numpyro's own machinery, with gradient."""
     m = Moments.linear(1.0, 0.5)
@@ -213,19 +224,6 @@ def test_deep_laws_are_traced_under_the_callers_32_bits():
     m = Moments.linear(1.0, 1.0)
     traced = jax.jit(lambda t: SGDStationary(m, t, depth=2).log_prob(0.5))(jnp.float32(0.1))
     assert float(traced) == pytest.approx(float(SGDStationary(m, 0.1, depth=2).log_prob(0.5)), rel=1e-6)
-
-
-def test_no_law_is_nan_when_traced():
-    m = Moments.linear(1.0, 1.0)
-
-    @jax.jit
-    def asked(temperature):
-        law = SGDStationary(m, temperature)
-        return jnp.stack([law.log_prob(0.5), law.cdf(0.5), law.mean, law.tail_exponent, law.moment(3)])
-
-    assert np.all(np.isnan(asked(1.0)))
-    assert np.all(np.isnan(asked(-1.0)))
-    assert np.all(np.isfinite(asked(0.1)[:-1]))
 
 
 @pytest.mark.parametrize("count", [3, 4, 8, 9, 10])
