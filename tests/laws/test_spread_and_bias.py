@@ -135,7 +135,7 @@ def test_more_laws_than_one_chunk(monkeypatch, few):
     m = Moments.linear(1.0, 1.0)
     with monkeypatch.context() as patch:
         patch.setattr(fluctuation, "_FEW", few)
-        patch.setattr(fluctuation, "_NUMPY", 64)
+        patch.setattr(fluctuation, "_NUMPY", 7)
         patch.setattr(fluctuation, "_MANY", 64)
         whole = fluctuation.mean_and_variance(m, heat)[1]
     assert whole[[0, 63, 299]] == pytest.approx(fluctuation.mean_and_variance(m, heat[[0, 63, 299]])[1], rel=1e-12)
