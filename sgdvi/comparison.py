@@ -24,6 +24,9 @@ from sgdvi.diagnostics.curves import OnFirstUse, curves_of
 from sgdvi.diagnostics.declare import Check, Skip
 from sgdvi.diagnostics.facts import Facts, Known
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.predictions.call import compare_predictions
+from sgdvi.diagnostics.predictions.given import has_predictions
+from sgdvi.diagnostics.predictions.result import Predictions
 from sgdvi.diagnostics.read import read_tree, scalar_functionals, summarise, summarise_law
 from sgdvi.diagnostics.record import Record
 from sgdvi.diagnostics.run import Law, Run
@@ -113,6 +116,8 @@ def compare(
     classifier: bool = False,
     checks: Iterable[Check] = (),
     samplers: Mapping[str, tuple[Sampler, Any]] | None = None,
+    predictions: str | Mapping[str, Any] | None = None,
+    observed: Any = None,
     progress: bool = False,
 ) -> Comparison:
     """Compare runs with a reference, over all checks, and give a verdict on SGD.
@@ -151,6 +156,11 @@ def compare(
     samplers
         Run -> the sampler that made it and its data: one more step is then taken from its draws, to see whether the run
         is stationary. Where `known` has a learning rate it says that of the judged runs.
+    predictions
+        Predictions of a test set: run -> array, as `compare_predictions` takes them; or the name under which the runs
+        hold them. None: those in the groups ``predictions`` of the runs, where there are some.
+    observed
+        What was observed at the test points, (point,).
     progress
         Whether a bar shows how many checks are made, where they take more than two seconds.
 
@@ -178,13 +188,15 @@ def compare(
     rule = f"a comparison must have at most {MOST_FUNCTIONALS} functionals of one number"
     require(len(chosen) <= MOST_FUNCTIONALS, rule, len(chosen), "Give functionals={name: function} that matter.")
     _require_memory(runs, len(chosen))
+    limits = Thresholds.make(thresholds)
     return _Work(
         runs=runs,
         reference=reference,
         functionals=chosen,
         key=key,
         known=known,
-        thresholds=Thresholds.make(thresholds),
+        thresholds=limits,
+        predictions=_predictions(runs, reference, predictions, observed, limits),
         no_posterior=no_posterior,
         given=_given(findings, runs),
         classifier=classifier,
@@ -215,6 +227,7 @@ class _Work:
     key: Any
     known: Known | None
     thresholds: Thresholds
+    predictions: Predictions | None
     no_posterior: str
     given: tuple[Finding, ...]
     classifier: bool
@@ -280,7 +293,18 @@ class _Work:
         fresh_step = None if made is None else partial(_fresh_step, *made, jax.random.fold_in(self.key, len(self.runs)))
         near = None if made is None else partial(_near_mode, *made, self.functionals, self.runs[run.name])
         kinds = self._kinds(run, reference)
-        return Case(run, self.facts, self.thresholds, reference, trouble, kinds, self.classifier, fresh_step, near)
+        return Case(
+            run=run,
+            facts=self.facts,
+            limits=self.thresholds,
+            reference=reference,
+            trouble=trouble,
+            kinds=kinds,
+            classifier=self.classifier,
+            fresh=fresh_step,
+            near=near,
+            predictions=None if self.predictions is None else self.predictions.runs.get(run.name),
+        )
 
     def _kinds(self, run: Run | Law, reference: Run | Law | None) -> frozenset[str]:
         """Say which checks are made of a run, see `Case`."""
@@ -291,6 +315,9 @@ class _Work:
         kinds |= {"recorded"} if run.overflowed is not None or run.kind == "sgd" else set()
         kinds |= {"judged"} if run.name in self.judged else set()
         kinds |= {"momentum"} if run.settings.get("momentum") and run.kind == "sgd" else set()
+        predicted = None if self.predictions is None else self.predictions.runs.get(run.name)
+        kinds |= {"predicted"} if predicted is not None and predicted.trust else set()
+        kinds |= {"scored"} if predicted is not None and predicted.curves else set()
         return frozenset(kinds | ({"independent"} if run.independent and "compared" in kinds else set()))
 
     def result(self) -> Comparison:
@@ -337,6 +364,7 @@ class _Work:
             kinds={name: kind_of(tree) for name, tree in trees.items()},
             factors={name: pair for name, tree in trees.items() if (pair := factors(tree)) is not None},
             laws=OnFirstUse(partial(curves_of, laws, summaries, values)),
+            predictions=self.predictions,
         )
 
     def _summary(self, name: str) -> dict[str, dict[str, float | None]]:
@@ -394,6 +422,29 @@ def _makers(samplers: Mapping[str, tuple[Sampler, Any]], runs: Mapping[str, Any]
         pair = isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], Sampler)
         require(pair, f"samplers[{name!r}] must be a pair (sampler, data)", type(made).__name__)
     return samplers
+
+
+def _predictions(
+    runs: Mapping[str, Any],
+    reference: str | None,
+    given: str | Mapping[str, Any] | None,
+    observed: Any,
+    limits: Thresholds,
+) -> Predictions | None:
+    """Compare the predictions of a test set that are given, or that the runs hold; None where there are none."""
+    if isinstance(given, Mapping):
+        unknown = [name for name in given if name not in runs]
+        require(not unknown, "predictions must be of the runs", repr(unknown[:1]), f"Runs: {', '.join(runs)}.")
+        held, variable = dict(given), None
+    else:
+        held, variable = {name: run for name, run in runs.items() if has_predictions(run, given)}, given
+    if not held:
+        rule = "observed and the name of predictions need runs that hold some"
+        require(given is None and observed is None, rule, "none", "Give predictions={run: array}.")
+        return None
+    alone = [name for name in held if is_tree(runs[name]) and runs[name]["posterior"].attrs.get("independent", 0)]
+    against = reference if reference in held else None
+    return compare_predictions(held, against, observed, variable=variable, independent=alone, thresholds=limits)
 
 
 def _own(checks: Iterable[Check]) -> tuple[Check, ...]:

@@ -19,7 +19,7 @@ _USES = {
     "means": ("use.means",),
     "intervals": ("use.intervals",),
     "tails": ("use.tails",),
-    "predictions": ("predictive.loo", "predictive.coverage"),
+    "predictions": ("predictive.loo", "predictive.coverage", "predictive.points"),
 }
 USES = tuple(_USES)
 # Whether a run can be used for a purpose: a deviation that is seen is no plain yes.

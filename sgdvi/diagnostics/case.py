@@ -9,6 +9,7 @@ import numpy as np
 from sgdvi.diagnostics.facts import Facts
 from sgdvi.diagnostics.findings import Finding
 from sgdvi.diagnostics.measures import Tail
+from sgdvi.diagnostics.predictions.of_run import RunPredictions
 from sgdvi.diagnostics.run import Law, Run
 from sgdvi.diagnostics.thresholds import Thresholds
 
@@ -32,7 +33,8 @@ class Case:
     kinds
         Which checks are made of the run: "draws" (any run with draws), "recorded" (its overflows are), "compared" (with
         the reference), "judged" (the verdict is on it), "independent" (so are its draws), "momentum" (so is its
-        optimizer), "reference", "law".
+        optimizer), "predicted" (its predictions of a test set are held against the reference's), "scored" (and against
+        the data), "reference", "law".
     classifier
         Whether the classifier two-sample test is wanted.
     fresh
@@ -40,6 +42,8 @@ class Case:
     near
         Takes a case and returns functional -> variance that its optimizer has near the mode, or raises `Skip`; None
         where the sampler is unknown.
+    predictions
+        What was found of its predictions of a test set; None where there are none.
     findings
         What its checks have found: check -> finding.
     """
@@ -53,6 +57,7 @@ class Case:
     classifier: bool = False
     fresh: Any = None
     near: Any = None
+    predictions: RunPredictions | None = None
     findings: dict[str, Finding] = field(default_factory=dict)
     _measured: dict[Hashable, Any] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
-from sgdvi.diagnostics.findings import Status
+from sgdvi.diagnostics.findings import Details, Status
 from sgdvi.diagnostics.run import Run
 
 _INTERVAL = 0.9
@@ -60,6 +60,50 @@ def loo(case: Case) -> Outcome:
         status, meaning = Status.WARN, f"Predictions differ: the {words}."
         advice = "Judge by what the predictions are for: a wrong posterior can predict well, and the reverse."
     return Outcome(status, meaning, value, limits.elpd, advice, details)
+
+
+@check(
+    "predictive.points",
+    "Predictions of a test set",
+    "Total variation: Levin and Peres 2017, Markov Chains and Mixing Times, 4.1; W1: Vallender 1974.",
+    question="use",
+    thresholds=("tv_warn", "tv_fail", "tv_blind", "points_warn", "points_fail", "null_quantile"),
+    kinds=("predicted",),
+    of_chains=False,
+    of_reference=True,
+)
+def points(case: Case) -> Outcome:
+    """The run predicts the points of a test set as the reference does: no more of them differ than by chance."""
+    found = case.predictions
+    assert found is not None, "a check of predictions is made of runs with predictions only"
+    advice = "" if found.status in (Status.PASS, Status.UNKNOWN) else "The section on predictions says which to trust."
+    if found.status is Status.UNKNOWN:
+        advice = "Run longer, or thin less: the null level falls with the square root of the effective draws."
+    names = ("apart_null", "distance", "distance_null", "agreement")
+    details: Details = {**{name: found.numbers.get(name) for name in names}, **found.counts}
+    return Outcome(found.status, found.meaning, found.numbers["apart"], case.limits.points_fail, advice, details)
+
+
+@check(
+    "predictive.calibration",
+    "Calibration on a test set",
+    "Broecker and Smith 2007, Weather and Forecasting 22, 651: labels drawn from the predictions themselves.",
+    question="use",
+    thresholds=("null_quantile",),
+    kinds=("scored",),
+    of_chains=False,
+)
+def calibrated(case: Case) -> Outcome:
+    """What is predicted happens as often as it is said to."""
+    assert case.predictions is not None, "a check of predictions is made of runs with predictions only"
+    numbers = case.predictions.numbers
+    error, null, bias = (numbers[f"calibration_{name}"] or 0.0 for name in ("error", "null", "bias"))
+    meaning = f"The expected calibration error is {number(error)}; by chance up to {number(null)}."
+    details: Details = {"null_level": null, "bias": bias, "coverage": numbers["coverage"]}
+    if error <= null:
+        return Outcome(Status.PASS, meaning, error, null, "", details)
+    advice = f"Its predictions are {'over' if bias > 0 else 'under'}confident for these data: look at the model too."
+    return Outcome(Status.WARN, meaning, error, null, advice, details)
 
 
 @_declared(

@@ -12,6 +12,7 @@ from sgdvi._internal.files import plain, write_json
 from sgdvi.diagnostics.answers import Answer
 from sgdvi.diagnostics.curves import LawCurves, Summary
 from sgdvi.diagnostics.findings import Finding, Status
+from sgdvi.diagnostics.predictions.result import Predictions
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.diagnostics.verdict import Verdict
 
@@ -45,6 +46,8 @@ class Record:
         Run with draws -> what made them: "sgd", "nuts", ...; "" where nothing says it.
     factors
         Run that has them -> draws of the two factors u and w of a product, each (chain, draw) or (chain, draw, unit).
+    predictions
+        What was found of predictions of a test set, or None.
     laws
         Run that is a law -> its curves; a comparison evaluates them when they are first read.
     """
@@ -61,6 +64,7 @@ class Record:
     kinds: Mapping[str, str] = field(default_factory=dict)
     factors: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     laws: Mapping[str, LawCurves] = field(default_factory=dict)
+    predictions: Predictions | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return all but draws and curves as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
@@ -85,6 +89,7 @@ class Record:
             "summaries": plain(self.summaries),
             "thresholds": self.thresholds.to_dict(),
             "known": None if self.network is None else plain(self.network),
+            "predictions": None if self.predictions is None else self.predictions.to_dict(),
         }
 
     def to_json(self, path: str | os.PathLike[str]) -> Path:
@@ -121,6 +126,7 @@ class Record:
             kinds=kinds,
             factors=factors,
             laws=laws,
+            predictions=Predictions.from_dict(entries["predictions"]) if entries.get("predictions") else None,
         )
 
 

@@ -51,6 +51,8 @@ _ORDER = (
     "use.tails",
     "predictive.loo",
     "predictive.coverage",
+    "predictive.points",
+    "predictive.calibrated",
     "laws.gap",
     "momentum.spread",
     "phases.temperature",
