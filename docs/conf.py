@@ -29,7 +29,8 @@ release = version = installed("sgdvi")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc"]
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
-exclude_patterns = ["_build", "generated", "conf.py", "paper_pages.py", "make_screens.py", "classes.py"]
+scripts = ["conf.py", "count_pages.py", "paper_pages.py", "make_screens.py", "classes.py"]
+exclude_patterns = ["_build", "generated", *scripts]
 suppress_warnings = ["config.cache"]
 
 html_math_renderer = "mathml"

@@ -202,15 +202,15 @@ comparison = sgdvi.compare(
     known=sgdvi.Known(deep.exact, learning_rate=rate, batch_size=batch_size),
     key=key,
 )
-print(comparison)
-found = {f.check: str(f.status) for f in comparison.findings if f.run == "SGD"}
-assert {"pass", "fail"} <= set(found.values())
+statuses = {f.check: str(f.status) for f in comparison.findings if f.run == "SGD"}
+assert {"pass", "fail"} <= set(statuses.values())
 assert "Only on v" in comparison.verdict.sentence
+comparison
 
 # %% [markdown]
-# `comparison.to_html("report.html")` writes the same as a page. `sgdvi.run(deep)`, or
-# `sgdvi compare diabetes` on the command line, goes the whole way from the model to
-# the report.
+# `print(comparison)` shows every check, and `comparison.to_html("report.html")` writes
+# it all as a page. `sgdvi.run(deep)`, or `sgdvi compare diabetes` on the command line,
+# goes the whole way from the model to the report.
 #
 # ## Does another temperature help?
 #

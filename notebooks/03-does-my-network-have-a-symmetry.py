@@ -53,8 +53,8 @@ params = {
 # samples have a null space, and it holds the exponents of all scalings.
 
 # %%
-found = sgdvi.find_symmetries(loss, params, (x, y), key=jax.random.key(0))
-print(found)
+symmetries = sgdvi.find_symmetries(loss, params, (x, y), key=jax.random.key(0))
+print(symmetries)
 
 # %% [markdown]
 # One scaling for each of the eight neurons. With tanh there is none; with weight
@@ -93,7 +93,7 @@ result = sgdvi.balance(
     num_steps=30_000,
     num_chains=2,
     points=60,
-    symmetries=found,
+    symmetries=symmetries,
 )
 print(result)
 
@@ -293,10 +293,10 @@ fig
 # %%
 draws = {"w1": np.stack([params["w1"]] * 3), "b1": np.stack([params["b1"]] * 3)}
 draws["w2"] = np.stack([params["w2"]] * 3)
-spread = sgdvi.resample_orbits(found, draws, prior_sd=1.0, key=jax.random.key(2))
-charges = [found[0].charge({k: v[i] for k, v in spread.items()}) for i in range(3)]
+spread = sgdvi.resample_orbits(symmetries, draws, prior_sd=1.0, key=jax.random.key(2))
+charges = [symmetries[0].charge({k: v[i] for k, v in spread.items()}) for i in range(3)]
 print("three points of one orbit, charges", np.round(charges, 2))
-same = sgdvi.canonical_draws(found, spread)
+same = sgdvi.canonical_draws(symmetries, spread)
 print("their canonical points agree:", np.allclose(same["w1"][0], same["w1"][1]))
 
 # %% [markdown]

@@ -85,15 +85,15 @@ model = vb.reduced_model(network)
 guide = sgdvi.SGDGuide(model, network)
 svi = SVI(model, guide, Adam(0.005), Trace_ELBO())
 fitted = svi.run(jax.random.key(0), 3_000, *problem.data, progress_bar=False)
-found = float(guide.temperature(fitted.params))
+temperature = float(guide.temperature(fitted.params))
 
 tuned = {
     depth: vb.tune(sgdvi.zoo.load("small-n", depth=depth).exact) for depth in range(6)
 }
 best = tuned[1]
-print(f"SVI: T = {found:.4f}, KL = {guide.divergence(fitted.params):.4f} nats")
+print(f"SVI: T = {temperature:.4f}, KL = {guide.divergence(fitted.params):.4f} nats")
 print(f"by quadrature: T = {best.temperature:.4f}, KL = {best.kl:.4f} nats")
-assert abs(found / best.temperature - 1) < 0.2
+assert abs(temperature / best.temperature - 1) < 0.2
 assert best.kl < float(guide.divergence(fitted.params)) < best.kl + 0.01
 
 # %% [markdown]

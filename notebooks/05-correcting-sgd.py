@@ -48,11 +48,11 @@ critical = network.critical_temperature
 
 # %%
 rates = network.learning_rate(0.01 * critical, 1) * 4.0 ** np.arange(-1, 5)
-found = sgdvi.sweep(problem, learning_rates=rates, batch_sizes=[1, 4, 16, 64])
-print(found.answer)
-plot_sweep(found)
+sweep = sgdvi.sweep(problem, learning_rates=rates, batch_sizes=[1, 4, 16, 64])
+print(sweep.answer)
+plot_sweep(sweep)
 plt.show()
-assert found.nearest.w1 > 0.05
+assert sweep.nearest.w1 > 0.05
 
 # %% [markdown]
 # Along a diagonal the temperature is the same, and so is the law. The framed cell is

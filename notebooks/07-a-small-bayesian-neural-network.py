@@ -60,10 +60,10 @@ params = {
     "output": rng.normal(size=4),
     "offset": np.float64(0.0),
 }
-found = sgdvi.find_symmetries(loss, params, (x, y), key=key)
-print(found)
-assert len(found) == 4
-assert all(symmetry.kind == "rescaling" for symmetry in found)
+symmetries = sgdvi.find_symmetries(loss, params, (x, y), key=key)
+print(symmetries)
+assert len(symmetries) == 4
+assert all(symmetry.kind == "rescaling" for symmetry in symmetries)
 
 # %% [markdown]
 # Four of the 21 directions are directions that the data say nothing about. The
@@ -131,7 +131,7 @@ draws = {
     name: {site: run["posterior"][site].values for site in sites}
     for name, run in runs.items()
 }
-refilled = sgdvi.resample_orbits(found, draws["SGD"], prior_sd=1.0, key=key)
+refilled = sgdvi.resample_orbits(symmetries, draws["SGD"], prior_sd=1.0, key=key)
 shown = {name: charges(draws[name]) for name in ("NUTS", "SGD", "SGLD")}
 shown["SGD, orbits refilled"] = charges(refilled)
 

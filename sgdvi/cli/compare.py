@@ -18,8 +18,14 @@ _SHORTEST = 0.05
 @click.argument("model")
 @click.option("--depth", type=int, help="Depth of a linear network; 0 is regression.  [default: the model's]")
 @click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
-@click.option("--learning-rate", type=float, help="Of SGD on the negative log joint over N.  [default: see below]")
-@click.option("--temperature", metavar="T", help="Instead of the rate: a number, or a multiple of Tc: 0.5Tc.")
+@click.option(
+    "--learning-rate",
+    type=float,
+    help="Learning rate of SGD on the negative log joint divided by N.  [default: see below]",
+)
+@click.option(
+    "--temperature", metavar="T", help="Temperature in place of the rate: a number, or a multiple of Tc: 0.5Tc."
+)
 @click.option("--batch-size", type=int, help="Rows per minibatch.  [default: at most 16]")
 @click.option(
     "--batching",
@@ -35,17 +41,17 @@ _SHORTEST = 0.05
     type=int,
     help="Steps per chain after warmup.  [default: 200000; 20000 without an exact law, more where plain SGD is slow]",
 )
-@click.option("--warmup", type=int, help="Steps per chain that are not kept.  [default: by the model]")
+@click.option("--warmup", type=int, help="Steps per chain that are thrown away first.  [default: chosen for the model]")
 @click.option(
     "--algorithms",
     metavar="NAMES",
-    help="Flavours of SGD, in a list with commas: plain, scaled, whitened, mandt, completed, sgld.  [default: plain, "
+    help="Flavours of SGD, separated by commas: plain, scaled, whitened, mandt, completed, sgld.  [default: plain, "
     "and completed for models without an exact law]",
 )
 @click.option(
     "--references",
     metavar="NAMES",
-    help="What SGD is held against, in a list with commas: NUTS, mean-field, full-rank, low-rank, Laplace, IAF, BNAF, "
+    help="What SGD is compared with, separated by commas: NUTS, mean-field, full-rank, low-rank, Laplace, IAF, BNAF, "
     "Pathfinder.  [default: the first three]",
 )
 @click.option(
@@ -59,17 +65,19 @@ _SHORTEST = 0.05
     "--reference", metavar="NAME", help="The run that stands for the posterior.  [default: --against, else NUTS]"
 )
 @click.option("--remedies", is_flag=True, help="Measure what to do instead, and recommend it.")
-@click.option("--nuts-draws", type=int, help="Draws of NUTS per chain, after half as many of warmup.  [default: 2000]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option(
+    "--nuts-draws", type=int, help="Draws of NUTS per chain, after half as many warmup steps.  [default: 2000]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @click.option("--out", type=click.Path(), metavar="DIR", help="Folder of the report.  [default: sgdvi-MODEL-depthD]")
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in the folder already.")
-@click.option("--break-lock", is_flag=True, help="Write to DIR though a run on another host holds its lock.")
+@click.option("--break-lock", is_flag=True, help="Write to DIR even if a run on another host holds its lock.")
 @click.option(
     "--fail-on", type=click.Choice(["warn", "fail"]), help="Exit with status 3 at this verdict or a worse one."
 )
 @click.option("--cache/--no-cache", default=True, help="Keep compiled programs for the next run (SGDVI_CACHE=folder).")
 @click.option("--json", "record", metavar="FILE", help="Write the record to FILE too; - prints it and nothing else.")
-@click.option("--verbose", is_flag=True, help="Print all reasons, numbers and checks.")
+@click.option("--verbose", is_flag=True, help="Print every reason, number and check.")
 @click.option("--quiet", is_flag=True, help="Print only the path of the report.")
 def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail_on: str | None, **options: Any) -> int:
     """Run SGD, NUTS, variational inference and the exact laws on MODEL and say whether SGD gives the posterior.

@@ -5,19 +5,19 @@ import json
 import click
 
 
-@click.command("forecast", short_help="Say what every flavour of SGD will be on a model, before any run.")
+@click.command("forecast", short_help="Predict what each flavour of SGD will give on a model, before any run.")
 @click.argument("model")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the starts of the search for the mode.")
 @click.option("--out", type=click.Path(), metavar="FILE", help="Draw the predicted laws: .png, .svg or .pdf.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def command(model: str, seed: int, out: str | None, as_json: bool) -> None:
-    """Say what every flavour of SGD will be on MODEL, before any run.
+    """Predict what each flavour of SGD will give on MODEL, before any run.
 
     MODEL is a name (`sgdvi models` lists them) or the path of your own file (`sgdvi models --template` prints one).
 
-    From mode, curvature and gradient noise: how badly scaled the model is and which of its arguments to standardise,
-    the steps that each flavour needs, its law against the posterior's on every quantity of interest, and how far
-    this can be relied on.
+    From the mode, the curvature and the gradient noise there: how badly scaled the model is and which of its arguments
+    to standardise, how many steps each flavour needs, how far its law is from the posterior on every functional, and
+    whether to rely on all this.
     """
     import jax
 

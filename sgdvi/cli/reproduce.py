@@ -9,11 +9,11 @@ FOLDER, CHANGED = "sgdvi-reproduce", 3
 
 @click.command("reproduce", short_help="Check the paper claim by claim: what was measured, and does it hold?")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--quick", is_flag=True, help="Shorter simulations: some 90 seconds instead of some ten minutes.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random: data, starts, minibatches.")
+@click.option("--quick", is_flag=True, help="Shorter simulations: about 90 seconds instead of ten minutes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed, of data, starts and minibatches.")
 @click.option("--out", type=click.Path(), metavar="DIR", default=FOLDER, show_default=True,
               help="Folder for claims.html and claims.json.")  # fmt: skip
-@click.option("--json", "record", type=click.Path(), metavar="FILE", help="Write the JSON here too.")
+@click.option("--json", "record", type=click.Path(), metavar="FILE", help="Write the JSON to FILE too.")
 @click.option("--fail-on-change", is_flag=True, help="Exit with status 3 where a verdict is not the expected one.")
 def command(ids: tuple[str, ...], quick: bool, seed: int, out: str, record: str | None, fail_on_change: bool) -> int:
     """Measure the claims of the paper and say of each: holds, with a correction, does not hold, or cannot tell.

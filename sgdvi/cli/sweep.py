@@ -11,8 +11,8 @@ import click
 @click.argument("model")
 @click.option("--depth", type=int, help="Depth of a linear network; 0 is regression.  [default: the model's]")
 @click.option("--width", type=int, help="Width of a linear network.  [default: the model's]")
-@click.option("--learning-rates", metavar="LIST", help="With commas: 0.01,0.02.  [default: around the best]")
-@click.option("--batch-sizes", metavar="LIST", help="With commas: 1,4,16.  [default: powers of 2]")
+@click.option("--learning-rates", metavar="LIST", help="Separated by commas: 0.01,0.02.  [default: around the best]")
+@click.option("--batch-sizes", metavar="LIST", help="Separated by commas: 1,4,16.  [default: powers of 2]")
 @click.option(
     "--batching",
     type=click.Choice(["replacement", "without-replacement", "epochs", "full"]),
@@ -24,7 +24,7 @@ import click
 @click.option("--runs", is_flag=True, help="Run SGD in every cell even where the laws are known.")
 @click.option("--chains", type=int, help="Chains of SGD, for runs.  [default: 8]")
 @click.option("--steps", type=int, help="Steps per chain after warmup, for runs.  [default: 20000]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 @click.option(
     "--out", type=click.Path(), metavar="FILE", multiple=True,
     help="Write the map: .png, .svg, .pdf, .html or .json by the ending; may be given several times.",
@@ -33,9 +33,9 @@ import click
 def command(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **options: Any) -> None:
     """Say at which learning rate and batch size SGD is nearest to the posterior of MODEL, and how near.
 
-    Linear networks with a known posterior are computed from the exact laws, in seconds. Other models are run: SGD in
-    every cell against one run of NUTS. If they have a mode, each cell also says what is foreseen of it, and cells that
-    would need far longer runs are foreseen only.
+    For linear networks with a known posterior the map comes from the exact laws, in seconds. For other models SGD runs
+    in every cell and is compared with one run of NUTS. If the model has a mode, each cell also shows a prediction, and
+    cells that would need far longer runs show the prediction alone.
     """
     from sgdvi.cli._cache import compilation_cache
 

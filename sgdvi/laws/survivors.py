@@ -204,8 +204,8 @@ def subnetworks(params: Any, *, sign: int | None = None, tolerance: float = 1e-3
     Examples
     --------
     >>> import numpy as np, sgdvi
-    >>> found = sgdvi.subnetworks([[0.8, 0.5, -0.3], [0.8, 0.5, 0.3]])
-    >>> int(found.effective_width), found.final_shares.round(3).tolist()
+    >>> subnetworks = sgdvi.subnetworks([[0.8, 0.5, -0.3], [0.8, 0.5, 0.3]])
+    >>> int(subnetworks.effective_width), subnetworks.final_shares.round(3).tolist()
     (2, [0.719, 0.281, 0.0])
     """
     factors, rounding = _stack(params)

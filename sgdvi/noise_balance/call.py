@@ -95,8 +95,8 @@ def balance(
     >>> import jax, numpy as np, sgdvi
     >>> x = np.linspace(-1.0, 2.0, 20)
     >>> loss = sgdvi.Loss(lambda p, batch: (p["u"] * p["w"] * batch[0] - batch[1]) ** 2, {"u": 2.0, "w": 0.5})
-    >>> found = sgdvi.balance(loss, (x, 2 * x + 1), learning_rate=0.01, batch_size=4, num_steps=1000)
-    >>> found.names, found.effective_dimension
+    >>> balance = sgdvi.balance(loss, (x, 2 * x + 1), learning_rate=0.01, batch_size=4, num_steps=1000)
+    >>> balance.names, balance.effective_dimension
     (['u / w'], 1)
     """
     limits, most = Thresholds.make(thresholds), whole("points", points, least=3)

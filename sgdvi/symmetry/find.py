@@ -178,8 +178,8 @@ def find_symmetries(
     >>> import jax, numpy as np, sgdvi
     >>> x = np.linspace(-1.0, 2.0, 20)
     >>> loss = lambda p, batch: (p["u"] * p["w"] * batch[0] - batch[1]) ** 2
-    >>> found = sgdvi.find_symmetries(loss, {"u": 1.0, "w": 2.0}, (x, 2 * x + 1), key=jax.random.key(0))
-    >>> print(found[0], found[0].charge({"u": 1.0, "w": 2.0}))
+    >>> symmetries = sgdvi.find_symmetries(loss, {"u": 1.0, "w": 2.0}, (x, 2 * x + 1), key=jax.random.key(0))
+    >>> print(symmetries[0], symmetries[0].charge({"u": 1.0, "w": 2.0}))
     rescaling: u (+1), w (-1); exact -3.0
     """
     gamma, tolerance = non_negative("weight_decay", weight_decay), positive("tolerance", tolerance)

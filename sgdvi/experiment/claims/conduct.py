@@ -67,8 +67,8 @@ def reproduce(
     Examples
     --------
     >>> import sgdvi
-    >>> found = sgdvi.reproduce("T20", quick=True)
-    >>> found["T20"].verdict.value
+    >>> reproduction = sgdvi.reproduce("T20", quick=True)
+    >>> reproduction["T20"].verdict.value
     'holds'
     """
     chosen, run = _choose(ids), Run(bool(quick), whole("seed", seed))
