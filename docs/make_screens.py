@@ -27,7 +27,7 @@ REPORTS = {
 }
 WIDTHS, HEIGHT = (1280, 400), 900
 # Chromium has a smallest width: a narrower page is shown in a frame.
-SMALLEST, COLORS = 500, 64
+SMALLEST, COLORS = 500, 256
 
 
 def main() -> None:

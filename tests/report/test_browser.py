@@ -65,8 +65,9 @@ addEventListener("load", () => {
     const bottom = name => page.querySelector(name)?.getBoundingClientRect().bottom ?? 0;
     const ends = [".sentence", "figure", ".use", ".actions", ".counts"].map(bottom);
     const ids = [...page.querySelectorAll("[id]")].map(one => one.id);
-    return {ends, height: page.documentElement.scrollHeight, width: page.documentElement.scrollWidth,
-      twice: ids.length - new Set(ids).size};
+    const measured = {ends, height: page.documentElement.scrollHeight, twice: ids.length - new Set(ids).size};
+    page.querySelectorAll("details").forEach(one => one.open = true);
+    return {...measured, width: page.documentElement.scrollWidth};
   });
   document.body.textContent = JSON.stringify(measured);
 });
@@ -74,7 +75,7 @@ addEventListener("load", () => {
 
 
 def measured(chromium: str, text: str, widths: list[int], folder: Path) -> list[dict]:
-    """Return where the parts of the first screen end, and the size of the page, in frames of these widths."""
+    """Return where the parts of the first screen end, and the height folded and the width with all open, in frames of these widths."""
     frame = folder / "measure.html"
     frames = "".join(
         f'<iframe srcdoc="{escape(text)}" style="width:{width}px;height:900px;border:0"></iframe>' for width in widths
