@@ -75,7 +75,7 @@ addEventListener("load", () => {
 
 
 def measured(chromium: str, text: str, widths: list[int], folder: Path) -> list[dict]:
-    """Return where the parts of the first screen end, and the height folded and the width with all open, in frames of these widths."""
+    """Return of each width where the first screen ends, the height when folded and the width when all is open."""
     frame = folder / "measure.html"
     frames = "".join(
         f'<iframe srcdoc="{escape(text)}" style="width:{width}px;height:900px;border:0"></iframe>' for width in widths
