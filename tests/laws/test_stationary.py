@@ -123,14 +123,22 @@ def test_cdf_is_the_integral_of_the_density(moments, heat, options):
     np.testing.assert_allclose(mass, np.abs(np.diff(law.cdf(edges))), rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.parametrize(("moments", "heat", "options"), SETS, ids=IDS)
-def test_stationary_fokker_planck(moments, heat, options, x64):
+# the gradient of the log density is compiled for every kind of density: by default for one
+SLOPES = [
+    pytest.param(*one, way, marks=pytest.mark.slow if way == "gradient" and number else (), id=f"{way}-{name}")
+    for way in ("score", "gradient")
+    for number, (one, name) in enumerate(zip(SETS, IDS, strict=True))
+]
+
+
+@pytest.mark.parametrize(("moments", "heat", "options", "way"), SLOPES)
+def test_stationary_fokker_planck(moments, heat, options, way, x64):
     """The probability current of the flow vanishes: the score of the density is the one of theory."""
     law = SGDStationary(moments, heat, **options)
     # as many points for every law: one program for each kind of density
     v = np.asarray(law.icdf(np.linspace(0.002, 0.998, 40)))
     v = np.where(np.abs(v) > 1e-280, v, v[np.argmax(np.abs(v))])
-    got = jax.grad(lambda v: jnp.sum(law.log_prob(v)))(jnp.asarray(v))
+    got = law.score(v) if way == "score" else jax.grad(lambda v: jnp.sum(law.log_prob(v)))(jnp.asarray(v))
     side, decay, width = options.get("sign", 1), options.get("weight_decay", 0.0), options.get("width", 1)
     m, v = (moments, v) if side > 0 else (moments.mirror(), -v)
     noise, slope = m.noise(v), 2 * (m.alpha1 * v - m.alpha2)
@@ -197,7 +205,7 @@ def test_depth_zero_moments_are_closed():
     assert hot.mean == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("index", [0, 4, 7, 35, 57, 72])
+@pytest.mark.parametrize("index", [0, 4, pytest.param(7, marks=pytest.mark.slow), 35, 57, 72])
 def test_samples_follow_the_cdf(index, x64):
     moments, heat, options = SETS[index]
     law = SGDStationary(moments, heat, **options)
