@@ -112,13 +112,18 @@ def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
 
 # What Python shows for an argument annotated with ArrayLike
 ARRAY_LIKE = "~jax.Array | ~numpy.ndarray | ~numpy.bool | ~numpy.number | bool | int | float | complex"
+# and for numbers that are given back
+VALUES = "~jax.Array | ~numpy.ndarray[~typing.Any, ~numpy.dtype[~typing.Any]]"
 
 
 def shorten_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, arguments: str | None, returned: str | None
 ) -> tuple[str | None, str | None]:
+    for long in (ARRAY_LIKE, VALUES):
+        arguments = arguments and arguments.replace(long, "~jax.typing.ArrayLike")
     # the default of a dataclass field made by a function is shown as <factory>, which is no Python
-    return arguments and arguments.replace(ARRAY_LIKE, "~jax.typing.ArrayLike").replace("<factory>", "..."), returned
+    arguments = arguments and arguments.replace("<factory>", "...")
+    return arguments, returned and returned.replace(VALUES, "~jax.Array | ~numpy.ndarray")
 
 
 def setup(app: Sphinx) -> None:
