@@ -195,7 +195,7 @@ def test_the_command_writes_a_report_that_is_rendered_again(files: Path, capsys:
         (["sgd-0.npz", "--reference", "none.nc"], "must exist"),
         (["sgd-0.npz", "--functionals", "none.py"], "the file of functionals must exist"),
         (["sgd-0.npz", "--fail-on", "pass"], "--fail-on"),
-        (["empty"], "empty"),
+        (["empty"], "'empty' must be a Zarr store, or a folder of .csv, .npz, .pt or .safetensors files; got an empty"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -207,6 +207,17 @@ def test_bad_input_is_one_line(
     assert err.count("\n") == 1
     assert words in err
     assert not list(files.glob("sgdvi-check-*"))
+
+
+@pytest.mark.filterwarnings("default")
+def test_chains_that_were_padded_are_cut_with_one_line(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for chain in range(4):
+        values = np.random.default_rng(chain).normal(size=SHAPE[1])
+        values[290 + 3 * chain :] = np.nan
+        Path(f"{chain}.csv").write_text("\n".join(["mu", *map(str, values), ""]).replace("nan", "NA"))
+    status, _, err = run(capsys, *(f"{chain}.csv" for chain in range(4)), "--quiet")
+    assert status == 0
+    assert err == "sgdvi: The run 'draws' has chains of 290 to 299 draws, padded with nan: all are cut to 290.\n"
 
 
 def test_runs_are_named_after_their_files(files: Path) -> None:

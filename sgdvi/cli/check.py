@@ -1,5 +1,7 @@
 """``sgdvi check``: judge draws of any tool, without a model, and write the report."""
 
+import sys
+import warnings
 from typing import Any
 
 import click
@@ -65,8 +67,6 @@ def command(
     Without --reference the questions are whether it is finite, moved, mixed and came to rest. The last line printed is
     the path of the report.
     """
-    import sys
-
     from sgdvi._internal.check import require
     from sgdvi.cli._source import print_json
     from sgdvi.diagnostics.findings import Status
@@ -81,7 +81,9 @@ def command(
     seen = None if observed is None else observed_in(observed)
     folder = None if out is None else check_folder(out, overwrite)
     shown = not quiet and sys.stderr.isatty()
-    comparison = check(list(draws), list(reference) or None, predictions=predictions, progress=shown, **asked)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda text, *_, **__: click.echo(f"sgdvi: {text}", err=True)  # one line, as errors are
+        comparison = check(list(draws), list(reference) or None, predictions=predictions, progress=shown, **asked)
     predicted = None
     if predictions is not None:
         predicted = compare_predictions(comparison.runs, comparison.reference, seen, variable=predictions)

@@ -60,6 +60,8 @@ def read_file(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
         if not inside and is_checkpoints(places[0]):
             return read_checkpoints(places[0])
         places = inside or places
+        rule = f"{str(given[0])!r} must be a Zarr store, or a folder of .csv, .npz, .pt or .safetensors files"
+        require(inside or _is_group(places[0]), rule, _shown(places[0]), _TAKEN)
     suffixes = {one.suffix.lower() for one in places}
     _check_suffixes(places, suffixes)
     reader = _CHAINS.get(suffixes.pop())
@@ -77,6 +79,16 @@ def _existing(path: Any) -> Path:
             raise
         raise InputError(message(rule, f"{str(path)[:200]!r} ({error})")) from error
     return place
+
+
+def _is_group(folder: Path) -> bool:
+    """Whether a folder is a Zarr store, of either version of the format."""
+    return any((folder / name).exists() for name in ("zarr.json", ".zgroup", "checkpoint"))
+
+
+def _shown(folder: Path) -> str:
+    names = sorted(one.name for one in folder.iterdir())
+    return (listed(names[:5]) + (" and others" if len(names) > 5 else "")) or "an empty folder"
 
 
 def _chains_in(folder: Path) -> list[Path]:

@@ -35,16 +35,21 @@ def apart(name: str, tree: DataTree, variable: str) -> DataTree:
 
 
 def asked_for(trees: Mapping[str, DataTree], variable: str) -> dict[str, Callable[[Any], Any]]:
-    """Return entries of the predictions as functionals: 100 at random of the half that varies most in all runs.
+    """Return predictions as functionals: 100 at random of the half of the test points that varies most in all runs.
 
-    Probabilities that are 0 or 1 to the last digit in most draws say nothing of how the chains mixed.
+    Of classes it is the probability of the most probable one: small probabilities have long tails, and those that are 0
+    or 1 to the last digit in most draws say nothing of how the chains mixed.
     """
-    held: list[Any] = [tree[_GROUP][variable] for tree in trees.values()]
-    spreads = [_spread(array.values) for array in held]
-    rule, shapes = f"{variable!r} must be of the same test points in all runs", [spread.shape for spread in spreads]
+    held: list[Any] = [tree[_GROUP][variable].values for tree in trees.values()]
+    rule, shapes = f"{variable!r} must be of the same test points in all runs", [array.shape[2:] for array in held]
     require(len(set(shapes)) == 1, rule, f"shapes {listed(list(map(str, shapes)))}", "Predict the same test set.")
-    least = np.min(spreads, axis=0)
-    places = np.argwhere(least >= np.median(least))
+    least = np.min([_spread(array) for array in held], axis=0)
+    places = np.argwhere(np.ones(shapes[0], bool))
+    if len(shapes[0]) == 2:
+        mean = held[-1].mean(axis=(0, 1), dtype=np.float64)
+        places = np.stack([np.arange(len(mean)), mean.argmax(axis=1)], axis=1)
+    spread = least[tuple(places.T)]
+    places = places[spread >= np.median(spread)]
     some = np.random.default_rng(0).permutation(len(places))[:SOME]
     return entries(variable, places[np.sort(some)])
 

@@ -141,6 +141,7 @@ def good_calls() -> Mapping[str, Mapping[str, Any]]:
             **{"batching": "replacement", "key": key},
         },
         "canonical_draws": {"symmetries": list(found), "draws": tree},
+        "check": {"draws": draws, "reference": draws, "functionals": None, "predictions": None, "key": key},
         "compare": {"runs": {"a": draws, "b": draws}, "reference": "b", "functionals": None, "key": key},
         "compare_predictions": {
             **{"runs": {"one": classes, "two": classes}, "reference": "two", "observed": np.zeros(3), "variable": None},
