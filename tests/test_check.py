@@ -1,5 +1,6 @@
 """`sgdvi.check`: draws of any tool, without a model; what is wrong with a run is said with and without a reference."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -269,9 +270,12 @@ def test_predictions_are_compared_point_by_point_by_the_command(
         capsys, "net.npz", "--reference", "far.npz", "--predictions", "p", "--observed", "seen.txt", "--out", "x"
     )
     assert status == 0
-    assert "of the 40 test points are not predicted by net as by far" in out
-    assert "log score" in out
-    assert (tmp_path / "x" / "predictions.json").exists()
+    assert "of the 40 test points are not predicted by net as by far" in " ".join(out.split())
+    record = json.loads((tmp_path / "x" / "report.json").read_text())
+    assert record["predictions"]["points"] == 40
+    assert record["predictions"]["runs"]["net"]["numbers"]["log_score"] < 0
+    net = next(line for line in out.splitlines() if line.startswith("net ")).split()
+    assert net[-1] == "no"  # the predictions' column of the first screen
     for arguments, words in (
         (["--observed", "seen.txt"], "must come with --predictions"),
         (["--predictions", "p", "--observed", "none.npy"], "No such file"),

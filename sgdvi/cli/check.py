@@ -70,7 +70,6 @@ def command(
     from sgdvi._internal.check import require
     from sgdvi.cli._source import print_json
     from sgdvi.diagnostics.findings import Status
-    from sgdvi.diagnostics.predictions.call import compare_predictions
     from sgdvi.experiment.any_draws import check, context_of, functionals_in, observed_in
     from sgdvi.experiment.folder import check_folder, locked
     from sgdvi.experiment.written import save_report
@@ -78,28 +77,21 @@ def command(
 
     asked: dict[str, Any] = {} if functionals is None else {"functionals": functionals_in(functionals)}
     require(predictions or not observed, "--observed must come with --predictions", observed, "Name their variable.")
-    seen = None if observed is None else observed_in(observed)
+    asked |= {} if observed is None else {"observed": observed_in(observed)}
     folder = None if out is None else check_folder(out, overwrite)
     shown = not quiet and sys.stderr.isatty()
     with warnings.catch_warnings():
         warnings.showwarning = lambda text, *_, **__: click.echo(f"sgdvi: {text}", err=True)  # one line, as errors are
         comparison = check(list(draws), list(reference) or None, predictions=predictions, progress=shown, **asked)
-    predicted = None
-    if predictions is not None:
-        predicted = compare_predictions(comparison.runs, comparison.reference, seen, variable=predictions)
     context = context_of(comparison, ["sgdvi", *sys.argv[1:]])
     target = folder or check_folder(f"sgdvi-check-{next(iter(comparison.runs))}", overwrite)
     with locked(target, break_lock):
         page = save_report(comparison, context, target, overwrite)
-        if predicted is not None:
-            predicted.to_json(target / "predictions.json")
     if record and record != "-":
         comparison.to_json(record)
     if record == "-":
         print_json(comparison.to_dict())
     else:
-        if not quiet and predicted is not None:
-            click.echo(f"{predicted}\n")
         if not quiet:
             click.echo(f"{comparison if verbose else as_text(comparison, context, verbose=False)}\n")
         click.echo(page)

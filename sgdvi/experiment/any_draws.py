@@ -37,6 +37,7 @@ def check(
     functionals: Functionals | None = None,
     *,
     predictions: str | None = None,
+    observed: Any = None,
     key: Any = None,
     thresholds: Thresholds | Mapping[str, float] | None = None,
     progress: bool = False,
@@ -58,7 +59,9 @@ def check(
     predictions
         Name of the variable that holds predictions of a test set, (chain, draw, point) or (chain, draw, point, class):
         they are no parameters, and without `functionals` 100 of them are what is asked for. They are compared point by
-        point, see `sgdvi.compare_predictions`.
+        point, see `sgdvi.compare_predictions`: ``.predictions`` of what is returned.
+    observed
+        What was observed at the test points, (point,): classes from 0, or real values.
     key
         JAX key for references that can only be sampled; None takes a fixed one.
     thresholds
@@ -103,6 +106,8 @@ def check(
         runs | trees,
         reference=names[1] if len(names) > 1 else None,
         functionals=functionals,
+        predictions=predictions,
+        observed=observed,
         key=key,
         thresholds=thresholds,
         progress=progress,

@@ -40,7 +40,7 @@ def main(what: str) -> None:
         result = sgdvi.compare(named, functionals=asked)
     else:
         result = sgdvi.check(*runs, predictions="p")
-        print(sgdvi.compare_predictions(result.runs, result.reference, variable="p"))
+        print(result.predictions)
     seconds, work = time.perf_counter() - begin, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{what}: {len(result.functionals)} functionals, {result.verdict.status}, {seconds:.1f} s", end=" ")
