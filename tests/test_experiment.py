@@ -200,7 +200,7 @@ def test_a_saved_result_has_page_record_and_draws(result, tmp_path):
 def test_a_save_that_fails_leaves_the_old_report(result, tmp_path, monkeypatch):
     result.save(tmp_path)
     old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("sgdvi.experiment.result.write_html", lambda *args: 1 / 0)
+    monkeypatch.setattr("sgdvi.experiment.written.write_html", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         result.save(tmp_path, overwrite=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old

@@ -12,7 +12,7 @@ import pytest
 import sgdvi
 from sgdvi.cli import main
 from sgdvi.draws import load
-from sgdvi.experiment import conduct, flavours, result, stages, tried
+from sgdvi.experiment import conduct, flavours, stages, tried, written
 from sgdvi.problem.integrate import IntegratedRows
 from sgdvi.samplers.references import Stopped
 
@@ -91,7 +91,7 @@ STAGES = {
     "mean-field VI": (stages, "variational", ["SGD", "completed SGD", "NUTS"]),
     "balance": (conduct, "findings_of_balance", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
     "checks": (conduct, "compare", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
-    "the report": (result, "write_html", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
+    "the report": (written, "write_html", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
 }
 
 

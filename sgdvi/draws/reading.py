@@ -59,9 +59,9 @@ def read_file(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
         inside = _chains_in(places[0])
         if not inside and is_checkpoints(places[0]):
             return read_checkpoints(places[0])
-        places = inside or places
         rule = f"{str(given[0])!r} must be a Zarr store, or a folder of .csv, .npz, .pt or .safetensors files"
         require(inside or _is_group(places[0]), rule, _shown(places[0]), _TAKEN)
+        places = inside or places
     suffixes = {one.suffix.lower() for one in places}
     _check_suffixes(places, suffixes)
     reader = _CHAINS.get(suffixes.pop())
@@ -87,6 +87,7 @@ def _is_group(folder: Path) -> bool:
 
 
 def _shown(folder: Path) -> str:
+    """Return the names of the files in a folder, for messages."""
     names = sorted(one.name for one in folder.iterdir())
     return (listed(names[:5]) + (" and others" if len(names) > 5 else "")) or "an empty folder"
 
