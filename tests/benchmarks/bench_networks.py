@@ -19,7 +19,7 @@ import optax
 import sgdvi
 
 INPUTS, WIDTHS, CLASSES, ROWS, TESTS, BATCH = 784, (1000, 200), 10, 5000, 1000, 128
-STEPS, THINNING, PAIRS = 1000, 100, 3
+STEPS, THINNING, PAIRS = 2000, 100, 3
 
 
 def start(rng: np.random.Generator) -> list[dict[str, np.ndarray]]:

@@ -391,3 +391,16 @@ def test_params_of_flax_like_models_stay_fixed() -> None:
         tree = fn()
     assert list(tree["posterior"].data_vars) == ["a"]
     np.testing.assert_array_equal(tree["posterior"]["a"], fn()["posterior"]["a"])
+
+
+def test_calls_with_a_cost_of_their_own_get_longer_not_shorter() -> None:
+    """Predictions of a large network on the fly: half a second a call, 10 ms a step."""
+    pace, taken = run.Pace(), []
+    for _ in range(30):
+        taken.append(pace.steps)
+        pace.took(pace.steps, 0.5 + 0.01 * pace.steps)
+    assert taken[10:] == pytest.approx([150] * 20, abs=2)  # 2 s, no longer
+    cheap = run.Pace()
+    for _ in range(30):
+        cheap.took(cheap.steps, 1e-5 * cheap.steps)
+    assert cheap.steps == pytest.approx(25_000, rel=0.01)  # a quarter of a second

@@ -200,7 +200,29 @@ def _advance_group(group: tuple[Chains, jax.Array, Rows], rows: Rows, span: Span
     if plan.alone:
         chains = jax.tree.map(lambda leaf: leaf[None], chains)
         z, said = jax.tree.map(lambda leaf: leaf[:, None], (z, said))
-    return chains, (jax.vmap(jax.vmap(lambda z: work.outputs(z, rows)))(z), said)
+    made = jnp.clip((span.stop - span.warmup) // span.thinning - span.first, 0, work.capacity)
+    return chains, ((_outputs_alone if plan.alone else _outputs)(work, rows, z, made), said)
+
+
+def _outputs(work: Work, rows: Rows, z: Params, made: jax.Array) -> dict[str, jax.Array]:
+    """Return the values of all draws in the buffer; axes (draw, chain, ...)."""
+    return jax.vmap(jax.vmap(lambda z: work.outputs(z, rows)))(z)
+
+
+def _outputs_alone(work: Work, rows: Rows, z: Params, made: jax.Array) -> dict[str, jax.Array]:
+    """Return the values of the draws that were made, one after the other: predictions of a large network cost."""
+
+    def at(number: Any) -> dict[str, jax.Array]:
+        return work.outputs(jax.tree.map(lambda leaf: leaf[number, 0], z), rows)
+
+    like = jax.eval_shape(at, 0)
+    blank = {name: jnp.zeros((work.capacity, 1, *one.shape), one.dtype) for name, one in like.items()}
+
+    def put(number: jax.Array, values: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        new = at(number)
+        return {name: value.at[number, 0].set(new[name]) for name, value in values.items()}
+
+    return lax.fori_loop(0, made, put, blank)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ _INDEX_WORDS = 1 << 17
 _MOST_BLOCK = 256
 # Long enough that the loop, not its calls, takes the time; short enough for Ctrl-C and a lively bar.
 _CALL_SECONDS = 0.25
+# A call takes so many times what it costs without a step, but no longer than this.
+_SHARE, _LONGEST_SECONDS = 10, 2.0
 _FIRST_STEPS = 1000
 _MOST_STEPS = 2**31 - 1
 
@@ -234,11 +236,11 @@ def _run(
     seeds = _seeds(keys)
     feed = Feed(facts.held, seeds, size, sampler.batching) if facts.held else None
     state, seeds, rows = plan.spread(recorder.state), plan.spread(seeds), plan.copy(facts.rows)
-    done, total, pace = recorder.done, warmup + facts.num_draws * thinning, _FIRST_STEPS
+    done, total, pace = recorder.done, warmup + facts.num_draws * thinning, Pace()
     report(done)
     while done < total:
         first = max(done - warmup, 0) // thinning  # draw that the next step belongs to
-        most = feed.steps if feed else pace
+        most = feed.steps if feed else pace.steps
         stop = plan.agree(min(done + most, total, warmup + (first + recorder.room(first)) * thinning))
         begin = time.perf_counter()
         span = Span(done, stop, warmup, thinning, first)
@@ -249,12 +251,29 @@ def _run(
             recorder.put(first, filled, plan.gather(values, axis=1), plan.gather(stats, axis=1))
         jax.block_until_ready(state)
         recorder.reached(stop, plan.gather(state))
-        seconds = time.perf_counter() - begin
-        # the first call compiles and says little: no long leap from one measurement
-        pace = max(1, int(min(8.0, max(0.5, _CALL_SECONDS / seconds)) * (stop - done)))
+        pace.took(stop - done, time.perf_counter() - begin)
         report(stop - done)
         done = stop
         stop_if_told()
+
+
+class Pace:
+    """How many steps the next call takes: a quarter of a second, longer where calls have a cost of their own."""
+
+    def __init__(self) -> None:
+        self.steps = _FIRST_STEPS
+        self._before: tuple[int, float] | None = None
+        self._cost = 0.0
+
+    def took(self, steps: int, seconds: float) -> None:
+        """Take the time of a call."""
+        if self._before is not None and self._before[0] != steps:
+            # the line through both calls, at no steps; predictions of a large network can be most of a call
+            self._cost = (steps * self._before[1] - self._before[0] * seconds) / (steps - self._before[0])
+        self._before = steps, seconds
+        wanted = min(max(_CALL_SECONDS, _SHARE * min(self._cost, seconds)), _LONGEST_SECONDS)
+        # the first call compiles and says little: no long leap from one measurement
+        self.steps = max(1, int(min(8.0, max(0.5, wanted / seconds)) * steps))
 
 
 class _reporter:
