@@ -29,7 +29,7 @@ release = version = installed("sgdvi")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc"]
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
-scripts = ["conf.py", "count_pages.py", "paper_pages.py", "make_screens.py", "classes.py"]
+scripts = ["conf.py", "count_pages.py", "paper_pages.py", "make_*.py", "classes.py"]
 exclude_patterns = ["_build", "generated", *scripts]
 suppress_warnings = ["config.cache"]
 

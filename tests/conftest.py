@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
@@ -11,6 +12,7 @@ import pytest
 # Each process of the tests has a core: threads of matrix products wait for each other there, which took more than half
 # of the processor time of a comparison. Processes that are started from here inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+ROOT = Path(__file__).parent
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -26,6 +28,22 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(name, value)
         os.environ.setdefault(name.upper(), str(value))
     os.environ.setdefault("SGDVI_CACHE", folder)
+
+
+# Files that take longest go first: one that a process begins at the end keeps the other waiting.
+LONGEST = (
+    "laws/test_stationary", "laws/test_namespaces", "laws/test_spread_and_bias", "test_hierarchies", "test_inputs",
+    "test_balance", "test_experiment", "test_comparison", "samplers/test_store", "cli/test_main", "test_integrate",
+    "test_late_failures", "test_flavours", "symmetry/test_symmetry", "report/test_browser", "test_docs",
+    "models/test_real_data", "diagnostics/test_traps_of_the_law", "test_forecast", "references/test_families",
+    "real_models/test_valid", "report/test_page", "samplers/test_damage", "samplers/test_flow", "test_extending",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Take the longest files first, in their order; pytest-xdist would take those with most tests first."""
+    places = {ROOT / f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish() -> None:

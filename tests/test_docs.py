@@ -2,7 +2,9 @@
 
 import doctest
 import importlib
+import json
 import re
+import runpy
 import sys
 import tomllib
 from functools import partial
@@ -200,6 +202,15 @@ def test_blocks_of_the_pages_run(name: str, tmp_path: Path, monkeypatch: pytest.
             exec(shorten(block), dict(known) if "s3:" in block else known)  # other data, for this block alone
         for test in [given for given in known if given.startswith("test_")]:
             known.pop(test)()
+
+
+def test_tables_of_performance_are_those_of_its_figures() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_performance.py"))["rendered"]
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    figures = json.loads((ROOT / "docs" / "performance.json").read_text(encoding="utf-8"))
+    assert made(page, figures) == page
+    figures["peers"]["laws"][0]["ours"] *= 2
+    assert made(page, figures) != page
 
 
 def test_readme_has_two_commands_of_one_line() -> None:

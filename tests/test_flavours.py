@@ -1,6 +1,7 @@
 """The flavours of SGD in an experiment: what runs by default, what is explained instead, what the verdict names."""
 
 import math
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -11,10 +12,15 @@ from raw_regression import X, Y, problem
 import sgdvi
 from sgdvi.experiment.descent import plain
 from sgdvi.experiment.flavours import default_flavours, named_flavours
-from sgdvi.experiment.plan import make_plan
+from sgdvi.experiment.plan import Plan, make_plan
 
 RAW = problem()
 STANDARD = problem((X - X.mean()) / X.std(), (Y - Y.mean()) / Y.std())
+
+
+@cache
+def standard_plan() -> Plan:
+    return make_plan(STANDARD)
 
 
 def test_plain_sgd_that_shows_nothing_is_explained_and_completed_sgd_is_named(tmp_path: Path) -> None:
@@ -56,7 +62,7 @@ def test_flavours_and_warmup_as_asked() -> None:
 
 
 def test_the_plan_of_a_reliable_forecast_needs_no_warmup() -> None:
-    plan = make_plan(STANDARD)
+    plan = standard_plan()
     assert plan.num_warmup == 0
     assert plan.forecast is not None
     assert plan.learning_rate == plan.forecast["plain"].learning_rate
@@ -67,7 +73,7 @@ def test_the_plan_of_a_reliable_forecast_needs_no_warmup() -> None:
 
 def test_plain_sgd_starts_in_the_law_that_it_has() -> None:
     """Its mean is not the mode, and its spread not the posterior's: without either a run would need a warmup."""
-    plan = make_plan(STANDARD)
+    plan = standard_plan()
     assert plan.forecast is not None
     near = plan.forecast.near
     assert near is not None
@@ -91,7 +97,7 @@ def test_slow_plain_sgd_takes_the_steps_of_its_slowest_direction() -> None:
     assert 20_000 < needed < 250_000
     assert plan.num_steps == math.ceil(needed)
     assert plan.rules["steps"].startswith("100 autocorrelation times")
-    assert make_plan(STANDARD).num_steps == 20_000
+    assert standard_plan().num_steps == 20_000
 
 
 def test_names_of_flavours() -> None:

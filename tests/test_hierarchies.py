@@ -11,7 +11,7 @@ import pytest
 
 import sgdvi
 from sgdvi.diagnostics.findings import Status
-from sgdvi.experiment import stages
+from sgdvi.experiment import plan, stages
 from sgdvi.experiment.flavours import why_not_plain
 from sgdvi.experiment.plan import make_plan, rate_of
 from sgdvi.samplers.references import nuts
@@ -23,12 +23,22 @@ def drawn(kind: str, seed: int) -> Any:
     return sgdvi.draws.make_tree(draws, kind=kind)
 
 
-def test_a_centred_hierarchy_is_told_that_sgd_has_no_law_there(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def centred() -> tuple[sgdvi.Problem, sgdvi.Forecast | None]:
+    """Eight schools as written, and its forecast, which takes seconds."""
+    problem = hierarchies.schools("centred")
+    with jax.enable_x64(True):
+        return problem, plan.forecast_of(problem, 0)
+
+
+def test_a_centred_hierarchy_is_told_that_sgd_has_no_law_there(centred: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, foreseen = centred
+    monkeypatch.setattr(plan, "forecast_of", lambda *args: foreseen)
     monkeypatch.setattr(stages, "descend", lambda *args, **kwargs: pytest.fail("plain SGD ran"))
     monkeypatch.setattr(stages, "nuts", lambda *args, **kwargs: drawn("nuts", 0))
     monkeypatch.setattr(stages, "variational", lambda *args, **kwargs: drawn("vi", 1))
     told: dict[str, str] = {}
-    result = sgdvi.run(hierarchies.schools("centred"), on_stage=told.__setitem__)
+    result = sgdvi.run(problem, on_stage=told.__setitem__)
     assert "no joint mode" in told["forecast"]
     assert list(result.runs) == ["NUTS", "mean-field VI", "full-rank VI"]
     verdict = result.verdict
@@ -46,8 +56,9 @@ def test_a_centred_hierarchy_is_told_that_sgd_has_no_law_there(monkeypatch: pyte
     assert result.foreseen == ()
 
 
-def test_who_gives_a_rate_gets_plain_sgd_without_a_mode_too() -> None:
-    problem = hierarchies.schools("centred")
+def test_who_gives_a_rate_gets_plain_sgd_without_a_mode_too(centred: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, foreseen = centred
+    monkeypatch.setattr(plan, "forecast_of", lambda *args: foreseen)
     with jax.enable_x64(True):
         bare, given = make_plan(problem), make_plan(problem, learning_rate=1e-3)
     assert why_not_plain(bare)
@@ -76,6 +87,7 @@ def test_latents_in_the_rows_are_integrated_out_with_a_word() -> None:
     foreseen = sgdvi.forecast(problem)
     assert "theta, a value per row, is integrated out" in str(foreseen)
     assert foreseen.mode.exists
+    assert foreseen["completed"].largest_w1 < 0.1
     with pytest.raises(sgdvi.InputError, match="integrate_rows"):
         sgdvi.sample(sgdvi.SGD(problem.model, learning_rate=0.1), problem.data, key=jax.random.key(0), num_steps=2)
 
@@ -83,7 +95,8 @@ def test_latents_in_the_rows_are_integrated_out_with_a_word() -> None:
 @pytest.mark.parametrize(
     "problem",
     [
-        hierarchies.schools("integrated"),
+        # the test above has it, integrated by the forecast
+        pytest.param(hierarchies.schools("integrated"), marks=pytest.mark.slow),
         pytest.param(hierarchies.baseball(integrated=True), marks=pytest.mark.slow),
         pytest.param(hierarchies.radon(centred=True), marks=pytest.mark.slow),
     ],

@@ -1,16 +1,20 @@
 """Growth of time with size: parameters, draws, functionals, chains and rows, each on its own.
 
-Run: python tests/benchmarks/bench_growth.py [PART ...]
+Run: python tests/benchmarks/bench_growth.py [PART ...] [--json FILE]
 
 Processor time, and its largest growth from one size to the next as a power of the size, from 0.1 s on: 1 is linear. The
-compiled programs and what is drawn once are there before the clock starts.
+compiled programs and what is drawn once are there before the clock starts. `--json` adds the figures to a file, from
+which docs/make_performance.py makes the table of docs/performance.md.
 """
 
 import argparse
+import json
 import math
 import resource
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +59,7 @@ PARTS: dict[str, tuple[Sequence[float], Callable[[int], Callable[[], object]]]] 
     ),
     "draws (4 chains, 3 functionals)": ((1e3, 1e4, 1e5, 1e6), lambda size: compared(4, size // 4, 3, None)),
     "functionals (4 x 1000 draws)": ((1, 10, 100, 1000), lambda size: compared(4, 1000, size, None)),
-    "chains (of 250 draws, 3 functionals)": ((2, 16, 128, 1024), lambda size: compared(size, 250, 3, None)),
+    "chains (of 1024 draws, 3 functionals)": ((1, 16, 128, 1024), lambda size: compared(size, 1024, 3, None)),
     "rows, moments of a law": ((1e3, 1e4, 1e5, 1e6, 1e7), moments),
     "rows, 200 000 steps of 16 chains": ((1e3, 1e4, 1e5, 1e6, 1e7), sampler),
 }
@@ -64,7 +68,11 @@ PARTS: dict[str, tuple[Sequence[float], Callable[[int], Callable[[], object]]]] 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help="beginning of the name of a part; all without")
-    wanted = parser.parse_args().parts
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    wanted = options.parts
+    kept: dict[str, Any] = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    parts = {part["what"]: part for part in kept.get("growth", [])}
     compared(4, 250, 3, None)()
     print("| what grows | seconds of processor time at each size | largest power | GB |")
     print("|---|---|---|---|")
@@ -76,10 +84,15 @@ def main() -> None:
         powers = [
             math.log(late / early) / math.log(large / small) for small, early, large, late in steps if early > 0.1
         ]
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         power = f"{max(powers):.2f}" if powers else "all below 0.1 s"
         cells = ", ".join(f"{size:g}: {seconds:.3g}" for size, seconds in zip(sizes, times, strict=True))
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"| {name} | {cells} | {power} | {memory:.2g} |", flush=True)
+        parts[name] = {"what": name, "sizes": list(sizes), "seconds": times, "gb": memory}
+        parts[name]["power"] = max(powers) if powers else None
+        if options.json:
+            kept["growth"] = list(parts.values())
+            options.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def clocked(work: Callable[[], object]) -> float:
