@@ -18,6 +18,8 @@ from sgdvi.report.context import Context
 
 MOST_IN_FOREST = 10
 _MOST_ROWS = 40
+# Inches: beside a higher forest there is room for what to do.
+_HIGH = 4.0
 # The end of the answer and the start of what limits it, in the sentences of the verdict.
 _TURN = re.compile(r"(?<=\))(?:: |, but |, and |; )|(?<=overflowed), |(?<=[a-z)])\. (?=[A-Z])")
 
@@ -37,6 +39,7 @@ def section(record: Record, context: Context) -> Section:
         others=todo[1:],
         forest=_forest(record, names[:MOST_IN_FOREST]) if names else None,
         all_forest=_forest(record, names[:_MOST_ROWS]) if len(names) > MOST_IN_FOREST else None,
+        beside=figures.forest_size(record, names[:MOST_IN_FOREST])[1] > _HIGH,
         most=min(len(names), _MOST_ROWS),
         purposes=USES,
         rows=_rows(record),
