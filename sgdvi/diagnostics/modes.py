@@ -185,7 +185,9 @@ def met(run: str, coverage: Coverage, against: str, limits: Thresholds, noun: st
         largest = coverage.labels[missed[np.argmax(coverage.reference[missed])]]
         meaning = f"{run} misses {missed.size} of the {count(held, noun)}{of} that {against} has: {percent(mass)} of "
         meaning += f"its draws, most of them at {largest}."
-        advice = "Start chains in every mode, or restore the missing ones by a symmetry of the model."
+        advice = (
+            "Where a symmetry of the model, such as a change of sign, relates them: apply it to each draw at random."
+        )
     elif blind.any():
         status, advice = Status.UNKNOWN, "Run longer."
         meaning = f"Too few effective draws of {run} to have met every {noun}{of} of {against}."

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from check_cases import judge
 
 import sgdvi
 from sgdvi.diagnostics import Finding, Status
@@ -17,6 +18,11 @@ from sgdvi.report.actions import actions
 pytestmark = pytest.mark.slow
 
 MOST_TRIES = 3
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)
 
 
 def failing(record: Record, check: str) -> bool:
@@ -71,6 +77,122 @@ def test_a_constant_learning_rate_makes_the_spread_stay() -> None:
     assert "Its optimizer has a schedule" in falling.verdict.sentence
     assert "optax.sgd with a number" in finding_of(falling, "stationarity.spread").advice
     assert finding_of(verdict(0.02), "stationarity.spread").status is Status.PASS
+
+
+FILE = """import numpy as np, numpyro, numpyro.distributions as dist, sgdvi
+
+rng = np.random.default_rng(0)
+{model}
+"""
+
+# two parameters whose posterior is correlated: the law of plain SGD is not
+CORRELATED = FILE.format(
+    model="""
+x = rng.normal(size=100)
+x = np.stack([x, x + 0.5 * rng.normal(size=100)], axis=1)
+y = x.sum(axis=1) + rng.normal(size=100)
+
+def model(x, y):
+    b = numpyro.sample("b", dist.Normal(0, 10).expand([2]).to_event(1))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.Normal(x @ b, 1.0), obs=y)
+
+problem = sgdvi.Problem(name="correlated", model=model, data=(x, y), functionals={"b": lambda draws: draws.b})
+"""
+)
+
+# a third of the rows lies elsewhere: a minor mode, which chains that start near it do not leave
+TWO_MODES = FILE.format(
+    model="""
+y = np.concatenate([rng.normal(-1.0, 0.05, 60), rng.normal(1.5, 0.05, 140)])
+
+def model(y):
+    mean = numpyro.sample("mean", dist.Normal(0, 1))
+    with numpyro.plate("rows", len(y)):
+        numpyro.sample("y", dist.StudentT(1.0, mean, 0.05), obs=y)
+
+problem = sgdvi.Problem(name="modes", model=model, data=(y,), functionals={"mean": lambda draws: draws.mean})
+"""
+)
+
+
+def executed(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Record, Any]:
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    exec(command, {})
+    return read_record(next(folder.iterdir()))
+
+
+def test_chains_at_a_minor_mode_arrive_from_the_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "modes.py"
+    file.write_text(TWO_MODES)
+    steps = {"learning_rate": 0.001, "batch_size": 20, "num_steps": 5000, "num_chains": 8}
+    result = sgdvi.run(str(file), references=("NUTS",), **steps)
+    finding = finding_of(result.comparison, "arrival.posterior")
+    assert finding.status is Status.FAIL, finding.meaning
+    chosen = next(a for a in actions(result.comparison, result.context) if a.command.endswith("-from-mode')"))
+    record, _ = executed(chosen.command, tmp_path / "again", monkeypatch)
+    assert not failing(record, "arrival.posterior")
+
+
+def test_a_wrong_dependence_is_mended_by_what_the_remedies_recommend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "correlated.py"
+    file.write_text(CORRELATED)
+    steps = {"learning_rate": 0.01, "batch_size": 10, "num_steps": 20_000, "num_chains": 4}
+    result = sgdvi.run(str(file), references=("NUTS",), **steps)
+    assert failing(result.comparison, "distance.dependence"), result
+    measure = next(a for a in actions(result.comparison, result.context) if a.command.endswith("-remedies')"))
+    record, context = executed(measure.command, tmp_path / "measured", monkeypatch)
+    chosen = actions(record, context)[0]
+    assert chosen.text.startswith("Recommended: ")
+    record, _ = executed(chosen.command, tmp_path / "chosen", monkeypatch)
+    for check in ("distance.dependence", "distance.w1", "distance.w2", "use.tails"):
+        assert not failing(record, check)
+    assert record.verdict.status in (Status.PASS, Status.WARN), record.verdict.sentence
+
+
+def test_a_longer_fit_converges() -> None:
+    problem = sgdvi.zoo.load("small-n")
+    nuts = sgdvi.samplers.references.nuts(problem, key=jax.random.key(1), num_warmup=500, num_samples=1000)
+    fit = sgdvi.samplers.references.variational(problem, key=jax.random.key(0), family="iaf", num_steps=100)
+    for _ in range(MOST_TRIES):
+        comparison = sgdvi.compare({"VI": fit, "NUTS": nuts}, functionals=problem.functionals)
+        finding = finding_of(comparison, "fit.convergence", "VI")
+        if finding.status is Status.PASS:
+            break
+        assert comparison.verdict.status is Status.UNKNOWN
+        call = finding.advice.partition(": ")[2].removesuffix(".")
+        fit = eval(call, {"sgdvi": sgdvi, "jax": jax, "problem": problem})
+    assert finding.status is Status.PASS
+    assert finding.details["last_bound"] is not None
+
+
+def test_a_mode_that_is_missed_is_restored_by_the_symmetry(rng: np.random.Generator) -> None:
+    def chains(sign: Any) -> dict[str, np.ndarray]:
+        return {"z": sign * (2 + 0.3 * rng.normal(size=(4, 1000)))}
+
+    posterior, one = chains(rng.choice([-1, 1], (4, 1000))), chains(1)
+    missed = judge(one, posterior)
+    assert finding_of(missed, "coverage.modes").status is Status.FAIL
+    assert "a symmetry of the model" in finding_of(missed, "coverage.modes").advice
+    restored = judge({"z": one["z"] * rng.choice([-1, 1], (4, 1000))}, posterior)
+    assert restored.verdict.status is Status.PASS, restored.verdict.sentence
+
+
+def test_of_a_wrong_dependence_single_functionals_can_be_used(rng: np.random.Generator) -> None:
+    def draws(rho: float) -> dict[str, np.ndarray]:
+        b = rng.normal(size=(4, 1000, 2))
+        b[..., 1] = rho * b[..., 0] + np.sqrt(1 - rho**2) * b[..., 1]
+        return {"b": b}
+
+    run, posterior = draws(0.0), draws(0.8)
+    advice = finding_of(judge(run, posterior), "distance.dependence").advice
+    assert advice.startswith("Means and intervals of single functionals can be used, those of sums")
+    each, total = {"b[1]": lambda draws: draws.b[..., 1]}, {"sum": lambda draws: draws.b.sum("b_dim_0")}
+    assert judge(run, posterior, functionals=each).verdict.uses["intervals"] is Status.PASS
+    assert judge(run, posterior, functionals=total).verdict.uses["intervals"] is Status.FAIL
 
 
 def test_keys_of_their_own_end_copies() -> None:
