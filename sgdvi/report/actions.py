@@ -16,8 +16,8 @@ MOST = 3
 _LONGER = 4
 # Options of `sgdvi compare` that a further run must not keep: its report has a folder of its own.
 _DROPPED = {"--overwrite": 0, "--quiet": 0, "--verbose": 0, "--break-lock": 0, "--out": 1, "--fail-on": 1, "--json": 1}
-# Causes for which a run that did not reach the posterior is begun anew, at its mode.
-_AT_THE_MODE = ("plateau", "elsewhere", "joint mode")
+# Causes for which a run did not reach the posterior: with more steps it will, or never.
+_LONGER_HELPS, _SETTLED = {"not moved", "on its way"}, {"plateau", "elsewhere", "joint mode"}
 # A command that runs nothing: there is nothing to run longer or from another seed.
 _CHECK = "sgdvi check "
 _NAMES = {"num_steps": "--steps", "num_chains": "--chains"}
@@ -83,11 +83,9 @@ def _wanted(
     if any(f.run == record.reference and f.check in gates and f.status is Status.FAIL for f in record.findings):
         draws = _LONGER * given.get("nuts_draws", 2000)
         wanted.append(("Give the reference more draws.", "more-draws", {"nuts_draws": draws}))
-    cause = next((f.details.get("cause") for f in record.findings if f.check == "arrival.posterior"), None)
-    if status.get("arrival.posterior") is Status.FAIL and cause in _AT_THE_MODE:
-        text = "Run the flavours of SGD that start at the checked mode with a step that is derived from the curvature."
-        wanted.append((text, "from-mode", {"algorithms": ("plain", "completed"), "learning_rate": None}))
-    unmixed = Status.FAIL in {status.get("mixing.rhat"), status.get("mixing.ess"), status.get("arrival.posterior")}
+    causes = {f.details.get("cause") for f in record.findings if f.check == "arrival.posterior"}
+    lost = lost or bool(causes & _SETTLED)  # nor what has settled at a minor mode
+    unmixed = Status.FAIL in {status.get("mixing.rhat"), status.get("mixing.ess")} or bool(causes & _LONGER_HELPS)
     if not lost and (unmixed or Status.UNKNOWN in _of(status, "on_functional")) and "num_steps" in given:
         text = f"Run SGD {_LONGER} times as long."
         wanted.append((text, "longer", {"num_steps": _LONGER * given["num_steps"]}))

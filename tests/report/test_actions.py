@@ -49,6 +49,16 @@ def test_what_has_collapsed_is_not_run_longer(three):
     assert not [action for action in made if "as long" in action.text]
 
 
+@pytest.mark.parametrize(
+    ("cause", "longer"), [("not moved", True), ("on its way", True), ("plateau", False), ("joint mode", False)]
+)
+def test_more_steps_are_for_chains_that_are_on_their_way(three, cause, longer):
+    lost = Finding("arrival.posterior", "SGD", 9.0, 5.0, Status.FAIL, "Far.", details={"cause": cause})
+    unmixed = Finding("mixing.rhat", "SGD", 1.5, 1.05, Status.FAIL if not longer else Status.PASS, "Apart.")
+    made = actions(replace(three[0], findings=(lost, unmixed)), FROM_SHELL)
+    assert any(action.command.endswith("-longer") for action in made) is longer
+
+
 def test_from_python_the_call_is_changed(three):
     made = actions(failing(three, "mixing.ess"), replace(FROM_SHELL, command=""))
     assert "num_steps=4000" in made[0].command

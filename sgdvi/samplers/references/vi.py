@@ -190,7 +190,9 @@ def _by_adam(
     def standardised() -> None:
         improper = dist.ImproperUniform(dist.constraints.real, (), (joint.dimension,))
         x = numpyro.sample(_SITE, improper)
-        numpyro.factor("joint", -joint.potential(centre + root * x))
+        with handlers.block():  # sites of the model, which have their values, are none of the guide's
+            loss = joint.potential(centre + root * x)
+        numpyro.factor("joint", -loss)
 
     with jax.enable_x64(True):
         guide = _BY_ADAM[family](standardised, init_loc_fn=init_to_value(values={_SITE: jnp.zeros(joint.dimension)}))
