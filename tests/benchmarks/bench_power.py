@@ -80,7 +80,7 @@ EFFECTS = {
     "tail": Effect((30.0, 10.0, 6.0, 4.0, 3.0), "degrees of freedom", tail),
     "correlation": Effect((0.05, 0.1, 0.15, 0.2, 0.3), "against 0", correlation),
     "missing mode": Effect((0.005, 0.01, 0.02, 0.03, 0.05), "of the mass, 6 sd away", missing_mode),
-    "stuck chain": Effect((0.02, 0.05, 0.1, 0.2, 0.5), "of one chain's variance is its place", stuck_chain),
+    "stuck chain": Effect((0.02, 0.05, 0.1, 0.2, 0.5), "of the variance of one chain", stuck_chain),
 }
 
 
@@ -109,7 +109,7 @@ def draw(powers: dict[str, list[tuple[float, float]]], path: Path) -> None:
             axis.set_ylim(-0.03, 1.03)
         for axis in axes[:, 0]:
             axis.set_ylabel("share of seeds")
-        axes[0, 0].legend(loc="upper left")
+        axes[0, 0].legend(loc="lower right")
         figure.savefig(path, dpi=130, facecolor="white")
 
 
