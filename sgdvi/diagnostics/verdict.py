@@ -141,7 +141,7 @@ def _judge_one(
     if switched and status in (Status.FAIL, Status.UNKNOWN):
         sentence += f" {switched[0].meaning}"
     ranked = _ranked(judged, unsure)
-    reasons = [trouble] if trouble else [use.sentence] if alone else []
+    reasons = [trouble] if trouble else [use.sentence] if alone and alone.status is not Status.FAIL else []
     always = judged.those("always")
     for finding in _once(ranked, judged, arrive.decides and arrive.check in _LOST):
         told = finding.status is not Status.PASS and LEFT_OUT not in finding.details

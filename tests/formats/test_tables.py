@@ -66,6 +66,13 @@ def test_files_of_cmdstan_are_chains_without_their_warmup(tmp_path: Path, save: 
     assert read_file(tmp_path).identical(tree)
 
 
+@pytest.mark.parametrize("lost", ["num_warmup", "Adaptation"])
+def test_either_mark_tells_warmup_from_draws(tmp_path: Path, lost: str) -> None:
+    lines = cmdstan(0.0, save=True).splitlines(keepends=True)
+    (tmp_path / "out.csv").write_text("".join(line for line in lines if lost not in line))
+    np.testing.assert_array_equal(read_file(tmp_path / "out.csv")["posterior"]["mu"], [[0, 1, 2]])
+
+
 def test_fits_of_cmdstan_are_independent_draws_without_their_mean(tmp_path: Path) -> None:
     path = tmp_path / "fit.csv"
     path.write_text(
@@ -86,7 +93,16 @@ def test_log_likelihoods_of_rows_are_no_parameters(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tree["log_likelihood"]["log_lik"], [[[-1, -2], [-3, -4]]])
 
 
-@pytest.mark.parametrize("text", [DATA_FRAME, ARRAY, DATA_FRAME.replace("\n", "\r\n"), DATA_FRAME.replace(",", "\t")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        DATA_FRAME,
+        ARRAY,
+        DATA_FRAME.replace("\n", "\r\n"),
+        DATA_FRAME.replace(",", "\t"),
+        "\n".join([DATA_FRAME.splitlines()[0], *reversed(DATA_FRAME.splitlines()[1:]), ""]),
+    ],
+)
 def test_frames_and_arrays_of_posterior_keep_their_chains(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.csv").write_bytes(text.encode())
     posterior = read_file(tmp_path / "r.csv")["posterior"]
