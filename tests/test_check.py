@@ -123,7 +123,8 @@ def test_texts_and_variables_without_a_number_are_left_out(rng: np.random.Genera
     assert list(result.functionals) == ["mu"]
     assert result.verdict.answers["arrive"].status is Status.PASS, result.verdict.sentence
     lost = make_tree({"mu": trap("", rng), "b": np.full(SHAPE, np.nan)}, kind="sgd")  # a layer that has diverged
-    assert statuses(sgdvi.check(lost))["draws.finite"] is Status.FAIL
+    for asked in (None, {"mu": lambda draws: draws.mu}):
+        assert statuses(sgdvi.check(lost, None, asked))["draws.finite"] is Status.FAIL
 
 
 def test_many_parameters_are_summarised(rng: np.random.Generator) -> None:

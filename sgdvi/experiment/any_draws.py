@@ -82,7 +82,7 @@ def check(
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import numpy as np, sgdvi
     >>> rng = np.random.default_rng(0)
     >>> sgdvi.check(rng.normal(size=(4, 500))).verdict.answers["arrive"].sentence
     'draws ran, moved and mixed, as far as its chains show.'

@@ -30,7 +30,7 @@ def apart(name: str, tree: DataTree, variable: str) -> DataTree:
     tree = with_group(tree, _GROUP, {variable: values.values}, draws=True)
     if len(variables) > 1:
         # a coordinate is cut with the draws and is no parameter
-        tree["posterior"] = posterior.drop_vars(variable).assign_coords({variable: values.variable})
+        tree["posterior"] = posterior.set_coords(variable)
     return tree
 
 
