@@ -1,18 +1,21 @@
 """The data files of the models."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 
-_FOLDER = Path(__file__).parent / "data"
+FOLDER = Path(__file__).parent / "data"
 
 
 def columns(file: str) -> dict[str, np.ndarray]:
-    """Return the columns of a CSV file in ``data/``: name -> float64 array, shape (N,).
+    """Return the columns of a CSV file in ``data/``, or of one compressed by gzip: name -> float64 array, shape (N,).
 
     Lines that start with ``#`` are comments; the first other line has the names.
     """
-    lines = [line for line in (_FOLDER / file).read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    content = (FOLDER / file).read_bytes()
+    text = (gzip.decompress(content) if file.endswith(".gz") else content).decode("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
     table = np.loadtxt(lines[1:], delimiter=",", dtype=np.float64, ndmin=2)
     return dict(zip(lines[0].split(","), table.T, strict=True))
 

@@ -40,9 +40,9 @@ def table(name: str) -> dict[str, np.ndarray]:
     Parameters
     ----------
     name
-        ``"diabetes"`` (442 patients, ten variables and ``progression``), ``"breast_cancer"``, ``"digits_3_8"``,
-        ``"food"``, ``"investment"``, ``"low_rank"``, ``"party"`` or ``"weak_signal"``. ``models/data/README.md`` has
-        their sources and licences.
+        ``"diabetes"`` (442 patients, ten variables and ``progression``), ``"breast_cancer"``, ``"digits"``,
+        ``"digits_3_8"``, ``"food"``, ``"investment"``, ``"low_rank"``, ``"party"`` or ``"weak_signal"``.
+        ``models/data/README.md`` has their sources and licences.
 
     Raises
     ------
@@ -51,9 +51,9 @@ def table(name: str) -> dict[str, np.ndarray]:
     """
     from sgdvi.models._data import columns
 
-    names = sorted(path.stem for path in (_folder() / "data").glob("*.csv"))
-    require(name in names, f"a data file is one of {', '.join(names)}", repr(name))
-    return columns(f"{name}.csv")
+    files = {path.name.split(".")[0]: path.name for path in (_folder() / "data").glob("*.csv*")}
+    require(name in files, f"a data file is one of {', '.join(sorted(files))}", repr(name))
+    return columns(files[name])
 
 
 @checked

@@ -155,6 +155,10 @@ functionals = {"b": lambda ds: ds.b1[..., 0]}
     "docs/losses.md": "",
     "docs/networks.md": "",
     "docs/real-models.md": FACTORS + "x = abs(x)\ndata = x, y",  # x serves as the sd of a row, too
+    "docs/predictions.md": """
+labels = np.arange(6) % 3
+p_sgd, p_hmc = rng.dirichlet(np.ones(3), (2, 2, 30, 6))
+""",
     "docs/report.md": """
 problem = sgdvi.zoo.load("diabetes", depth=0)
 tree = nuts = sgdvi.draws.make_tree({"u": rng.normal(0.6, 0.04, (4, 50))}, kind="nuts")

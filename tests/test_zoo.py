@@ -28,6 +28,7 @@ def test_list_has_every_model_with_a_summary() -> None:
         "attention",
         "deep-diagonal",
         "diabetes",
+        "digits",
         "food",
         "investment",
         "logistic",

@@ -15,8 +15,6 @@ from sgdvi.diagnostics.predictions.given import Given, read
 from sgdvi.diagnostics.predictions.result import Predictions, RunPredictions
 from sgdvi.diagnostics.thresholds import Thresholds
 
-_HALF = 0.5
-
 
 @checked
 def compare_predictions(
@@ -185,7 +183,7 @@ def _judged(
         differ = sum(one is Status.FAIL for one in trust)
         verb = "is" if differ == 1 else "are"
         meaning = f"{differ:,} of the {points} {verb} not predicted by {name} as by {against}{tail}."
-    elif unsure > _HALF:
+    elif unsure > limits.points_fail:
         status = Status.UNKNOWN
         meaning = f"The draws of {name} and {against} are too few to tell at {percent(unsure)} of the {points}{tail}."
     else:
