@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def simulate(x, y, rate, size=1, decay=0.0, *, depth=1, width=1, chains, steps, seed=0):
-    """Return v of `chains` independent chains after `steps` steps from the least-squares slope."""
+def simulate(x, y, rate, size=1, decay=0.0, *, depth=1, width=1, chains, steps, seed=0, start=None):
+    """Return v of `chains` independent chains after `steps` steps from `start`; None is the least-squares slope."""
     with jax.enable_x64(True):
         rows = jnp.asarray(x) ** 2, jnp.asarray(x) * jnp.asarray(y)
-        start = jnp.full(chains, jnp.mean(rows[1]) / jnp.mean(rows[0]))
+        start = jnp.full(chains, jnp.mean(rows[1]) / jnp.mean(rows[0])) if start is None else jnp.asarray(start)
         key = jax.random.key(seed)
         return np.asarray(_run(key, start, *rows, rate, decay, size=size, depth=depth, width=width, steps=steps))
 
