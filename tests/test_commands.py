@@ -68,7 +68,8 @@ def test_commands_of_the_pages_run_to_their_first_draw(command, report, tmp_path
 
 
 # Runs that differ in nothing but their folder are made once.
-ONCE = {re.sub(r" --out \S+", "", command) if "compare" in command else command: command for command in on_pages()}
+WHOLE_LINES = {line: " ".join(words_of(line)) for line in on_pages()}
+ONCE = {re.sub(r" --out \S+", "", text) if "compare" in text else text: line for line, text in WHOLE_LINES.items()}
 
 
 @pytest.mark.slow
