@@ -98,6 +98,7 @@ def test_a_reference_answers_all_questions(rng: np.random.Generator) -> None:
 
 def test_one_chain_is_judged_and_one_draw_refused(rng: np.random.Generator) -> None:
     alone = sgdvi.check(trap("", rng)[:1])
+    assert "worst of" not in sgdvi.check({"a": trap("", rng)[:1], "b": trap("", rng)[:1]}).verdict.sentence
     assert any(reason.startswith("One chain only") for reason in alone.verdict.reasons)
     with pytest.raises(InputError, match="'draws' must have at least 2 draws in each chain; got 1"):
         sgdvi.check(np.zeros((1, 1)))

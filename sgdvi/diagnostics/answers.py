@@ -141,7 +141,7 @@ def without_reference(arrive: Answer, same: Answer) -> Answer:
     """Answer where there is nothing to compare with: that of the run alone, and why the law is not known."""
     if arrive.status is Status.FAIL:
         return Answer(Status.FAIL, f"No: {arrive.sentence} That is so whatever the posterior is.", arrive.check)
-    return Answer(same.status, f"{arrive.sentence} {same.sentence}", same.check)
+    return Answer(same.status, f"{arrive.sentence.split(WORST)[0]} {same.sentence}", same.check)
 
 
 def _of_its_own(judged: Judged, arrive: Answer) -> str:
