@@ -1,6 +1,8 @@
 """Statuses just within a limit and just beyond it, from plain numbers."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 from check_cases import case_of, facts_of
 from scipy import stats
 
-from sgdvi.diagnostics import Status, Thresholds, charges, joint, laws, modes, tail
+from sgdvi import compare
+from sgdvi.diagnostics import Status, Thresholds, charges, joint, laws, modes, predictive, tail
 from sgdvi.laws.line import Points
 
 LIMITS = Thresholds()
@@ -81,3 +84,17 @@ def test_what_is_beyond_the_level_of_permutations_has_that_p_value() -> None:
         values = np.arange(labels - 1.0)
         beyond = values[values > joint._level(values, 0.99)]
         assert len(beyond) + 1 == 0.01 * labels
+
+
+@pytest.mark.parametrize(("error", "status"), [(0.019, Status.PASS), (0.021, Status.WARN)])
+def test_the_calibration_of_predictions(error: float, status: Status) -> None:
+    numbers = {"calibration_error": error, "calibration_null": 0.02, "calibration_bias": 0.1, "coverage": 0.9}
+    case = replace(case_of({"v": np.zeros((2, 9))}), predictions=SimpleNamespace(numbers=numbers))
+    assert predictive.calibrated(case).status is status
+
+
+def test_chains_that_disagree_are_a_no_without_a_reference() -> None:
+    apart = np.random.default_rng(0).normal(size=(4, 500)) + np.arange(4)[:, None]
+    verdict = compare({"SGD": {"v": apart}}).verdict
+    assert verdict.status is Status.FAIL
+    assert verdict.sentence.startswith("No: ")
