@@ -120,6 +120,8 @@ class Dimension:
         Width of the narrowest of these directions, in standard deviations of the reference.
     size, ambient
         Number of points used; number of coordinates.
+    most
+        The largest rank that the points can have, outliers apart: they are drawn in to one and the same place.
     """
 
     fine: float
@@ -127,7 +129,8 @@ class Dimension:
     rank: int
     size: int
     ambient: int
-    narrowest: float = math.nan
+    narrowest: float
+    most: int
 
     @property
     def value(self) -> float:
@@ -165,8 +168,9 @@ def dimension_of(points: np.ndarray, transform: np.ndarray, size: int) -> Dimens
     chosen = (chosen @ (whitening(chosen, _FUZZ) if rank < chosen.shape[1] else whitening(chosen)))[inside]
     # Every eighth draw would be as autocorrelated as the draws are: a permutation is not.
     few = chosen[np.random.default_rng(0).permutation(len(chosen))[: max(len(chosen) // _COARSE, 3)]]
+    most = min(len(chosen) - 1, chosen.shape[1])
     narrowest = float(widths[rank - 1]) if 0 < rank <= len(widths) else math.nan
-    return Dimension(two_nn(chosen), two_nn(few), rank, len(rows), chosen.shape[1], narrowest)
+    return Dimension(two_nn(chosen), two_nn(few), rank, len(rows), chosen.shape[1], narrowest, most)
 
 
 def independent_columns(points: np.ndarray) -> np.ndarray:
@@ -310,7 +314,7 @@ def compared(mine: Dimension, reference: Dimension, against: str, limits: Thresh
     elif is_lower(mine, reference, limits):
         status, advice = Status.FAIL, "Compare functionals of the parameters only, not the parameters."
         sizes = f"fill a set of dimension about {number(value, 2)}; those of {against} fill about {number(other, 2)}"
-        if mine.rank < reference.rank:
+        if mine.rank < min(reference.rank, mine.most):
             value, other, limit = float(mine.rank), float(reference.rank), float(reference.rank)
             sizes = f"vary in {count(mine.rank, 'direction')}; those of {against} in {reference.rank}"
         meaning = f"In {count(mine.ambient, 'coordinate')} the draws {sizes}. The two laws cannot have densities with "
@@ -330,7 +334,7 @@ def is_lower(mine: Dimension, reference: Dimension, thresholds: Thresholds) -> b
 
     A thin cloud that is full at the fine scale is thin, not singular, so the fine scale has to agree somewhat.
     """
-    if mine.rank < reference.rank:
+    if mine.rank < min(reference.rank, mine.most):
         return True
     if mine.fine > _THIN * reference.fine or reference.fine > _MOST_NEIGHBOURLY:
         return False

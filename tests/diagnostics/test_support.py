@@ -66,6 +66,15 @@ def test_two_samples_of_one_law_on_the_line_have_one_dimension() -> None:
     assert not any(failed)
 
 
+def test_fewer_points_than_coordinates_show_no_lower_dimension() -> None:
+    rng = np.random.default_rng(0)
+    reference, transient = rng.normal(size=(2, 63, 200))
+    transient[:6] += np.geomspace(1e4, 1e2, 6)[:, None] * rng.normal(size=200)  # outliers in one direction
+    assert gate(transient, reference) is not Status.FAIL
+    transient[6:] = np.outer(rng.normal(size=57), rng.normal(size=200))
+    assert gate(transient, reference) is Status.FAIL  # on a line
+
+
 def test_two_nn_on_known_dimensions() -> None:
     rng = np.random.default_rng(2)
     for dimension in (1, 2, 3):
