@@ -10,6 +10,7 @@ SGD, averages, Langevin samplers, ensembles and Laplace's approximation are held
 NUTS from here takes an hour or more: ``sgdvi compare digits --references Laplace`` leaves it out.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,6 +97,12 @@ def reference() -> tuple[np.ndarray, np.ndarray]:
         rhat = stored["rhat"]
     squares = roots**2
     return squares / squares.sum(axis=-1, keepdims=True), rhat
+
+
+def results() -> dict[str, list[dict[str, float | None]]]:
+    """Return the numbers of the table on the page on predictions: method -> one dictionary per seed."""
+    rows: dict[str, list[dict[str, float | None]]] = json.loads((FOLDER / "digits_table.json").read_text("utf-8"))
+    return rows
 
 
 def logits(parameters: Mapping[str, Any], images: Any) -> Any:

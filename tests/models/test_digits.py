@@ -51,3 +51,11 @@ def test_the_reference_has_mixed_and_its_halves_agree():
     assert run.numbers["distance"] < run.numbers["distance_null"]
     assert run.counts["not"] <= 2
     assert run.numbers["error"] < 0.08
+
+
+def test_the_table_is_that_of_the_page():
+    rows = digits.results()
+    assert {"SGD", "SWAG", "SGLD", "SGHMC", "cyclical SGLD", "deep ensemble", "Laplace, last layer"} <= set(rows)
+    assert all(len(seeds) == 3 for name, seeds in rows.items() if name != "HMC")
+    mean = {name: np.mean([seed["distance"] for seed in seeds]) for name, seeds in rows.items() if name != "HMC"}
+    assert mean["SGLD"] < mean["SGD"]
