@@ -1,7 +1,6 @@
 """``sgdvi check``: judge draws of any tool, without a model, and write the report."""
 
 import sys
-import warnings
 from typing import Any
 
 import click
@@ -69,6 +68,7 @@ def command(
     """
     from sgdvi._internal.check import require
     from sgdvi.cli._source import print_json
+    from sgdvi.cli._warnings import warnings_in_one_line
     from sgdvi.diagnostics.findings import Status
     from sgdvi.experiment.any_draws import check, context_of, functionals_in, observed_in
     from sgdvi.experiment.folder import check_folder, locked
@@ -80,8 +80,7 @@ def command(
     asked |= {} if observed is None else {"observed": observed_in(observed)}
     folder = None if out is None else check_folder(out, overwrite)
     shown = not quiet and sys.stderr.isatty()
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda text, *_, **__: click.echo(f"sgdvi: {text}", err=True)  # one line, as errors are
+    with warnings_in_one_line():
         comparison = check(list(draws), list(reference) or None, predictions=predictions, progress=shown, **asked)
     context = context_of(comparison, ["sgdvi", *sys.argv[1:]])
     target = folder or check_folder(f"sgdvi-check-{next(iter(comparison.runs))}", overwrite)

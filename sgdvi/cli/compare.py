@@ -90,6 +90,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
     from sgdvi.cli._cache import compilation_cache
     from sgdvi.cli._interrupt import no_lost_interrupt
     from sgdvi.cli._source import print_json
+    from sgdvi.cli._warnings import warnings_in_one_line
 
     quiet, verbose, record = (options.pop(name) for name in ("quiet", "verbose", "record"))
     say = (lambda text: None) if quiet else (lambda text: click.echo(text, err=True))
@@ -104,6 +105,7 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         from sgdvi.experiment.folder import locked
         from sgdvi.zoo import load
 
+        held.enter_context(warnings_in_one_line())
         problem = load(model)
         changes = {name: options.pop(name) for name in ("depth", "width")}
         problem = problem.with_options(**{name: value for name, value in changes.items() if value is not None})
