@@ -43,11 +43,15 @@ class RunFacts(NamedTuple):
         return jax.tree.leaves(self.starts.z)[0].shape[0]
 
     @property
+    def kept_bytes(self) -> int:
+        """Bytes of one draw of all chains as it is kept."""
+        kept = sum(shape.size * shape.dtype.itemsize for shape in self.shapes.values())
+        return (kept + 8 * len(self.outputs.stats)) * self.num_chains
+
+    @property
     def draw_bytes(self) -> int:
-        """Bytes of one draw of all chains: what is kept, or what the loop holds, whichever is more."""
-        kept = sum(shape.size * shape.dtype.itemsize for shape in self.shapes.values()) * self.num_chains
-        held = sum(leaf.nbytes for leaf in jax.tree.leaves(self.starts.z))
-        return max(kept, held) + 8 * len(self.outputs.stats) * self.num_chains
+        """Bytes of one draw of all chains in the loop: what is kept, or the parameters, whichever is more."""
+        return max(self.kept_bytes, sum(leaf.nbytes for leaf in jax.tree.leaves(self.starts.z)))
 
     def config(self, seconds: float) -> dict[str, Any]:
         """Return the settings that a reader of the draws needs."""

@@ -64,7 +64,7 @@ class MemoryRecorder:
         shape = facts.num_chains, facts.num_draws
         sizes = f"{shape[1]} draws of {shape[0]} chains"
         advice = 'Give store="draws.zarr", thin more, or keep fewer sites.'
-        require_memory("the draws of a run", facts.num_draws * facts.draw_bytes, sizes, advice)
+        require_memory("the draws of a run", facts.num_draws * facts.kept_bytes, sizes, advice)
         self._kept = {name: np.empty((*shape, *one.shape), one.dtype) for name, one in facts.shapes.items()}
         self._stats = {name: np.empty(shape, stored_type(kind)) for name, kind in facts.outputs.stats}
 

@@ -257,7 +257,7 @@ def _create(facts: RunFacts, place: Any, state: Chains) -> DrawStore:
     return DrawStore.create(
         place,
         layouts,
-        chunk=max(1, min(max(facts.num_draws, _LEAST_CHUNK), recorder.BUFFER_BYTES // facts.draw_bytes)),
+        chunk=max(1, min(max(facts.num_draws, _LEAST_CHUNK), recorder.BUFFER_BYTES // facts.kept_bytes)),
         attributes=attributes,
         fixed=fixed,
         fingerprint=facts.fingerprint(),
