@@ -1,6 +1,7 @@
 """Comparison of runs with a reference: all checks, the verdict, and the record of both."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -444,7 +445,14 @@ def _predictions(
         return None
     alone = [name for name in held if is_tree(runs[name]) and runs[name]["posterior"].attrs.get("independent", 0)]
     against = reference if reference in held else None
-    return compare_predictions(held, against, observed, variable=variable, independent=alone, thresholds=limits)
+    try:
+        return compare_predictions(held, against, observed, variable=variable, independent=alone, thresholds=limits)
+    except InputError as error:
+        if given is not None or observed is not None:
+            raise
+        # nobody asked for what a file happens to hold: it must not keep the rest from being compared
+        warnings.warn(f"The group 'predictions' of the runs is left out: {error}", UserWarning, stacklevel=4)
+        return None
 
 
 def _own(checks: Iterable[Check]) -> tuple[Check, ...]:

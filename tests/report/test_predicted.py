@@ -78,3 +78,15 @@ def test_predictions_of_a_comparison_may_be_arrays_or_named():
         sgdvi.compare(draws, predictions={"c": p[0]}, **options)
     with pytest.raises(sgdvi.InputError, match="need runs that hold some"):
         sgdvi.compare(draws, observed=np.zeros(5), **options)
+
+
+def test_predictions_that_nobody_asked_for_do_not_keep_the_rest_from_being_compared():
+    values = np.random.default_rng(0).normal(size=(4, 100))
+    one, four = (
+        with_group(
+            make_tree({"a": values[:chains]}, kind=""), "predictions", {"a": values[:chains, :, None]}, draws=True
+        )
+        for chains in (1, 4)
+    )
+    with pytest.warns(UserWarning, match="'predictions' of the runs is left out"):
+        assert sgdvi.compare({"one": one, "NUTS": four}, reference="NUTS").predictions is None
