@@ -40,6 +40,8 @@ def test_temperature_and_rate_are_inverse():
     for replace in (True, False):
         rate = network.learning_rate(0.03, 5, replace)
         assert network.temperature(rate, 5, replace) == pytest.approx(0.03)
+    # as it is written into the Python call that makes a report again
+    assert type(network.learning_rate("1.2Tc", 1)) is float
     assert network.flow_learning_rate(0.1) == pytest.approx(0.1 / 0.72)
     with pytest.raises(InputError, match="no noise"):
         network.learning_rate(0.03, 40, replace=False)

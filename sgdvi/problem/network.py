@@ -118,7 +118,8 @@ class LinearNetwork:
         """Learning rate of the optimizer at which SGD has this temperature: the inverse of `temperature`."""
         share = noise_share(self.num_data, batch_size, replace)
         require(share > 0, "a batch of all the rows without replacement has no noise", f"batch_size {batch_size}")
-        return self.as_temperature(temperature) / (self.kappa * share)
+        # a number of Python's own: it is written into the call that makes the report again
+        return float(self.as_temperature(temperature) / (self.kappa * share))
 
     def as_temperature(self, temperature: float | str) -> float:
         """Return a temperature as a number: itself, or what a text such as "0.5Tc" stands for.
