@@ -29,8 +29,8 @@ release = version = installed("sgdvi")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc"]
 source_suffix = {".md": "myst-nb", ".py": "myst-nb"}
-scripts = ["conf.py", "count_pages.py", "paper_pages.py", "make_*.py", "classes.py"]
-exclude_patterns = ["_build", "generated", *scripts]
+# Pages that are Python are the notebooks; what lies beside this file is run by hand.
+exclude_patterns = ["_build", "generated", "*.py"]
 suppress_warnings = ["config.cache"]
 
 html_math_renderer = "mathml"
