@@ -202,6 +202,12 @@ def _compared(run: str, name: str, judged: Judged, aside: str, unsure: list[Find
         how = tail.meaning.split(WORST)[0].removesuffix(".")
         middle = f"{run} is near the posterior in the middle of {where} and not in its tails ({numbers})"
         return Answer(Status.FAIL, f"{answer}: {middle}: {how}.", tail.check)
+    points = judged.get("predictive.points")
+    if points is not None and points.status is Status.FAIL:
+        alike = not {Status.WARN, Status.UNKNOWN} & set(on_functional)
+        also = f" On {name} it matches the posterior ({numbers})." if alike else ""
+        text = f"No: {run} does not predict the test set as the posterior does: {points.meaning}{also}"
+        return Answer(Status.FAIL, text, points.check)
     if Status.UNKNOWN in on_functional:
         also = f" What is certain: {aside}." if aside else ""
         return Answer(Status.UNKNOWN, f"Cannot tell on {name}: too few effective draws ({numbers}).{also}")
@@ -220,8 +226,9 @@ def _compared(run: str, name: str, judged: Judged, aside: str, unsure: list[Find
         sentence = f"Yes, with a reservation: {matches}, but one thing was not tested. {untested[0].meaning}"
         return Answer(Status.WARN, sentence, untested[0].check)
     if rest:
-        sentence = f"Yes, with reservations: {matches}; see the warnings."
-        return Answer(Status.WARN, sentence, max(rest, key=lambda f: f.status.severity).check)
+        worst = max(rest, key=lambda finding: finding.status.severity)
+        where = "what fails" if worst.status is Status.FAIL else "the warnings"
+        return Answer(Status.WARN, f"Yes, with reservations: {matches}; see {where}.", worst.check)
     return Answer(Status.PASS, f"Yes, as far as these checks see: {matches}.")
 
 

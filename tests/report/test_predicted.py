@@ -44,6 +44,10 @@ def test_the_column_of_predictions_is_answered_by_the_test_points(compared):
     assert "NUTS" not in points
     assert set(found(compared, "predictive.calibration")) == {"SGD", "SWAG", "NUTS"}
     assert compared.verdict.uses["predictions"] is sgdvi.Status.FAIL
+    assert compared.verdict.status is sgdvi.Status.FAIL
+    words = "No: SGD does not predict the test set as the posterior does: 4 of the 12 test points"
+    assert compared.verdict.sentence.startswith(words)
+    assert "On w it matches the posterior" in compared.verdict.sentence
     lines = {line.split()[0]: line.split() for line in as_text(compared, verbose=False).splitlines() if line}
     column = lines["good"].index("predictions") - 1  # "good for" are two words
     assert (lines["SGD"][column], lines["SWAG"][column]) == ("no", "yes")
