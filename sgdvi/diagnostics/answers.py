@@ -179,20 +179,22 @@ def _compared(run: str, name: str, judged: Judged, aside: str, unsure: list[Find
     missed = clauses.missed(judged, name)
     extra = f", but {missed}" if missed else ""
     modes = judged.status("coverage.modes")
+    failing = [finding for finding in judged.those("on_functional") if finding.status is Status.FAIL]
     together = [f for f in judged.those("joint") if f.functional is None and f.status is Status.FAIL]
-    dependence = Status.FAIL not in on_functional and bool(together)
-    if Status.FAIL in on_functional or modes is Status.FAIL or dependence:
+    apart = clauses.dependence(judged) if together and not failing else ""
+    if apart and modes is not Status.FAIL:
+        # no functional is wrong alone: one that is named would be taken for the cause
+        soft = clauses.barely(together)
+        how = "; ".join(part for part in (soft, apart, missed, aside) if part)
+        answer = "Probably not" if soft else "No"
+        return Answer(Status.FAIL, f"{answer}: {run} is not the posterior: {how}.", together[0].check)
+    if failing or modes is Status.FAIL:
         unseen = clauses.modes(judged) if modes is Status.FAIL and not missed else ""
-        apart = clauses.dependence(judged) if dependence else ""
-        differences, soft = clauses.differences(judged), ""
-        if modes is not Status.FAIL and not dependence:
-            soft = clauses.barely([f for f in judged.those("on_functional") if f.status is Status.FAIL])
-        elif dependence and modes is not Status.FAIL:
-            soft = clauses.barely(together)
-        parts = [part for part in (soft, *differences, missed, unseen, apart, aside) if part]
+        soft = "" if modes is Status.FAIL else clauses.barely(failing)
+        parts = [part for part in (soft, *clauses.differences(judged), missed, unseen, apart, aside) if part]
         how = ": " + "; ".join(parts) if parts else ""
         answer = "Probably not" if soft else "No"
-        check = "coverage.modes" if unseen else together[0].check if dependence else "distance.w1"
+        check = "coverage.modes" if unseen else together[0].check if apart else "distance.w1"
         return Answer(Status.FAIL, f"{answer}: on {name}, {run} is not the posterior ({numbers}){how}.", check)
     tail = next((finding for finding in reversed(judged.those("tails")) if finding.status is Status.FAIL), None)
     if tail is not None:

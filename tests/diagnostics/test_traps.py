@@ -42,6 +42,7 @@ def test_a_dependence_that_one_pair_has_is_a_no(rng: np.random.Generator) -> Non
     result = judge({"b": coupled(rng, 20, 0.95)}, {"b": coupled(rng, 20, 0.0)})
     assert result.verdict.status is Status.FAIL
     assert "rank correlation of b[0] and b[1]" in result.verdict.sentence
+    assert result.verdict.sentence.startswith("No: SGD is not the posterior: each functional alone agrees")
     assert found(result)["distance.w1"].status is not Status.FAIL
 
 
