@@ -78,7 +78,8 @@ def test_model_without_exact_law(rng: np.random.Generator, shift: float, scale: 
     assert result.verdict.status is status
     assert list(result.functionals) == ["b[0]", "b[1]", "b[2]"]
     found = statuses(result)
-    assert list(found) == [check.id for check in TABLE]
+    # all checks but those of a test set and of momentum, which this run does not have
+    assert list(found) == [check.id for check in TABLE if not check.kinds & {"predicted", "scored", "momentum"}]
     for check in ("support.balance", "kl.functional", "law.gap", "phase.temperature", "phase.collapse", "sign.factors"):
         assert found[check] is Status.NOT_APPLICABLE
     assert found["support.dimension"] is Status.PASS
