@@ -88,10 +88,11 @@ def test_a_decay_of_some_parameters_only_is_no_symmetry(key: jax.Array) -> None:
     assert "4 broken" in symmetries._repr_html_()
 
 
-def test_a_parameter_that_only_the_decay_uses_is_refused(key: jax.Array) -> None:
+def test_a_parameter_that_only_the_decay_uses_is_left_out_and_named(key: jax.Array) -> None:
     loss = decayed(CASES["ReLU without bias"].loss, GAMMA, "abc")
-    with pytest.raises(InputError, match="influence on the loss.*none from b"):
-        search(Case(loss, ABC), key)
+    symmetries = search(Case(loss, ABC), key)
+    assert symmetries.unused == ("b",)
+    assert len(symmetries) == len(found("ReLU without bias"))
 
 
 def test_drift_and_noise_terms_are_those_of_the_per_sample_gradients() -> None:
