@@ -116,7 +116,9 @@ def test_thinning_and_warmup_choose_among_the_same_iterates(kernel: sgdvi.SGD) -
 def test_same_draws_in_any_chunks(kernel: sgdvi.SGD, monkeypatch: pytest.MonkeyPatch, thinning: int) -> None:
     whole = sample(kernel, thinning=thinning, num_warmup=10)
     monkeypatch.setattr(run, "_FIRST_STEPS", 3)
+    # both times, so that no call grows, however fast the machine is
     monkeypatch.setattr(run, "_CALL_SECONDS", 1e-9)
+    monkeypatch.setattr(run, "_LONGEST_SECONDS", 1e-9)
     monkeypatch.setattr(recorder, "BUFFER_BYTES", 100)
     monkeypatch.setattr(run, "_MOST_BLOCK", 5)
     calls: list[tuple[int, int]] = []
