@@ -73,7 +73,9 @@ class SampleLoss:
         leaves, dtypes = [np.asarray(array, np.float64) for array in arrays], tuple(array.dtype for array in arrays)
         made = cls(function, jax.tree.structure(params), tuple(labels), dtypes, leaves, rows, num_rows, whole=whole)
         made.check_finite(leaves, "params")
-        return replace(made, coupled=made._try())
+        tried = replace(made, coupled=made._try())
+        vars(tried)["values"] = made.values  # compiled once: whether rows are coupled changes no loss
+        return tried
 
     def with_data(self, data: Any) -> "SampleLoss":
         """Return the same loss on other data."""
@@ -151,7 +153,9 @@ class SampleLoss:
             together = np.asarray(self.values(self.leaves, self.rows(np.arange(size))))
             few = min(3, size)
             # among copies of itself, in a batch of the same size: no second program for batches of one
-            alone = np.array([self.values(self.leaves, self.rows(np.full(size, row)))[0] for row in range(few)])
+            alone = np.array(
+                [np.asarray(self.values(self.leaves, self.rows(np.full(size, row))))[0] for row in range(few)]
+            )
         apart = np.abs(together[:few] - alone)
         coupled = not bool((apart <= _COUPLED_TOLERANCE * (np.abs(alone) + np.abs(together[:few]))).all())
         averaged = coupled and bool(np.ptp(together) == 0)

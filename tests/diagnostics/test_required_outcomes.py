@@ -271,7 +271,7 @@ def test_float32_with_a_large_mean(rng: np.random.Generator) -> None:
     assert found(fine)["draws.distinct"].status is Status.PASS
 
 
-@pytest.mark.parametrize("rho", [0.9, 0.98])
+@pytest.mark.parametrize("rho", [0.9, pytest.param(0.98, marks=pytest.mark.slow)])
 def test_two_samples_of_one_autocorrelated_law(rng: np.random.Generator, rho: float) -> None:
     draws = 20_000 if rho < 0.95 else 60_000
     result = judge({"u": autocorrelated(rng, draws, rho)}, {"u": autocorrelated(rng, draws, rho)})
