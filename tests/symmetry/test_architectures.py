@@ -15,6 +15,10 @@ VARIANTS = {
     "deep ReLU without bias, coarse groups", "deep ReLU ending in tanh", "recurrent ReLU", "residual block",
     "tied layers", "convolution with GELU", "convolution with max-pooling", "layer normalisation with epsilon",
     "query and key, with a bias that is no parameter", "query and key, normalised", "two heads",
+    "logistic regression", "ReLU without bias", "ReLU with a bias of the output", "leaky ReLU", "absolute value",
+    "tanh without bias", "GELU", "linear", "low-rank product", "diagonal, depth 1", "odd power",
+    "batch normalisation and tanh", "layer normalisation and tanh, with bias",
+    "query and key, with a bias of the query", "residual stream",
 }  # fmt: skip
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in CASES]
 
@@ -59,4 +63,5 @@ def test_the_guide_lists_what_is_tested_here() -> None:
 
 def test_the_table_is_large_enough() -> None:
     assert set(CASES) > VARIANTS
-    assert len(set(CASES) - VARIANTS) >= 30
+    assert len(CASES) >= 50
+    assert len(set(CASES) - VARIANTS) >= 15

@@ -1,6 +1,7 @@
 """Where SGD comes to rest on orbits, predicted from one minimum, against runs of SGD in plain JAX."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,20 +17,23 @@ RNG = np.random.default_rng(0)
 
 def sgd(loss: Any, start: Any, data: Any, rate: float, steps: int, measure: Callable, gamma: float = 0.0) -> Any:
     """Mean and its error, over 32 chains, of a measure of the second half of SGD with one row per step."""
-    data = jax.tree.map(jnp.asarray, data)
+    # rows from NumPy: JAX's generator in the loop takes longer to compile than all the rest
+    rows = np.random.default_rng(5).integers(0, len(data[0]), (32, steps, 1))
+    means = np.asarray(_chains(loss, measure, jax.tree.map(jnp.asarray, start), data, rows, rate, gamma))
+    return means.mean(0), means.std(0) / np.sqrt(32)
 
-    def step(params: Any, key: jax.Array) -> Any:
-        row = jax.random.randint(key, (1,), 0, len(data[0]))
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _chains(loss: Any, measure: Callable, start: Any, data: Any, rows: Any, rate: Any, gamma: Any) -> Any:
+    def step(params: Any, row: jax.Array) -> Any:
         slope = jax.grad(lambda p: loss(p, jax.tree.map(lambda a: a[row], data)).mean())(params)
         params = jax.tree.map(lambda a, b: (1 - 2 * rate * gamma) * a - rate * b, params, slope)
         return params, measure(params)
 
-    def chain(key: jax.Array) -> Any:
-        seen = jax.lax.scan(step, jax.tree.map(jnp.asarray, start), jax.random.split(key, steps))[1]
-        return seen[steps // 2 :].mean(0)
+    def chain(rows: jax.Array) -> Any:
+        return jax.lax.scan(step, start, rows)[1][rows.shape[0] // 2 :].mean(0)
 
-    means = np.asarray(jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(5), 32)))
-    return means.mean(0), means.std(0) / np.sqrt(32)
+    return jax.vmap(chain)(rows)
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +71,7 @@ def test_other_exponents_come_to_rest_where_it_is_predicted(quartic: Any, gamma:
     assert 2 * pulls[0] == pytest.approx(pulls[1], abs=1e-9 * rate * np.sum(noise.variance[0]))
     # from elsewhere on the orbit
     start = symmetry.transform(end, np.exp(0.15))
-    relax = predicted.relaxation_steps
-    steps = int(6 * relax)
+    steps = int(6 * predicted.relaxation_steps)
     seen, error = sgd(squared, start, data, rate, steps, lambda p: jnp.log(p["u"] ** 2 / (p["w"] @ p["w"])) / 6, gamma)
     assert abs(seen - aim) < 0.02 + 3 * error
     assert abs(seen - (aim + 0.15)) > 0.08
@@ -88,18 +91,11 @@ def test_a_matrix_family_comes_to_rest_at_the_geometric_mean() -> None:
     predicted = found.equilibrium(rate, gamma, learning_rate=rate)
     u, w = predicted.params["U"], predicted.params["W"]
     # by the formula itself: R = Q where P = I, of the noise and the decay
-    gradients = np.asarray(
-        jax.vmap(lambda a, b: jax.grad(lambda p: loss(p, (a[None], b[None]))[0])(predicted.params)["U"])(
-            *map(jnp.asarray, data)
-        )
-    )
-    r = np.einsum("nia,nib->ab", gradients - gradients.mean(0), gradients - gradients.mean(0)) / 100
-    gradients = np.asarray(
-        jax.vmap(lambda a, b: jax.grad(lambda p: loss(p, (a[None], b[None]))[0])(predicted.params)["W"])(
-            *map(jnp.asarray, data)
-        )
-    )
-    q = np.einsum("nai,nbi->ab", gradients - gradients.mean(0), gradients - gradients.mean(0)) / 100
+    error = data[0] @ w.T @ u.T - data[1]
+    of_u = 2 * np.einsum("ni,na->nia", error, data[0] @ w.T)
+    of_w = 2 * np.einsum("na,ni->nai", error @ u, data[0])
+    r = np.einsum("nia,nib->ab", of_u - of_u.mean(0), of_u - of_u.mean(0)) / 100
+    q = np.einsum("nai,nbi->ab", of_w - of_w.mean(0), of_w - of_w.mean(0)) / 100
     pull = 4 * gamma / rate
     np.testing.assert_allclose(r + pull * w @ w.T, q + pull * u.T @ u, rtol=1e-7)
     minimum = found.equilibrium(rate, gamma, params=predicted.params).params
@@ -164,18 +160,17 @@ def test_adam_rests_where_square_roots_of_its_second_moments_balance() -> None:
     (symmetry,) = sgdvi.find_symmetries(loss, start, (x, y), key=jax.random.key(0))
     optimizer, data = optax.adam(0.02), (jnp.asarray(x), jnp.asarray(y))
 
-    def step(carry: Any, key: jax.Array) -> Any:
+    def step(carry: Any, row: jax.Array) -> Any:
         params, state = carry
-        row = jax.random.randint(key, (1,), 0, 60)
         slope = jax.grad(lambda p: loss(p, (data[0][row], data[1][row])).mean())(params)
         updates, state = optimizer.update(slope, state)
         return (optax.apply_updates(params, updates), state), None
 
-    def chain(key: jax.Array) -> Any:
+    def chain(rows: jax.Array) -> Any:
         begin = jax.tree.map(jnp.asarray, start)
-        return jax.lax.scan(step, (begin, optimizer.init(begin)), jax.random.split(key, 40_000))[0][1][0].nu
+        return jax.lax.scan(step, (begin, optimizer.init(begin)), rows)[0][1][0].nu
 
-    ends = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(1), 32))
+    ends = jax.jit(jax.vmap(chain))(np.random.default_rng(2).integers(0, 60, (32, 40_000, 1)))
     moments = [jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), ends) for k in range(32)]
     above, below = np.array([symmetry.adam_terms(each) for each in moments]).T
     assert np.mean(above / below) == pytest.approx(1, abs=0.06)

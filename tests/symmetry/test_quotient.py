@@ -48,12 +48,13 @@ def test_canonical_draws_are_one_for_each_orbit(name: str) -> None:
     for k, leaf in canonical.items():
         np.testing.assert_allclose(leaf, other[k], rtol=1e-8)
         assert not np.allclose(draws[k], moved[k])
+    loss = jax.jit(case.loss)
     with jax.enable_x64(True):
         for place in np.ndindex(2, 3):
             at = {k: v[place] for k, v in canonical.items()}
             np.testing.assert_allclose([symmetry.charge(at) for symmetry in found], 0, atol=1e-9)
-            before = case.loss({k: v[place] for k, v in draws.items()}, case.data())
-            np.testing.assert_allclose(case.loss(at, case.data()), before, rtol=1e-9)
+            before = loss({k: v[place] for k, v in draws.items()}, case.data())
+            np.testing.assert_allclose(loss(at, case.data()), before, rtol=1e-9)
     # deep networks: scalings that share a matrix are made canonical together
     single = found[0].canonicalize({k: v[0, 0] for k, v in draws.items()})
     if name == "ReLU":

@@ -31,7 +31,7 @@ def found(name: str, decay: float = 0.0) -> Symmetries:
 
 def per_sample(case: Case, params: Any) -> dict[str, np.ndarray]:
     with jax.enable_x64(True):
-        return {k: np.asarray(v) for k, v in jax.jacrev(case.loss)(params, case.data()).items()}
+        return {k: np.asarray(v) for k, v in jax.jit(jax.jacrev(case.loss))(params, case.data()).items()}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_weight_decay_in_the_loss_is_told_with_its_rate(gamma: float, key: jax.A
         assert symmetry.status == f"broken by weight decay, rate 4 gamma = {4 * gamma:.4g}"
     params, data = case.params(), case.data()
     with jax.enable_x64(True):
-        gradient = jax.tree.map(np.asarray, jax.grad(lambda p: case.loss(p, data).mean())(params))
+        gradient = jax.tree.map(np.asarray, jax.jit(jax.grad(lambda p: case.loss(p, data).mean()))(params))
     after = {k: params[k] - RATE * gradient[k] for k in params}
     assert symmetries[0].next_charge(params, gradient, RATE) == pytest.approx(symmetries[0].charge(after), rel=1e-9)
 
@@ -151,7 +151,9 @@ def test_the_covariances_hold_where_a_gradient_is_orthogonal_to_its_parameters()
     assert (u @ two @ u, w @ one @ w) == pytest.approx(noise, rel=1e-10)
 
 
-@pytest.mark.parametrize("name", ["ReLU", "convolution", "query and key, with a bias of the query"])
+@pytest.mark.parametrize(
+    "name", ["ReLU", "convolution", pytest.param("query and key, with a bias of the query", marks=pytest.mark.slow)]
+)
 def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(name: str) -> None:
     params = CASES[name].params()
     symmetry = found(name)[1]
