@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import jax
@@ -201,8 +202,10 @@ class Sampler(MCMCKernel):
         Inside a transformation of the caller's own, such as `jax.jit`, data have no values yet, and what depends on
         them is not checked: whether the loss is finite at a start, and whether minibatches are what they seem.
         """
-        # numpyro's parallel chains call this inside a transformation; what is checked here is concrete all the same
-        with jax.ensure_compile_time_eval():
+        # numpyro's parallel chains call this inside a transformation; what is checked here is concrete all the same.
+        # Elsewhere nothing is staged by others, and evaluating all at once would compile a program for each operation.
+        staged = is_traced(jnp.zeros(()))
+        with jax.ensure_compile_time_eval() if staged else nullcontext():
             target = self.prepare((model_args, model_kwargs))
             rows = target.rows((model_args, model_kwargs))
             z, finite = find_start(target, jax.random.key(_CHECK_SEED), rows)

@@ -29,8 +29,14 @@ def near_minimum(target: Target, z: Params, rows: Rows) -> tuple[np.ndarray, np.
     """
     some = tuple(leaf[:: -(-len(leaf) // _ROWS)] for leaf in rows)
     point, unravel = ravel_pytree(_adam_minimum(target.loss, z, some))
-    gradients = row_gradients(target, unravel, point, some)[1]
-    hessian = jax.hessian(lambda at: target.loss(unravel(at), some))(point) if point.size <= _LARGEST else None
+
+    @jax.jit  # as one program: some 100 single operations are compiled otherwise
+    def shape(at: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        gradients = row_gradients(target, unravel, at, some)[1]
+        small = at.size <= _LARGEST
+        return gradients, jax.hessian(lambda at: target.loss(unravel(at), some))(at) if small else None
+
+    gradients, hessian = shape(point)
     return np.asarray(gradients), None if hessian is None else np.asarray(hessian)
 
 

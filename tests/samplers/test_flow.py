@@ -69,7 +69,7 @@ def test_law_at_depth_one_and_its_order() -> None:
 def test_deep_law_at_a_step_that_is_taken_and_refusal_of_a_longer_one() -> None:
     """In R = |z|^-2, the coordinate of depth 1, the distance at depth 3 is 0.26 at the step that is taken."""
     deep = sgdvi.LinearNetwork(X, Y, depth=3, prior_sd=10.0)
-    noise, start, chains = deep.learning_rate(0.5, 1), dict.fromkeys(deep.sites, 1.0), 2_000
+    noise, start, chains = deep.learning_rate(0.5, 1), dict.fromkeys(deep.sites, 1.0), 500
 
     def draw(step: float, time: float) -> Any:
         return sgdvi.sample(
