@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hostile.counts import Counts, sample, short_chunks, values
+from hostile.counts import FULL, Counts, sample, short_chunks, values
 from hostile.writers import BEGUN, Writer
 
 import sgdvi
 from sgdvi.draws.committed import open_store
 
-TRIES, PER_STORE = 100, 10
+TRIES, PER_STORE = 100 if FULL else 10, 10
 WARMUP, THINNING, CHUNK = 5, 100, 100
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.counts import Counts, sample, short_chunks, values
+from hostile.counts import FULL, Counts, sample, short_chunks, values
 from hostile.writers import BEGUN, Writer
 
 from sgdvi.draws.committed import open_store
 
-PAIRS, THINNING, CHUNK = 25, 50, 100
+PAIRS, THINNING, CHUNK = 25 if FULL else 6, 50, 100
 LENGTHS = (100_000, 120_000)
 
 
