@@ -158,7 +158,7 @@ def entropy(s: Subject) -> Iterator[str]:
 def gradient(s: Subject) -> Iterator[str]:
     """Gradients of log_prob to the value and the parameters agree with differences."""
     points, steps = s.points, s.steps
-    shaped = jnp.asarray(points).reshape(len(points), *s.batch_shape)
+    shaped = jnp.asarray(points.reshape(len(points), *s.batch_shape))
     got = s.flat(jax.grad(lambda v: jnp.sum(s.law.log_prob(v)))(shaped))
     there = np.isfinite(s.call("log_prob", points))
     with np.errstate(invalid="ignore"):
@@ -176,7 +176,7 @@ def gradient(s: Subject) -> Iterator[str]:
     if not there.all():
         raise Skip("a law without a density at its points has no gradient along the parameters")
     leaves, tree = jax.tree.flatten(s.law)
-    weights = jnp.cos(jnp.arange(shaped.size)).reshape(shaped.shape)
+    weights = np.cos(np.arange(shaped.size)).reshape(shaped.shape)
     places = {name: place for name, (place, leaf) in s.fields.items() if s.movable(name, leaf)}
 
     def total(chosen: list[Array]) -> Array:
@@ -196,6 +196,6 @@ def gradient(s: Subject) -> Iterator[str]:
 
         slope = float(s.difference(moved, 1.0))
         along = float(jnp.sum(gradients[i] * step))
-        size = _STEP * float(jnp.sum(jnp.abs(weights)))
+        size = _STEP * float(np.sum(np.abs(weights)))
         if not abs(along - slope) <= 10 * CLOSE * max(abs(slope), size):
             yield f"the gradient of log_prob along {name} must be {slope:.8g}, by differences; got {along:.8g}"

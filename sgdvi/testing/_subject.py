@@ -61,7 +61,7 @@ class Subject:
         """Evaluate a method at values of shape (M, B), with rows added so that few shapes are compiled."""
         rows = next((size for size in _ROWS if size >= len(values)), len(values))
         padded = np.concatenate([values, np.broadcast_to(values[-1:], (rows - len(values), self.size))])
-        return getattr(law, method)(jnp.asarray(padded, dtype).reshape(rows, *self.batch_shape))
+        return getattr(law, method)(jnp.asarray(padded.reshape(rows, *self.batch_shape), dtype))
 
     def call(self, method: str, values: np.ndarray, law: Distribution | None = None) -> np.ndarray:
         """Evaluate a method of the law at values of shape (M, B)."""

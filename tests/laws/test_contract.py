@@ -87,6 +87,7 @@ SHORT = {
     "depth 1, v < 0",
     "depth 20",
     "infinite depth",  # the density of depth 3
+    "metastable",
     "infinite depth, v < 0",
     "below k",
     "above k",

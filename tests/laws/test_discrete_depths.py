@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ from numpyro.infer import MCMC, NUTS
 from sgdvi import InputError, LinearNetwork, Moments, SGDStationary, discrete_law
 
 LOG = logging.getLogger(__name__)
+MILLIONS = int(os.environ.get("SGDVI_MILLIONS", "2"))  # of draws, where a law is held against most of them
 ROWS = rows_on_a_grid()
 FILES = [folder / "shared" / "discrete-laws.json" for folder in Path(__file__).resolve().parents]
 CASES = next((json.loads(path.read_text(encoding="utf-8"))["cases"] for path in FILES if path.exists()), [])
@@ -50,7 +52,7 @@ LEVELS = np.array([0.05, 0.5, 0.95])
     ],
 )
 def test_the_chain_follows_the_law(depth, width, rate, size, decay, request):
-    chains = 2_000_000 if request.node.get_closest_marker("slow") else 100_000
+    chains = 400_000 if request.node.get_closest_marker("slow") else 100_000
     law = discrete_law(*ROWS, rate, size, decay, depth=depth, width=width)
     draws = simulate(*ROWS, rate, size, decay, depth=depth, width=width, chains=chains, steps=400, seed=depth)
     assert law.status == "proper"
@@ -60,7 +62,8 @@ def test_the_chain_follows_the_law(depth, width, rate, size, decay, request):
     assert kolmogorov(law.cdf, draws) < np.sqrt(np.log(2e6) / (2 * chains)) + 1e-4
     assert abs(draws.mean() - law.mean) < 5 * np.sqrt(law.variance / chains)
     wrong = SGDStationary(Moments.from_data(*ROWS), rate / size, depth=depth, width=width)
-    assert kolmogorov(wrong.cdf, draws[:100_000]) > np.sqrt(np.log(2e6) / 2e5)
+    # every hundredth quantile, of which nothing is compiled: their steps are 1e-3 or less
+    assert kolmogorov(wrong.cdf, np.sort(draws[:100_000])[::100]) > np.sqrt(np.log(2e6) / 2e5) + 1e-3
 
 
 @pytest.mark.slow
@@ -75,16 +78,16 @@ def test_the_chain_follows_the_law(depth, width, rate, size, decay, request):
         (5, 2, 0.02, 1, 0.0),
     ],
 )
-def test_ten_million_draws_within_three_standard_errors(depth, width, rate, size, decay):
+def test_millions_of_draws_within_three_standard_errors(depth, width, rate, size, decay):
     settings = {"depth": depth, "width": width, "chains": 1_000_000}
     law, levels = discrete_law(*ROWS, rate, size, decay, depth=depth, width=width), np.linspace(0.05, 0.95, 10)
     edges, below, draws = law.icdf(levels), np.zeros(len(levels)), None
-    for seed in range(10):
+    for seed in range(MILLIONS):
         # ten relaxations at least between two draws of a chain
         steps = 60 if seed else 120
         draws = simulate(*ROWS, rate, size, decay, **settings, steps=steps, seed=seed, start=draws)
-        below += np.searchsorted(np.sort(draws), edges, side="right") / 1e7
-    off = np.abs(below - levels) / np.sqrt(levels * (1 - levels) / 1e7)
+        below += np.searchsorted(np.sort(draws), edges, side="right") / (MILLIONS * 1e6)
+    off = np.abs(below - levels) / np.sqrt(levels * (1 - levels) / (MILLIONS * 1e6))
     LOG.info("depth %d, width %d, S = %d, decay %g: %.2f standard errors", depth, width, size, decay, off.max())
     assert off.max() < 3.3  # of ten levels: once in a hundred times
 

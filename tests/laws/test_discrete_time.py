@@ -40,15 +40,13 @@ THRESHOLD = discrete_threshold(*WEAK).lower
     ("data", "rate", "size", "decay", "steps", "chains"),
     [
         (gaussian(), 0.01, 1, 0.0, 500, CHAINS),
-        (gaussian(), 0.03, 1, 0.0, 200, CHAINS),
-        (gaussian(), 0.1, 4, 0.0, 100, CHAINS),
         pytest.param(gaussian(), 0.03, 1, 0.0, 200, 10 * CHAINS, marks=pytest.mark.slow),
         pytest.param(gaussian(), 0.1, 4, 0.0, 100, 10 * CHAINS, marks=pytest.mark.slow),
         (gaussian(-1.0), 0.03, 1, 0.1, 250, CHAINS),
         (WEAK, 0.5 * THRESHOLD, 1, 0.0, 5_000, CHAINS),
         (gaussian(1.0, 40), 0.2, 20, 0.05, 100, CHAINS),
     ],
-    ids=["0.01", "0.03", "S = 4", "0.03, more", "S = 4, more", "decay", "weak", "S = 20"],
+    ids=["0.01", "0.03, more", "S = 4, more", "decay", "weak", "S = 20"],
 )
 def test_the_chain_follows_the_law(data, rate, size, decay, steps, chains):
     law = discrete_law(*data, rate, size, decay)

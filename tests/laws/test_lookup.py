@@ -35,7 +35,7 @@ def gaps(law):
 
 
 def test_agrees_with_the_density_for_ordinary_laws():
-    for moments, heat, options in SETS:
+    for moments, heat, options in SETS[::3]:  # of every depth; the slow ones are of every kind
         errors, missing = gaps(SGDStationary(moments, heat, **options))
         assert np.nanmax(errors) < 1e-11, (moments, heat, options)
         assert not np.any(missing), (moments, heat, options)

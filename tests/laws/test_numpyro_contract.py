@@ -112,7 +112,7 @@ def jit(law, make):
     value = law.sample(KEY, (3,))
     want = law.log_prob(value)
     for function in (law.log_prob, lambda v: make(0.1 * jnp.ones(law.batch_shape)).log_prob(v)):
-        assert jax.jit(function)(value).shape == want.shape
+        assert jax.eval_shape(function, value).shape == want.shape
     np.testing.assert_allclose(jax.jit(law.log_prob)(value), want, rtol=1e-5, atol=1e-5)
 
 
@@ -175,10 +175,16 @@ def pytree(law, make):
     again = jax.jit(lambda law: law)(law)
     assert again.batch_shape == law.batch_shape
     np.testing.assert_allclose(again.log_prob(value), want, rtol=1e-5, atol=1e-5)
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), law)
-    np.testing.assert_allclose(jax.lax.map(lambda law: law.log_prob(value), stacked)[1], want, rtol=1e-5, atol=1e-5)
     wide = jax.tree.map(lambda leaf: leaf, law.expand((4, *law.batch_shape)))
     assert wide.log_prob(wide.sample(KEY)).shape == (4, *law.batch_shape)
+
+
+def stack(law, make):
+    """Laws stacked as a pytree and gone through: by default in test_stationary_in_jax.py."""
+    value = flat_law(law)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), law)
+    got = jax.lax.map(lambda law: law.log_prob(value), stacked)[1]
+    np.testing.assert_allclose(got, law.log_prob(value), rtol=1e-5, atol=1e-5)
 
 
 def vmap(law, make):
@@ -189,12 +195,15 @@ def vmap(law, make):
     many = jax.vmap(lambda heat: make(heat), out_axes=vmap_over(jax.eval_shape(make, 0.1), **{name: 0}))
     if isinstance(law, sgdvi.StationaryLaw):
         many = jax.vmap(make)
-    stacked = many(heats)
-    value = jnp.full(2, -0.7 if float(np.mean(law.mean)) < 0 else 0.7)
+    ratio = getattr(many(heats), name) / (heats * factor)
+    assert np.ptp(ratio) < 1e-6
+
+
+def vmap_of_density(law, make):
+    """By default in test_stationary_in_jax.py."""
+    heats, value = jnp.array([0.08, 0.1]), jnp.full(2, -0.7 if float(np.mean(law.mean)) < 0 else 0.7)
     got = jax.vmap(lambda heat, v: make(heat).log_prob(v))(heats, value)
     np.testing.assert_allclose(got, [make(heat).log_prob(v) for heat, v in zip(heats, value, strict=True)], rtol=1e-4)
-    ratio = getattr(stacked, name) / (heats * factor)
-    assert np.ptp(ratio) < 1e-6
 
 
 def mixture(law, make):
@@ -237,13 +246,19 @@ PROPERTIES = (
     event,
     mask,
     pytree,
+    stack,
     vmap,
+    vmap_of_density,
     mixture,
     transformed,
     predictive,
 )
 # What depends on how the parameters came.
 OF_PARAMETERS = (shapes, jit, cdf, expand, pytree)
+# Laws whose parameters take ways of their own; the others share these, and are asked with a batch alone.
+WAYS = {"depth 1", "stationary", "prior, 2 factors"}
+# The densities of other names in the list, at other values.
+ALIKE = {"depth 0, hot", "depth 1, v < 0", "collapsed", "prior, 1 factor"}
 # Programs are compiled for every law and property: by default all of one law, and what others have had wrong.
 DEFAULT = {
     ("stationary", "rsample"),
@@ -256,8 +271,12 @@ DEFAULT = {
 def cases():
     for name in LAWS:
         for kind in PARAMETERS:
+            kinds = PARAMETERS if name in WAYS else {"number"} if name in ALIKE else {"number", "JAX batch"}
+            if kind not in kinds:
+                continue
             for prop in PROPERTIES if kind == "number" else OF_PARAMETERS:
-                default = kind == "number" and (name == "depth 1" or (name, prop.__name__) in DEFAULT)
+                whole = name == "depth 1" and prop not in {stack, vmap_of_density}
+                default = kind == "number" and (whole or (name, prop.__name__) in DEFAULT)
                 marks = () if default else pytest.mark.slow
                 yield pytest.param(name, kind, prop, marks=marks, id=f"{prop.__name__}-{name}-{kind}")
 
@@ -295,9 +314,13 @@ TRACES = {
 INSIDE = {("depth 1", "jit"), ("depth 1", "sample"), ("depth 1", "scan"), ("second order", "jit")}
 
 
+# Each a path of its own through the law of every kind; the rest is JAX's, around the same calls.
+OWN = ("jit", "sample", "icdf", "numbers")
+
+
 def inside():
     for name in LAWS:
-        for trace in TRACES:
+        for trace in TRACES if name in WAYS else ("jit",) if name in ALIKE else OWN:
             if not name.startswith("prior") or trace not in {"icdf", "numbers"}:
                 yield pytest.param(name, trace, marks=() if (name, trace) in INSIDE else pytest.mark.slow)
 

@@ -62,8 +62,9 @@ def test_k_equals_s():
     """Data of the paper's figures: Var[v] is largest at 0.607 Tc, Var[u] at 0.754 Tc (mpmath, 20 digits)."""
     m = Moments.linear(1.0, 1.0)
     assert fluctuation_maxima(m) * 3 == pytest.approx([0.607187], abs=2e-6)
-    assert fluctuation_maxima(m, "u") * 3 == pytest.approx([0.753904], abs=2e-6)
-    assert fluctuation_maxima(m.mirror(), "u") == pytest.approx(fluctuation_maxima(m, "u"))
+    factors = fluctuation_maxima(m, "u")
+    assert factors * 3 == pytest.approx([0.753904], abs=2e-6)
+    assert fluctuation_maxima(m.mirror(), "u") == pytest.approx(factors)
 
 
 def test_data_with_two_maxima():
@@ -174,9 +175,9 @@ def test_the_identity_holds_for_many_laws_at_once(depth):
 
 
 def test_batches_keep_their_shape():
-    heats = np.linspace(0.01, 0.3, 64)
-    parts = bias(SGDStationary(Moments.linear(1.0, 0.5), heats.reshape(16, 4)))
-    assert parts.value.shape == parts.residual.shape == (16, 4)
+    heats = np.linspace(0.01, 0.3, 4)  # more laws and values would be compiled
+    parts = bias(SGDStationary(Moments.linear(1.0, 0.5), heats.reshape(2, 2)))
+    assert parts.value.shape == parts.residual.shape == (2, 2)
     assert parts.noise.ravel() == pytest.approx(bias(SGDStationary(Moments.linear(1.0, 0.5), heats)).noise, rel=1e-12)
 
 
@@ -206,7 +207,7 @@ class Wrong(SGDStationary):
 
 
 def test_a_wrong_law_is_found_out():
-    assert np.abs(bias(Wrong(Moments.linear(1.0, 1.0), np.full(64, 0.1))).residual).min() > 1e-5
+    assert np.abs(bias(Wrong(Moments.linear(1.0, 1.0), np.full(2, 0.1))).residual).min() > 1e-5
 
 
 def test_bad_input_of_bias():
