@@ -9,7 +9,6 @@ from check_cases import judge
 
 from sgdvi.diagnostics import Status
 
-SHAPE = (4, 500)
 ASKED = {"functionals": {"p": lambda draws: draws.p}}
 Runs = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
@@ -23,8 +22,13 @@ class Trap(NamedTuple):
     options: Mapping[str, Any] = {}
 
 
+def shape_of(size: int) -> tuple[int, int]:
+    """Return chains and draws: among many functionals fewer draws are too few to tell."""
+    return 4, 200 if size <= 2 else 500
+
+
 def normal(rng: np.random.Generator, size: int) -> np.ndarray:
-    return rng.normal(size=(*SHAPE, size))
+    return rng.normal(size=(*shape_of(size), size))
 
 
 # --- dependence -------------------------------------------------------------------------------------------------
@@ -46,7 +50,7 @@ def another_sign(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
 
 def common_factor(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
     def draws(share: float) -> dict[str, np.ndarray]:
-        return {"b": np.sqrt(share) * normal(rng, 1) + np.sqrt(1 - share) * normal(rng, max(size, 2))}
+        return {"b": np.sqrt(share) * normal(rng, size)[..., :1] + np.sqrt(1 - share) * normal(rng, max(size, 2))}
 
     return draws(0.5), draws(0.0 if wrong else 0.5)
 
@@ -60,7 +64,7 @@ def last(size: int, usual: float, other: float, wrong: bool) -> np.ndarray:
 
 def constants(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
     def draws(width: np.ndarray) -> dict[str, np.ndarray]:
-        return {"t": rng.normal(size=SHAPE), "s": 2 + width * normal(rng, size)}
+        return {"t": rng.normal(size=shape_of(size)), "s": 2 + width * normal(rng, size)}
 
     return draws(np.zeros(size)), draws(last(size, 0.0, 1e-3, wrong))
 
@@ -72,41 +76,41 @@ def spreads(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
 
 def other_constants(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
     def draws(value: np.ndarray) -> dict[str, np.ndarray]:
-        return {"t": rng.normal(size=SHAPE), "s": np.broadcast_to(value, (*SHAPE, size)).copy()}
+        return {"t": rng.normal(size=shape_of(size)), "s": np.broadcast_to(value, (*shape_of(size), size)).copy()}
 
     return draws(np.ones(size)), draws(last(size, 1.0, 0.0, wrong))
 
 
 def counts(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
     rates = last(size, 2.0, 4.0, wrong)
-    return {"k": rng.poisson(rates, (*SHAPE, size))}, {"k": rng.poisson(2.0, (*SHAPE, size))}
+    return {"k": rng.poisson(rates, (*shape_of(size), size))}, {"k": rng.poisson(2.0, (*shape_of(size), size))}
 
 
 def indicators(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
     shares = last(size, 0.3, 0.6, wrong)
-    return {"z": rng.binomial(1, shares, (*SHAPE, size))}, {"z": rng.binomial(1, 0.3, (*SHAPE, size))}
+    return {"z": rng.binomial(1, shares, (*shape_of(size), size))}, {"z": rng.binomial(1, 0.3, (*shape_of(size), size))}
 
 
 # --- what nobody asked about: what is wrong is wrong of the functional asked for, else of the others alone -----------
 
 
 def dead_biases(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
-    dead, p = np.full((*SHAPE, size), 0.7), rng.normal(size=SHAPE)
-    return {"p": np.full(SHAPE, 0.7) if wrong else p, "bias": dead}, {
-        "p": rng.normal(size=SHAPE),
+    dead, p = np.full((*shape_of(size), size), 0.7), rng.normal(size=shape_of(size))
+    return {"p": np.full(shape_of(size), 0.7) if wrong else p, "bias": dead}, {
+        "p": rng.normal(size=shape_of(size)),
         "bias": dead + p[0, 0],
     }
 
 
 def lost_sites(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
-    nuts = {"p": rng.normal(size=SHAPE), "unused": np.full((*SHAPE, size), np.nan)}
+    nuts = {"p": rng.normal(size=shape_of(size)), "unused": np.full((*shape_of(size), size), np.nan)}
     if wrong:
         nuts["p"][2:, 7] = np.nan
-    return {"p": rng.normal(size=SHAPE)}, nuts
+    return {"p": rng.normal(size=shape_of(size))}, nuts
 
 
 def another_law(rng: np.random.Generator, size: int, wrong: bool) -> Runs:
-    runs = [{"p": rng.normal(size=SHAPE), "w": normal(rng, size)} for _ in range(2)]
+    runs = [{"p": rng.normal(size=shape_of(size)), "w": normal(rng, size)} for _ in range(2)]
     runs[0]["p" if wrong else "w"] *= 3
     return runs[0], runs[1]
 

@@ -62,7 +62,7 @@ def test_charges_obey_the_discrete_identity_at_every_step(name: str, decay: floa
             params = after
 
 
-@pytest.mark.parametrize("gamma", [GAMMA, 1e-4])
+@pytest.mark.parametrize("gamma", [1e-4, pytest.param(GAMMA, marks=pytest.mark.slow)])
 def test_weight_decay_in_the_loss_is_told_with_its_rate(gamma: float, key: jax.Array) -> None:
     plain = CASES["ReLU"]
     case = Case(decayed(plain.loss, gamma, "abc"), ABC)
@@ -152,7 +152,12 @@ def test_the_covariances_hold_where_a_gradient_is_orthogonal_to_its_parameters()
 
 
 @pytest.mark.parametrize(
-    "name", ["ReLU", "convolution", pytest.param("query and key, with a bias of the query", marks=pytest.mark.slow)]
+    "name",
+    ["ReLU"]
+    + [
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("convolution", "query and key, with a bias of the query")
+    ],
 )
 def test_the_balanced_point_has_balanced_noise_and_a_ratio_within_its_bounds(name: str) -> None:
     params = CASES[name].params()
