@@ -1,4 +1,4 @@
-"""Runs that did not reach the posterior, each with its cause, beside a twin that did; at 1, 4 and 200 parameters."""
+"""Runs that did not reach the posterior, each with its cause, beside a twin that did; at 1 to 200 parameters."""
 
 from typing import Any
 
@@ -18,7 +18,8 @@ from sgdvi.draws import from_samples, make_tree
 
 CHAINS, DRAWS, ROWS = 8, 300, 100
 # 200 takes seconds each
-SIZES = [1, 4, pytest.param(200, marks=pytest.mark.slow)]
+SLOW = [pytest.param(size, marks=pytest.mark.slow) for size in (20, 200)]
+SIZES = [1, 4, *SLOW]
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_half_of_the_chains_on_a_plateau(rng: np.random.Generator, size: int) ->
     assert modes.status is Status.PASS
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [2, *SLOW])
 def test_the_joint_mode_of_a_hierarchy(rng: np.random.Generator, size: int) -> None:
     b, reference = normal(rng, size), normal(rng, size, 4)
     lp = -0.5 * (reference[..., 1:] ** 2).sum(axis=-1)

@@ -1,5 +1,7 @@
 """How often each test is wrong: false alarms at its level, and power on draws that are too wide or shifted."""
 
+import os
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,7 +12,7 @@ from sgdvi.diagnostics.measures import mixing_of
 from sgdvi.laws.line import Points
 
 LEVEL = 0.01
-SEEDS = 200
+SEEDS = int(os.environ.get("SGDVI_ALARM_SEEDS", "100"))
 # Effective draws of about 1000 each: 1000 independent ones, and an autoregression with rho = 0.9.
 DRAWS, RHO, LONG = 250, 0.9, 4750
 LAW = Points(stats.norm.ppf((np.arange(4000) + 0.5) / 4000), np.inf)
@@ -79,6 +81,6 @@ def test_false_alarms_stay_below_the_binomial_bound() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "scale", "shift"), [("wide", 1.25, 0.0), ("shifted", 1.0, 0.3)])
 def test_power(name: str, scale: float, shift: float) -> None:
-    seeds = 60
+    seeds = 40
     counts = alarms(range(seeds), scale, shift)
     assert not {test: count for test, count in counts.items() if count < POWER[name][test] * seeds}, counts

@@ -39,7 +39,7 @@ def coupled(rng: np.random.Generator, size: int, rho: float, shape: tuple[int, i
 
 
 def test_a_dependence_that_one_pair_has_is_a_no(rng: np.random.Generator) -> None:
-    result = judge({"b": coupled(rng, 4, 0.95)}, {"b": coupled(rng, 4, 0.0)})
+    result = judge({"b": coupled(rng, 20, 0.95)}, {"b": coupled(rng, 20, 0.0)})
     assert result.verdict.status is Status.FAIL
     assert "rank correlation of b[0] and b[1]" in result.verdict.sentence
     assert result.verdict.sentence.startswith("No: SGD is not the posterior: each functional alone agrees")
@@ -161,7 +161,7 @@ def test_a_median_that_jumps_between_two_modes_is_no_shift(rng: np.random.Genera
     assert result.verdict.status is Status.FAIL  # 8 % of the mass is elsewhere
 
 
-SIZES = [6, pytest.param(200, marks=pytest.mark.slow)]
+SIZES = [6, *(pytest.param(size, marks=pytest.mark.slow) for size in (20, 200))]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -1,4 +1,4 @@
-"""Traps at 1 and 200 parameters, each beside its twin: the same draws without what is wrong."""
+"""Traps at 1, 20 and 200 parameters, each beside its twin: the same draws without what is wrong."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -150,7 +150,7 @@ TRAPS = {
 }
 
 
-@pytest.mark.parametrize("size", [1, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [1, *(pytest.param(size, marks=pytest.mark.slow) for size in (20, 200))])
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_beside_its_twin(name: str, size: int) -> None:
     trap = TRAPS[name]
