@@ -1,5 +1,6 @@
 """What the ways of drawing rows make of a run: exact variances on a quadratic loss, the same draws in any chunks."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,15 @@ LOSS = sgdvi.Loss(lambda z, x: (z - x) ** 2 / 2, float(X.mean()))
 STEPS, CHAINS = 50, 16_000
 
 
+@functools.cache
+def sampler_of(batching: str) -> sgdvi.SGD:
+    """Return one sampler for all runs: they share what is compiled."""
+    return sgdvi.SGD(LOSS, learning_rate=RATE, batch_size=SIZE, batching=batching)
+
+
 def sample(batching: str, **options: Any) -> Any:
-    sampler = sgdvi.SGD(LOSS, learning_rate=RATE, batch_size=SIZE, batching=batching)
-    return sgdvi.sample(sampler, X, **({"key": jax.random.key(0), "num_steps": 60, "progress": False} | options))
+    settings: dict[str, Any] = {"key": jax.random.key(0), "num_steps": 60, "progress": False}
+    return sgdvi.sample(sampler_of(batching), X, **(settings | options))
 
 
 @pytest.mark.parametrize(
