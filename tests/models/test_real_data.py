@@ -44,6 +44,7 @@ def test_food_is_badly_scaled_and_says_which_columns_to_standardise() -> None:
     assert f["completed"].largest_w1 < 0.05 < f["mandt"].largest_w1
 
 
+@pytest.mark.slow
 def test_the_levels_of_investment_are_near_normal_where_they_are_the_sites() -> None:
     centred = foreseen("investment")
     assert centred.reliable
@@ -59,6 +60,7 @@ def test_the_mode_of_the_other_form_is_not_where_the_mass_is() -> None:
     assert any("the mode is not where the mass is: between" in doubt for doubt in other.doubts)
 
 
+@pytest.mark.slow
 def test_party_has_ordered_cuts_and_needs_a_matrix_not_noise() -> None:
     f = foreseen("party")
     assert f.reliable

@@ -98,7 +98,8 @@ def test_what_numpyro_and_arviz_do_with_a_run(kernel: sgdvi.SGD) -> None:
     assert pickled.sampler.batch_size == 2
     with pytest.raises(sgdvi.InputError, match="must have its algorithm to run; got one from a pickle"):
         pickled.run(jax.random.key(0), X, Y)
-    kernel.sample(jax.tree.map(lambda leaf: leaf[0], run.last_state), (X, Y), {})  # the one here goes on
+    # the one here goes on
+    jax.jit(lambda state: kernel.sample(state, (X, Y), {}))(jax.tree.map(lambda leaf: leaf[0], run.last_state))
 
     predicted = Predictive(pickled.sampler.model, pickled.get_samples())(jax.random.key(1), X)["y"]
     assert predicted.shape == (60, len(X))
