@@ -4,6 +4,7 @@ import json
 import math
 import os
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,3 +78,21 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
 def write_json(path: str | os.PathLike[str], record: Any) -> Path:
     """Write a record of JSON types to `path`, all of it or nothing, and return the path; see `write_whole`."""
     return write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class AsJson(ABC):
+    """A record that a file can hold: what `to_dict` says of it, in JSON types."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record in JSON types."""
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write `to_dict` to `path`, all of it or nothing, and return the path.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        return write_json(path, self.to_dict())

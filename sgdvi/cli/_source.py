@@ -1,6 +1,5 @@
 """What `sgdvi law` and `sgdvi phases` share: options, and the data, temperature and decay that they stand for."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -131,13 +130,6 @@ def check_out(out: str | None) -> None:
         from sgdvi._internal.style.canvas import check_figure_path
 
         check_figure_path(out)
-
-
-def print_json(record: dict[str, Any]) -> None:
-    """Print a record as JSON."""
-    from sgdvi._internal.files import plain
-
-    click.echo(json.dumps(plain(record), indent=2, ensure_ascii=False))
 
 
 def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable[..., Any]:

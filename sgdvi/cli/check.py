@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-VERDICT_REACHED = 3
-
 
 @click.command("check", short_help="Judge draws of any tool, without a model, and write a report.")
 @click.argument("draws", nargs=-1, required=True, type=click.Path(), metavar="DRAWS...")
@@ -67,9 +65,8 @@ def command(
     the path of the report.
     """
     from sgdvi._internal.check import require
-    from sgdvi.cli._source import print_json
+    from sgdvi.cli._answer import print_comparison
     from sgdvi.cli._warnings import warnings_in_one_line
-    from sgdvi.diagnostics.findings import Status
     from sgdvi.experiment.any_draws import check, context_of, functionals_in, observed_in
     from sgdvi.experiment.folder import check_folder, locked
     from sgdvi.experiment.written import save_report
@@ -79,20 +76,17 @@ def command(
     require(predictions or not observed, "--observed must come with --predictions", observed, "Name their variable.")
     asked |= {} if observed is None else {"observed": observed_in(observed)}
     folder = None if out is None else check_folder(out, overwrite)
-    shown = not quiet and sys.stderr.isatty()
     with warnings_in_one_line():
-        comparison = check(list(draws), list(reference) or None, predictions=predictions, progress=shown, **asked)
+        comparison = check(
+            list(draws),
+            list(reference) or None,
+            predictions=predictions,
+            progress=not quiet and sys.stderr.isatty(),
+            **asked,
+        )
     context = context_of(comparison, ["sgdvi", *sys.argv[1:]])
     target = folder or check_folder(f"sgdvi-check-{next(iter(comparison.runs))}", overwrite)
     with locked(target, break_lock):
         page = save_report(comparison, context, target, overwrite)
-    if record and record != "-":
-        comparison.to_json(record)
-    if record == "-":
-        print_json(comparison.to_dict())
-    else:
-        if not quiet:
-            click.echo(f"{comparison if verbose else as_text(comparison, context, verbose=False)}\n")
-        click.echo(page)
-    reached = Status(comparison.verdict.status).severity >= Status(fail_on).severity if fail_on else False
-    return VERDICT_REACHED if reached else 0
+    shown = comparison if verbose else as_text(comparison, context, verbose=False)
+    return print_comparison(comparison, shown, page, record, quiet, fail_on)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-FAILED, VERDICT_REACHED = 1, 3
+FAILED = 1
 # Seconds.
 _SHORTEST = 0.05
 
@@ -87,9 +87,9 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
     Without --learning-rate or --temperature, the rate is the one at which SGD is as wide as the posterior: its best
     chance to be one. The last line printed is the path of the report.
     """
+    from sgdvi.cli._answer import print_comparison
     from sgdvi.cli._cache import compilation_cache
     from sgdvi.cli._interrupt import no_lost_interrupt
-    from sgdvi.cli._source import print_json
     from sgdvi.cli._warnings import warnings_in_one_line
 
     quiet, verbose, record = (options.pop(name) for name in ("quiet", "verbose", "record"))
@@ -100,7 +100,6 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         ExitStack() as held,
     ):
         from sgdvi._internal.check import InputError
-        from sgdvi.diagnostics.findings import Status
         from sgdvi.experiment.conduct import Failed, Interrupted, check_folder, run, save_draws
         from sgdvi.experiment.folder import locked
         from sgdvi.zoo import load
@@ -133,16 +132,8 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         except Exception as error:
             failed = Failed(dict(result.runs), "the report", error)
             return _failed(failed, save_draws(failed.runs, folder, overwrite, failure=error))
-        if record and record != "-":
-            result.comparison.to_json(record)
-    if record == "-":
-        print_json(result.comparison.to_dict())
-    else:
-        if not quiet:
-            click.echo(f"\n{result.comparison if verbose else result}\n")
-        click.echo(page)
-    reached = Status(result.verdict.status).severity >= Status(fail_on).severity if fail_on else False
-    return VERDICT_REACHED if reached else 0
+        shown = f"\n{result.comparison if verbose else result}"
+        return print_comparison(result.comparison, shown, page, record, quiet, fail_on)
 
 
 class _Stages:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sgdvi.cli._source import Request, check_out, data_options, output_options, print_json, read_request
+from sgdvi.cli._answer import print_json
+from sgdvi.cli._source import Request, check_out, data_options, output_options, read_request
 
 if TYPE_CHECKING:
     from sgdvi.cli._law_record import Shown

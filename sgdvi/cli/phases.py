@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from sgdvi.cli._source import Source, check_out, data_options, output_options, print_json, read_request
+from sgdvi.cli._answer import print_json
+from sgdvi.cli._source import Source, check_out, data_options, output_options, read_request
 
 # Rows of the table, in units of the data's own noise; top of the temperature axis, in units of the highest Tc.
 LEVELS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)

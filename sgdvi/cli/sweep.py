@@ -41,7 +41,7 @@ def command(model: str, out: tuple[str, ...], as_json: bool, runs: bool, **optio
 
     say: Callable[[str], None] = lambda text: click.echo(text, err=True)  # noqa: E731
     with compilation_cache(True, say):
-        from sgdvi.cli._source import print_json
+        from sgdvi.cli._answer import print_json
         from sgdvi.experiment.map.call import sweep as make
 
         for path in out:

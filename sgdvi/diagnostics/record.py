@@ -1,14 +1,12 @@
 """The record of a comparison: plain data, all that the report, the terminal and `report.json` say of it."""
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.files import AsJson, plain
 from sgdvi.diagnostics.answers import Answer
 from sgdvi.diagnostics.curves import LawCurves, Summary
 from sgdvi.diagnostics.findings import Finding, Status
@@ -21,7 +19,7 @@ _NUMBERS = {text: float(text) for text in ("inf", "-inf", "nan")}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Record:
+class Record(AsJson):
     """What the checks say of several runs, without the runs.
 
     Attributes
@@ -91,16 +89,6 @@ class Record:
             "known": None if self.network is None else plain(self.network),
             "predictions": None if self.predictions is None else self.predictions.to_dict(),
         }
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     @classmethod
     def from_dict(

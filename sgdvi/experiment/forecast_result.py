@@ -1,15 +1,13 @@
 """What `sgdvi.forecast` returns: steps and predicted law of each flavour of SGD, as text, JSON and a figure."""
 
-import os
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgdvi._internal.check import InputError, message, require
-from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.files import AsJson, plain
 from sgdvi._internal.text import listed, number, table
 from sgdvi.samplers.mode import Mode
 from sgdvi.samplers.predicted import PredictedLaws, well_specified, which_is_right
@@ -84,7 +82,7 @@ class Flavour:
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
+class Forecast(AsJson):
     """What every flavour of SGD will be on a problem.
 
     Attributes
@@ -176,16 +174,6 @@ class Forecast:
             for each in self.flavours
         ]
         return plain(record)
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
         """Draw the predicted laws of the functionals by flavour, mean and central 90 %, beside the posterior's.

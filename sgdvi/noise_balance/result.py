@@ -1,13 +1,11 @@
 """What `sgdvi.balance` returns: a table per symmetry, findings, text, JSON and a figure."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgdvi._internal.check import require
-from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.files import AsJson, plain
 from sgdvi.noise_balance.exponent import Collapse, collapse
 from sgdvi.noise_balance.readings import Readings
 from sgdvi.noise_balance.text import describe
@@ -20,7 +18,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Balance(Readings):
+class Balance(Readings, AsJson):
     """How SGD moves along the scaling symmetries of a model; made by `balance`, and read off as `Readings`."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,16 +49,6 @@ class Balance(Readings):
             ],
             "findings": [plain(asdict(finding)) for finding in self.findings],
         }
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     def plot(self, axes: "Mapping[str, Axes] | None" = None) -> "Mapping[str, Axes]":
         """Draw charges over time, measured against predicted drift, and the two noise terms; see `plot_balance`."""

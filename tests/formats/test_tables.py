@@ -175,7 +175,7 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, words:
     [
         ("a,c\n1,2\n3,4\n", "must have the same variables; got b, c in only one of 1.csv and 2.csv"),
         ("a,b\n1,2\n", "chains of 1 and 2 draws"),
-        ("a,b.1,b.2\n1,2,3\n4,5,6\n", "'b' must have the same shape in all chains"),
+        ("a,b.1,b.2\n1,2,3\n4,5,6\n", "'b' must have the same shape in all files"),
     ],
 )
 def test_files_that_are_no_chains_of_one_run_are_told_apart(tmp_path: Path, other: str, words: str) -> None:

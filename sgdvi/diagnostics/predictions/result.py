@@ -1,16 +1,14 @@
 """What a comparison of predictions says: plain data, as text, as JSON types and as figures."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sgdvi._internal.card import card
 from sgdvi._internal.check import require
-from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.files import AsJson, plain
 from sgdvi._internal.text import count, listed, number, table
 from sgdvi.diagnostics.predictions.figure import plot_predictions
 from sgdvi.diagnostics.predictions.of_run import RunPredictions
@@ -38,7 +36,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Predictions:
+class Predictions(AsJson):
     """Predictions of a test set by several runs; made by `compare_predictions`.
 
     Attributes
@@ -72,16 +70,6 @@ class Predictions:
         """Return what `to_dict` was made from."""
         runs = {name: RunPredictions.from_dict(one) for name, one in entry["runs"].items()}
         return cls(**{name: entry[name] for name in _PLAIN}, runs=runs)
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     def table(self) -> list[dict[str, float | str | None]]:
         """Return one row per run: its name, whether it can be trusted and every number."""

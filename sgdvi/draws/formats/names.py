@@ -56,16 +56,21 @@ def stacked(chains: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndar
 
 def check_alike(chains: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Raise `InputError` unless all chains, file -> name -> array (draw, ...), have the same names and shapes."""
-    (start, first), *others = chains.items()
-    for file, arrays in others:
-        check_names(start, first, file, arrays)
-        for name, array in arrays.items():
-            rule = f"{name!r} must have the same shape in all chains"
-            got = f"{first[name].shape[1:]} in {start} and {array.shape[1:]} in {file}"
-            require(array.shape[1:] == first[name].shape[1:], rule, got, "Give chains of one model.")
+    check_arrays(chains, "draws", "Give chains of one model.")
     lengths = sorted({len(array) for arrays in chains.values() for array in arrays.values()})
     rule, got = "all chains must have one length", f"chains of {listed([str(size) for size in lengths])} draws"
     require(len(lengths) == 1, rule, got, f"Cut all chains to {lengths[0]} draws.")
+
+
+def check_arrays(files: Mapping[str, Mapping[str, np.ndarray]], first_axis: str, advice: str) -> None:
+    """Raise `InputError` unless all files, file -> name -> array, have the same names, and shapes but in one axis."""
+    (start, first), *others = files.items()
+    for file, arrays in others:
+        check_names(start, first, file, arrays)
+        for name, array in arrays.items():
+            rule = f"{name!r} must have the same shape in all files, beyond its {first_axis}"
+            got = f"{first[name].shape[1:]} in {start} and {array.shape[1:]} in {file}"
+            require(array.shape[1:] == first[name].shape[1:], rule, got, advice)
 
 
 def check_names(start: str, first: Mapping[str, object], file: str, other: Mapping[str, object]) -> None:

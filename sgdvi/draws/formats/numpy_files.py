@@ -10,7 +10,7 @@ from xarray import DataTree
 
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.memory import require_memory
-from sgdvi.draws.formats.names import check_names
+from sgdvi.draws.formats.names import check_arrays
 from sgdvi.draws.tree import make_tree
 
 # The name of an array that has none.
@@ -31,14 +31,8 @@ def read_numpy(paths: Sequence[Path]) -> DataTree:
         If a file cannot be read, holds other things than numbers, or does not fit the others.
     """
     files = {path.name: _arrays(path) for path in paths}
-    (start, first), *others = files.items()
-    for file, arrays in others:
-        check_names(start, first, file, arrays)
-        for name, array in arrays.items():
-            rule = f"{name!r} must have the same shape in all files, beyond its chains"
-            got = f"{first[name].shape[1:]} in {start} and {array.shape[1:]} in {file}"
-            advice = "Arrays are (chain, draw, ...): cut all chains to one length."
-            require(array.shape[1:] == first[name].shape[1:], rule, got, advice)
+    check_arrays(files, "chains", "Arrays are (chain, draw, ...): cut all chains to one length.")
+    first, *others = files.values()
     # of one file the arrays themselves, which may fill the memory
     every = {name: np.concatenate([file[name] for file in files.values()]) for name in first} if others else first
     return make_tree(every, kind="", attrs={"inference_library": "NumPy"})

@@ -1,14 +1,12 @@
 """The rows: claims with what was measured of them, as text and as JSON."""
 
-import os
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sgdvi._internal.check import InputError, message
-from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.files import AsJson, plain
 from sgdvi.experiment.claims._claim import Claim, Verdict
 
 SCHEMA_VERSION = 1
@@ -70,7 +68,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(AsJson):
     """The claims of the paper with their verdicts: all of `Reproduction` but its page.
 
     Attributes
@@ -113,16 +111,6 @@ class Rows:
         """Return everything as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
         facts = {"schema_version": SCHEMA_VERSION, "version": self.version, "quick": self.quick, "seed": self.seed}
         return {**facts, "answer": self.answer, "claims": [row.to_dict() for row in self.claims]}
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self.claims), "", self.answer])

@@ -2,12 +2,10 @@
 
 import enum
 import math
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from sgdvi._internal.files import plain, write_json
+from sgdvi._internal.files import AsJson, plain
 from sgdvi._internal.text import table, typeset
 from sgdvi.diagnostics.findings import Status
 
@@ -79,7 +77,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Cells:
+class Cells(AsJson):
     """A map over learning rate and batch size: all of `Sweep` but its page.
 
     Attributes
@@ -145,16 +143,6 @@ class Cells:
         """Return the map as JSON types; infinities and nan as the texts "inf", "-inf", "nan"."""
         nearest = None if self.nearest is None else asdict(self.nearest)
         return plain({"schema_version": SCHEMA_VERSION, **asdict(self), "nearest": nearest, "answer": self.answer})
-
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write `to_dict` to `path`, all of it or nothing, and return the path.
-
-        Raises
-        ------
-        InputError
-            If the file cannot be written.
-        """
-        return write_json(path, self.to_dict())
 
     @property
     def answer(self) -> str:

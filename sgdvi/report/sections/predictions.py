@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from sgdvi._internal.style.figure import Picture, picture
 from sgdvi._internal.style.palette import Theme
-from sgdvi._internal.text import listed
+from sgdvi._internal.text import listed, number
 from sgdvi.diagnostics.predictions.figure import DRAW
 from sgdvi.diagnostics.predictions.result import WORDS, Predictions
 from sgdvi.diagnostics.record import Record
@@ -59,7 +58,7 @@ def _pictures(found: Predictions) -> list[Picture]:
 
     runs = listed(list(found.runs))
     first = found.reference or next(iter(found.runs))
-    errors = ", ".join(f"{name}: {_number(run.numbers.get('calibration_error'))}" for name, run in found.runs.items())
+    errors = ", ".join(f"{name}: {number(run.numbers.get('calibration_error'))}" for name, run in found.runs.items())
     return [
         picture(
             lambda theme: drawn("reliability", theme),
@@ -72,7 +71,3 @@ def _pictures(found: Predictions) -> list[Picture]:
             "The error among the predictions that a run is surest of: a flat line says that it is sure at random.",
         ),
     ]
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None or np.isnan(value) else f"{value:.3g}"
