@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
-from xarray import DataTree
 
 from sgdvi._internal.arguments import checked
 from sgdvi._internal.check import InputError, message, require
 from sgdvi._internal.tree import label
+
+if TYPE_CHECKING:  # a law of a model needs no labelled arrays, whose import takes half a second
+    import xarray as xr
 
 # Parameters of so many draws are moved at once: 16 MB, and of small models enough to fill the processor.
 _NUMBERS, _MOST_DRAWS = 1 << 22, 64
@@ -60,6 +61,8 @@ class PerDraw:
 
     def __call__(self, draws: Any) -> Any:
         """Return the value of one draw, an array, or of all draws of a Dataset, a DataArray over chain and draw."""
+        import xarray as xr
+
         if isinstance(draws, xr.Dataset):
             return draws[self.name] if self.name in draws else self._of_all(draws)
         return jnp.asarray(self.function(self.prepare(draws)))
@@ -68,7 +71,9 @@ class PerDraw:
     def _block(self) -> Callable[[dict[str, Any]], jax.Array]:
         return jax.jit(jax.vmap(self))
 
-    def _of_all(self, draws: xr.Dataset) -> xr.DataArray:
+    def _of_all(self, draws: "xr.Dataset") -> "xr.DataArray":
+        import xarray as xr
+
         arrays = draw_arrays(draws)
         shape = draws.sizes["chain"], draws.sizes["draw"]
         flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in arrays.items()}
@@ -129,9 +134,11 @@ def draw_arrays(draws: Any) -> dict[str, np.ndarray]:
     InputError
         If it is none of these.
     """
-    if isinstance(draws, DataTree) and "posterior" in draws.children:
+    import xarray as xr
+
+    if isinstance(draws, xr.DataTree) and "posterior" in draws.children:
         draws = draws["posterior"]
-    if isinstance(draws, xr.Dataset | DataTree):
+    if isinstance(draws, xr.Dataset | xr.DataTree):
         return {
             str(name): array.transpose(*_SAMPLE_DIMS, ...).values
             for name, array in draws.data_vars.items()
