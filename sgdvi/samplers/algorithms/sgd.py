@@ -194,7 +194,7 @@ def _note(mu: float, memory: Momentum | None) -> str:
 
 
 def _probe(value: Any) -> Params:
-    return {"probe": jnp.broadcast_to(jnp.asarray(value, jnp.result_type(float)), (3,))}
+    return {"probe": jnp.asarray(np.full(3, value, jnp.result_type(float)))}
 
 
 def _responses(optimizer: optax.GradientTransformation, gradients: np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ class Outputs:
 def first_state(z: Params, algorithm: Algorithm) -> Chains:
     """Return the state of chains that start at `z`."""
     chains = jax.tree.leaves(z)[0].shape[0]
-    never = jnp.full(chains, -1, jnp.int32)
+    never = jnp.asarray(np.full(chains, -1, np.int32))
     return Chains(jax.vmap(algorithm.init)(z), never, z, never)
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -54,14 +55,14 @@ def make_starts(
         places = np.arange(chains) % count
         named = {name: np.broadcast_to(value, (count, *value.shape[1:])) for name, value in named.items()}
     params = target.from_names(named)
-    z, finite = _given(target, params, rows)
+    z, finite = jax.tree.map(np.asarray, _given(target, params, rows))
     for name, value in target.by_name(z, "init").items():
         rule, advice = f"the start of {name!r} must lie in the support of its prior", "Move it off the boundary."
         require(bool(np.isfinite(value).all()), rule, named[name].ravel()[:3], advice)
     if not finite.all():
         lost = int(np.argmin(finite))
         require_finite(finite, target.not_finite(jax.tree.map(lambda leaf: leaf[lost], z), rows))
-    return Starts(jax.tree.map(lambda leaf: leaf[places], z), names)
+    return Starts(jax.tree.map(lambda leaf: jnp.asarray(leaf[places]), z), names)
 
 
 def _is_named(target: Target, init: Any) -> bool:

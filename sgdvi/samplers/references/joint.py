@@ -70,8 +70,8 @@ class Joint:
             self._curved = jax.jit(lambda z: (*jax.value_and_grad(potential)(z), jax.hessian(potential)(z)))
             self._product = jax.jit(lambda z, v: jax.jvp(jax.grad(potential), (z,), (v,))[1])
             self._sites = jax.jit(lambda z: jax.lax.map(lambda one: info.postprocess_fn(unravel(one)), z))
-            self._unravel = unravel
-            self.names = _names(unravel(jnp.arange(first.size, dtype=float)))
+            self._unravel = jax.jit(unravel)
+            self.names = _names(self._unravel(np.arange(first.size, dtype=float)))
             drawn = (self._draw(jax.random.fold_in(key, number), first.size) for number in range(num_starts))
             starts = [start for start in drawn if start is not None]
         advice = "Look for NaN in the data and for data outside the support of the likelihood."
@@ -92,7 +92,7 @@ class Joint:
     def params(self, z: np.ndarray) -> Any:
         """Return a vector as unconstrained values by site."""
         with jax.enable_x64(True):
-            return jax.tree.map(np.asarray, self._unravel(jnp.asarray(z)))
+            return jax.tree.map(np.asarray, self._unravel(np.asarray(z)))
 
     def slope(self, z: np.ndarray) -> tuple[float, np.ndarray]:
         """U and its gradient."""
@@ -121,7 +121,7 @@ class Joint:
         """Return the values of all sites at K vectors, in the precision of the caller."""
         kind = jnp.result_type(float)
         with jax.enable_x64(True):
-            by_site = {name: np.asarray(values) for name, values in self._sites(jnp.asarray(z)).items()}
+            by_site = {name: np.asarray(values) for name, values in self._sites(np.asarray(z)).items()}
         return {name: values.astype(kind) if values.dtype.kind == "f" else values for name, values in by_site.items()}
 
     def _draw(self, key: jax.Array, size: int) -> np.ndarray | None:

@@ -113,5 +113,6 @@ def require_finite(finite: jax.Array, where: str = "") -> None:
     """Raise `InputError` unless loss and gradient are finite at all starts."""
     advice = "Look for NaN in the data and for data outside the support of the likelihood; or give starts with init=."
     rule = "loss and gradient must be finite at the start of every chain"
-    got = f"{int(jnp.sum(~finite))} of {finite.size} that are not{where and f' ({where})'}"
-    require(bool(jnp.all(finite)), rule, got, advice)
+    reached = np.asarray(finite)
+    got = f"{np.sum(~reached)} of {finite.size} that are not{where and f' ({where})'}"
+    require(bool(reached.all()), rule, got, advice)

@@ -239,7 +239,7 @@ def check_minibatches(target: ModelTarget, rows: Rows, batch_size: int, z: Param
     try:
         size = rows[0].shape[0]
         count = max(1, min(size // batch_size, CHECKED_BLOCKS))
-        block = take(rows, jnp.arange(batch_size) % size)
+        block = jax.jit(take)(rows, np.arange(batch_size) % size)
         sites = describe(target.model, target.split.rebuild(block), jax.random.key(0), target.plates, batch_size).sites
         for name, shape in target.shapes.items():
             if sites[name].free_shape != shape:
