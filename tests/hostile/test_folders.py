@@ -10,7 +10,7 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from hostile.counts import Counts
+from hostile.counts import FULL, Counts
 
 import sgdvi
 from sgdvi._internal.check import InputError
@@ -119,7 +119,7 @@ def test_records_changed_in_every_place(folder: Path, tmp_path: Path, capsys: py
         json.loads((folder / "report.json").read_text()),
     )
     counts, hostile, wrong = Counts(), Counts(), []
-    places = list(paths(record))
+    places = list(paths(record))[:: 1 if FULL else 3]
     rng = np.random.default_rng(0)
     for number, path in enumerate(places):
         for value in VALUES:
