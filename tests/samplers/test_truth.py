@@ -37,7 +37,6 @@ def order(errors: np.ndarray) -> np.ndarray:
     return np.log2(np.abs(errors[:-1] / errors[1:]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "width"), NETWORKS)
 @pytest.mark.parametrize("data", [SYMMETRIC, SKEWED], ids=["symmetric", "skewed"])
 def test_variance_converges_at_order_one(x64: None, data: Any, depth: int, width: int) -> None:
@@ -63,7 +62,6 @@ def floor(data: Any, depth: int, temperature: float, **wrong: float) -> tuple[fl
     return start, slope
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 def test_floor_at_fixed_temperature(x64: None, depth: int) -> None:
     """What is left as eta and S fall together: nothing to order T where the noise is symmetric, 0.15 D T where not."""
