@@ -19,7 +19,7 @@ from sgdvi.draws import from_samples, make_tree
 CHAINS, DRAWS, ROWS = 8, 300, 100
 # 200 takes seconds each
 SLOW = [pytest.param(size, marks=pytest.mark.slow) for size in (20, 200)]
-SIZES = [1, 4, *SLOW]
+SIZES = [4, pytest.param(1, marks=pytest.mark.slow), *SLOW]
 
 
 @pytest.fixture
