@@ -106,14 +106,23 @@ def test_swag_draws_half_of_the_diagonal_and_half_of_the_snapshots() -> None:
 def test_swag_has_the_moments_of_sgd_and_half_of_its_correlation() -> None:
     rate = 0.5
     sgd = sgdvi.SGD(model, learning_rate=rate, batch_size=S)
-    sampler = sgdvi.SWAG(sgd, burn_in=50, period=15, snapshots=200, rank=100)
+    snapshots, rank, chains = 200, 100, 1_000
+    sampler = sgdvi.SWAG(sgd, burn_in=50, period=15, snapshots=snapshots, rank=rank)
     tree = sgdvi.sample(
-        sampler, ROWS, key=jax.random.key(5), num_chains=1_000, num_warmup=3_050, num_steps=20, thinning=2,
+        sampler, ROWS, key=jax.random.key(5), num_chains=chains, num_warmup=3_050, num_steps=100, thinning=2,
         init={"theta": BEST}, progress=False,
     )  # fmt: skip
-    draws = tree["posterior"]["theta"].values.astype(float) - BEST
+    centred = tree["posterior"]["theta"].values.astype(float) - BEST
     shrink = 1 - rate * CURVATURE
     own = rate**2 * COVARIANCE / S / (1 - np.outer(shrink, shrink))
-    own[0, 1] = own[1, 0] = own[0, 1] / 2
-    found = np.cov(draws.reshape(-1, 2).T)
-    np.testing.assert_allclose(found, own, rtol=0.05)
+    last = np.arange(snapshots - rank + 1, snapshots + 1)
+    columns = own * (1 - 1 / last).sum() / (rank - 1)
+    want = own / snapshots + np.diag(np.diag(own)) * (1 - 1 / snapshots) / 2 + columns / 2
+    np.testing.assert_allclose(np.diag(want), np.diag(own), rtol=0.01)
+    assert want[0, 1] / own[0, 1] == pytest.approx(0.5, abs=0.01)
+    products = (centred[..., None] * centred[..., None, :]).mean(1)
+    error = 5 * products.std(0) / np.sqrt(chains)
+    # 5 % of each variance, and a fifth of the covariance: all of it, and none, would be seen
+    assert (np.diag(error) < 0.05 * np.diag(own)).all()
+    assert error[0, 1] < 0.2 * want[0, 1]
+    assert (np.abs(products.mean(0) - want) < error).all(), (products.mean(0), want, error)
