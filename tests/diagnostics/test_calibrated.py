@@ -1,18 +1,17 @@
 """How often each test is wrong: false alarms at its level, and power on draws that are too wide or shifted."""
 
-import os
-
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.signal import lfilter
+from sizes import FULL
 
 from sgdvi.diagnostics import distances, joint, stein
 from sgdvi.diagnostics.measures import mixing_of
 from sgdvi.laws.line import Points
 
 LEVEL = 0.01
-SEEDS = int(os.environ.get("SGDVI_ALARM_SEEDS", "100"))
+SEEDS = 200 if FULL else 100
 # Effective draws of about 1000 each: 1000 independent ones, and an autoregression with rho = 0.9.
 DRAWS, RHO, LONG = 250, 0.9, 4750
 LAW = Points(stats.norm.ppf((np.arange(4000) + 0.5) / 4000), np.inf)

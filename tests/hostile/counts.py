@@ -19,10 +19,6 @@ X = (np.arange(30) - 15) / 8
 Y = 0.5 * X + ((np.arange(30) * 7) % 11 - 5) / 4
 
 
-# The slow tests take a part of each campaign, in minutes; with SGDVI_CAMPAIGNS=full they take all of it, in hours.
-FULL = os.environ.get("SGDVI_CAMPAIGNS") == "full"
-
-
 class Counts(Counter[str]):
     """Outcomes: "clear" (one line), "right" (the true result), "silent" (a wrong one), "raw" (any other error)."""
 

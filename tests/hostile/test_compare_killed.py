@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.counts import FULL, Counts
+from hostile.counts import Counts
 from hostile.writers import MEAN, compare, start
+from sizes import FULL
 
 from sgdvi.draws import load
 from sgdvi.report import read_record

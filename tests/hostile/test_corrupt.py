@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 import pytest
-from hostile.counts import FULL, Counts, sample, short_chunks, values
+from hostile.counts import Counts, sample, short_chunks, values
+from sizes import FULL
 
 import sgdvi
 from sgdvi.draws.committed import inspect, open_store

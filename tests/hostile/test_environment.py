@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile.counts import FULL, Counts, environment
+from hostile.counts import Counts, environment
 from hostile.writers import COMPARE, MEAN
+from sizes import FULL
 
 TOLERANCE = 1e-12
 # Name -> options of Python, variables of the environment, settings of JAX, and type of the draws; None: one line.

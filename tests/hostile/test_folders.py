@@ -10,7 +10,8 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from hostile.counts import FULL, Counts
+from hostile.counts import Counts
+from sizes import FULL
 
 import sgdvi
 from sgdvi._internal.check import InputError

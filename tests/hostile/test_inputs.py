@@ -12,7 +12,8 @@ import jax
 import numpy as np
 import pytest
 from hostile.bad_values import BAD, DEAR, FREE, NEVER, RESULTS, good_calls
-from hostile.counts import FULL, Counts
+from hostile.counts import Counts
+from sizes import FULL
 
 import sgdvi
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hostile.counts import FULL, Counts, sample, short_chunks, values
+from hostile.counts import Counts, sample, short_chunks, values
 from hostile.writers import BEGUN, Writer
+from sizes import FULL
 
 import sgdvi
 from sgdvi.draws.committed import open_store

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.counts import FULL, Counts, sample, short_chunks, values
+from hostile.counts import Counts, sample, short_chunks, values
 from hostile.writers import BEGUN, Writer
+from sizes import FULL
 
 from sgdvi.draws.committed import open_store
 

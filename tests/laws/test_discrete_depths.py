@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from pathlib import Path
 
 import jax
@@ -12,11 +11,12 @@ import numpyro
 import pytest
 from balanced_chains import kolmogorov, rows_on_a_grid, simulate
 from numpyro.infer import MCMC, NUTS
+from sizes import FULL
 
 from sgdvi import InputError, LinearNetwork, Moments, SGDStationary, discrete_law
 
 LOG = logging.getLogger(__name__)
-MILLIONS = int(os.environ.get("SGDVI_MILLIONS", "2"))  # of draws, where a law is held against most of them
+MILLIONS = 10 if FULL else 2  # of draws, where a law is held against most of them
 ROWS = rows_on_a_grid()
 FILES = [folder / "shared" / "discrete-laws.json" for folder in Path(__file__).resolve().parents]
 CASES = next((json.loads(path.read_text(encoding="utf-8"))["cases"] for path in FILES if path.exists()), [])

@@ -13,6 +13,7 @@ import pytest
 from numpyro.distributions.batch_util import vmap_over
 from numpyro.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from numpyro.infer.autoguide import AutoNormal
+from sizes import FULL
 
 import sgdvi
 from sgdvi import InfiniteDepthLaw, MetastableLaw, Moments, NormalProduct, SecondOrderLaw, SGDStationary, stationary_law
@@ -255,7 +256,7 @@ PROPERTIES = (
 )
 # What depends on how the parameters came.
 OF_PARAMETERS = (shapes, jit, cdf, expand, pytree)
-# Laws whose parameters take ways of their own; the others share these, and are asked with a batch alone.
+# Laws whose parameters take ways of their own; the others share these, and are asked with a batch alone, unless FULL.
 WAYS = {"depth 1", "stationary", "prior, 2 factors"}
 # The densities of other names in the list, at other values.
 ALIKE = {"depth 0, hot", "depth 1, v < 0", "collapsed", "prior, 1 factor"}
@@ -271,7 +272,7 @@ DEFAULT = {
 def cases():
     for name in LAWS:
         for kind in PARAMETERS:
-            kinds = PARAMETERS if name in WAYS else {"number"} if name in ALIKE else {"number", "JAX batch"}
+            kinds = PARAMETERS if FULL or name in WAYS else {"number"} if name in ALIKE else {"number", "JAX batch"}
             if kind not in kinds:
                 continue
             for prop in PROPERTIES if kind == "number" else OF_PARAMETERS:
@@ -320,7 +321,7 @@ OWN = ("jit", "sample", "icdf", "numbers")
 
 def inside():
     for name in LAWS:
-        for trace in TRACES if name in WAYS else ("jit",) if name in ALIKE else OWN:
+        for trace in TRACES if FULL or name in WAYS else ("jit",) if name in ALIKE else OWN:
             if not name.startswith("prior") or trace not in {"icdf", "numbers"}:
                 yield pytest.param(name, trace, marks=() if (name, trace) in INSIDE else pytest.mark.slow)
 
