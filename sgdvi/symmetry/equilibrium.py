@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 import scipy.optimize
 
 from sgdvi._internal.check import require
@@ -198,11 +197,13 @@ def _balance_family(leaves: Leaves, gradients: Leaves, family: Sequence[Sequence
         own += np.einsum("nae,nbe->ab", along, along) / len(along)
         other += pull * at @ at.T
     rule, advice = "a family must have noise on both sides", "Add weight decay, or take another minimum."
-    require(min(np.linalg.eigvalsh(q)[0], np.linalg.eigvalsh(r)[0]) > 0, rule, "a side without", advice)
-    root = _root(q)
-    p = np.linalg.solve(root, np.linalg.solve(root, _root(root @ r @ root)).T)
-    m = _root(0.5 * (p + p.T))
-    inverse = np.linalg.inv(m)
+    (left, least), (right, lowest) = _factor(q), _factor(r)
+    require(min(least, lowest) > size * np.finfo(float).eps, rule, "a side without", advice)
+    # P = C^-T (C^T R C)^1/2 C^-1 with Q = C C^T, by singular values of the factors: the product of Q and R squares
+    # their condition, and lost what a network hardly uses
+    vectors, values, _ = np.linalg.svd(left.T @ right)
+    vectors, values, _ = np.linalg.svd(np.linalg.solve(left.T, vectors * np.sqrt(values)))
+    m, inverse = (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
     for place, group in enumerate(family[0]):
         here, there = (m, inverse) if group.exponent > 0 else (inverse, m)
         _unstack(leaves, family, place, here.T @ _stack(leaves, family, place))
@@ -211,9 +212,11 @@ def _balance_family(leaves: Leaves, gradients: Leaves, family: Sequence[Sequence
     return float(np.abs(m - np.eye(size)).max())
 
 
-def _root(matrix: np.ndarray) -> np.ndarray:
-    values, vectors = scipy.linalg.eigh(0.5 * (matrix + matrix.T))
-    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+def _factor(matrix: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return C of the matrix C C^T, and its smallest eigenvalue over its largest."""
+    values, vectors = np.linalg.eigh(matrix)
+    largest = max(float(values[-1]), 1e-300)
+    return vectors * np.sqrt(np.maximum(values, 0.0)), float(values[0]) / largest
 
 
 def _stack(arrays: Leaves, family: Sequence[Sequence[Group]], place: int, lead: int = 0) -> np.ndarray:

@@ -11,6 +11,8 @@ import optax
 import pytest
 
 import sgdvi
+from sgdvi.symmetry._slices import Group
+from sgdvi.symmetry.equilibrium import _balance_family
 
 RNG = np.random.default_rng(0)
 
@@ -191,3 +193,19 @@ def test_balance_shows_predicted_beside_measured() -> None:
     assert "at rest, from one minimum" in text
     assert "steps to it" in text
     assert 10 < row["relaxation_steps"] < 4000
+
+
+def test_a_direction_that_a_family_hardly_uses_is_balanced_too() -> None:
+    """Noise in the second of two directions 1e-5 of that in the first, on both sides, mixed by a rotation."""
+    rng = np.random.default_rng(0)
+    mix = np.array([[0.8, -0.6], [0.6, 0.8]]) * [1.0, 1e-5]
+    gradients = [np.einsum("ab,nbe->nae", mix, rng.normal(size=(40, 2, 3))) for _ in range(2)]
+    leaves = [rng.normal(size=(2, 3)), rng.normal(size=(2, 3))]
+    family = [[Group(0, "u", (row, None), 1.0), Group(1, "w", (row, None), -1.0)] for row in range(2)]
+    assert _balance_family(leaves, gradients, family, 0.0) > 0.01
+    above, below = (np.einsum("nae,nbe->ab", each, each) for each in gradients)
+    weak = np.linalg.eigh(above)[1][:, 0]
+    assert weak @ below @ weak == pytest.approx(weak @ above @ weak, rel=1e-4)
+    np.testing.assert_allclose(above, below, rtol=1e-8)
+    with pytest.raises(sgdvi.InputError, match="noise on both sides"):
+        _balance_family(leaves, [gradients[0], np.zeros_like(gradients[1])], family, 0.0)
