@@ -48,13 +48,13 @@ def by_hand(s: Any, y: Any = None) -> None:
 def test_gaussian_rows_are_exact_with_their_derivatives(model: Any, key: jax.Array, x64: None) -> None:
     made = sgdvi.integrate_rows(model, sites=["theta"])
     ours, theirs = (model_target(each, ((S, Y), {}), key) for each in (made, by_hand))
-    some, z = take(ours.rows(((S, Y), {})), jnp.array([1, 5, 5])), {"mu": jnp.array(1.3), "tau": jnp.array(0.7)}
-    each = [jax.jit(lambda z, rows, t=t: (t.loss(z, rows), jax.hessian(t.loss)(z, rows))) for t in (ours, theirs)]
-    one, other = (jax.tree.leaves(of(z, some)) for of in each)
-    np.testing.assert_allclose(one, other, rtol=1e-9)
-    whole = ours.rows(((S, Y), {}))
-    gradients = (jax.tree.leaves(jax.jit(jax.grad(t.loss))(z, whole)) for t in (ours, theirs))
-    np.testing.assert_allclose(*gradients, rtol=1e-9)
+    some, z = take(ours.rows(((S, Y), {})), jnp.array([1, 5, 5, 0])), {"mu": jnp.array(1.3), "tau": jnp.array(0.7)}
+
+    @jax.jit
+    def derivatives(z: Any, rows: Any) -> Any:
+        return [(jax.value_and_grad(t.loss)(z, rows), jax.hessian(t.loss)(z, rows)) for t in (ours, theirs)]
+
+    np.testing.assert_allclose(*map(jax.tree.leaves, derivatives(z, some)), rtol=1e-9)
     ours.check(z, ours.rows(((S, Y), {})), 3)
 
 
@@ -77,14 +77,14 @@ COUNTS, HITS, AT_BATS = np.array([0, 1, 7, 300, 0]), np.array([18, 0, 7, 45]), n
 
 def test_other_rows_by_quadrature(key: jax.Array, x64: None) -> None:
     target = model_target(sgdvi.integrate_rows(counts, ["rate"]), ((COUNTS,), {}), key)
-    terms, _ = target.row_terms({"m": jnp.array(-1.0)}, target.rows(((COUNTS,), {})))
+    terms = jax.jit(target.row_terms)({"m": jnp.array(-1.0)}, target.rows(((COUNTS,), {})))[0]
     law = stats.lognorm(2.0, scale=np.exp(-1.0))
     for y, term in zip(COUNTS, terms, strict=True):
         wide = [integrate.quad(lambda u, y=y: law.pdf(np.exp(u)) * np.exp(u) * stats.poisson.pmf(y, np.exp(u)), a, b)[0]
                 for a, b in [(-15, 0), (0, 4), (4, 8)]]  # fmt: skip
         assert float(term) == pytest.approx(np.log(sum(wide)), abs=2e-4)
     target = model_target(sgdvi.integrate_rows(hits, ["phi"]), ((AT_BATS, HITS), {}), key)
-    terms, _ = target.row_terms({"m": jnp.array(0.3)}, target.rows(((AT_BATS, HITS), {})))
+    terms = jax.jit(target.row_terms)({"m": jnp.array(0.3)}, target.rows(((AT_BATS, HITS), {})))[0]
     np.testing.assert_allclose(terms, stats.betabinom(AT_BATS, 6.0, 14.0).logpmf(HITS), atol=1e-4)
 
 

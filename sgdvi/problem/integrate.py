@@ -162,12 +162,17 @@ class IntegratedRows:
             derived = {name: site["value"] for name, site in trace.items() if site["type"] == "deterministic"}
             return {self.site: value, **derived}
 
-        flat = {name: jnp.asarray(values.reshape(-1, *values.shape[2:])) for name, values in given.items()}
+        flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in given.items()}
         keys = jax.random.split(key, chains * draws)
         size = np.size(first[self.site]["value"])
-        batch = max(1, _MOST_NUMBERS // (size * _GRID))
-        made = jax.jit(lambda pairs: lax.map(one, pairs, batch_size=batch))((keys, flat))
-        shaped = {name: np.asarray(value).reshape(chains, draws, *value.shape[1:]) for name, value in made.items()}
+        # blocks of one size, the last one filled up with the last draw, so that one program serves all
+        total = chains * draws
+        blocks = -(-total // max(1, _MOST_NUMBERS // (size * _GRID)))
+        places = np.minimum(np.arange(blocks * -(-total // blocks)), total - 1).reshape(blocks, -1)
+        pairs = jax.tree.map(lambda leaf: leaf[places], (keys, flat))
+        made = jax.jit(lambda pairs: lax.map(jax.vmap(one), pairs))(pairs)
+        shaped = {n: np.asarray(value).reshape(-1, *value.shape[2:])[:total] for n, value in made.items()}
+        shaped = {name: value.reshape(chains, draws, *value.shape[1:]) for name, value in shaped.items()}
         return with_sites(run, shaped)
 
 
