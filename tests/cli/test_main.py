@@ -162,11 +162,31 @@ def test_a_second_report_needs_overwrite(capsys, tmp_path):
     assert (folder / "report.html").read_text() == "old"
 
 
+@pytest.fixture(scope="module")
+def runs() -> dict:
+    """Results of what `quick` has run, each with what it told of its stages."""
+    return {}
+
+
 @pytest.fixture
-def quick(monkeypatch):
-    """Leave the references out: they are tested on their own, and take most of the time."""
+def quick(monkeypatch, runs):
+    """Leave the references out: they are tested on their own, and take most of the time. Run what is the same once."""
     whole = conduct.run
-    monkeypatch.setattr(conduct, "run", lambda *args, **kwargs: whole(*args, **kwargs | {"references": ()}))
+
+    def run(model, *, on_stage=None, **options):
+        if isinstance(model, str):  # a call that a page shows
+            return whole(model, **options)
+        name = model.name, options["num_steps"], options["num_chains"]
+        if name not in runs:
+            told = []
+            result = whole(model, on_stage=lambda *words: told.append(words), **options | {"references": ()})
+            runs[name] = result, told
+        result, told = runs[name]
+        for words in told:
+            on_stage(*words)
+        return result
+
+    monkeypatch.setattr(conduct, "run", run)
 
 
 def test_compare_ends_with_the_path_of_a_report(capsys, tmp_path, quick, monkeypatch):
@@ -372,18 +392,14 @@ def test_overwrite_replaces_only_what_sgdvi_wrote(capsys, tmp_path):
         conduct.check_folder("a\0b")
 
 
-def test_one_run_at_a_time_writes_to_a_folder_and_clears_what_a_killed_one_left(capsys, tmp_path, quick, monkeypatch):
+def test_one_run_at_a_time_writes_to_a_folder_and_clears_what_a_killed_one_left(capsys, tmp_path, quick):
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / ".sgdvi-part-abc").mkdir()
     (folder / ".sgdvi-part-abc" / "draws.nc").write_text("half")
     (folder / ".sgdvi-lock").write_text('{"host": "elsewhere", "pid": 1, "started": "", "since": "today"}')
-    # What is run is not asked here, so that it is run once and written twice.
-    results, once = [], conduct.run
-    monkeypatch.setattr(
-        conduct, "run", lambda *args, **options: (results or results.append(once(*args, **options)) or results)[0]
-    )
-    arguments = ["small-n", "--steps", "400", "--chains", "2", "--out", "here"]
+    (tmp_path / "mean.py").write_text(MEAN)
+    arguments = ["mean.py", "--steps", "400", "--chains", "2", "--out", "here"]
     assert "only one run at a time" in refused(capsys, *arguments)
     assert main(["compare", *arguments, "--break-lock"]) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["draws.nc", "report.html", "report.json"]
