@@ -90,7 +90,7 @@ def lay_out_draws(path: Path) -> None:
     elif path.suffix == ".csv":
         path.write_text("\n".join(["w", *map(str, mu[0]), ""]))
     elif path.suffix == ".npz":
-        np.savez(path, w=mu[..., None] * np.ones(3), predictions=mu[..., None] * np.ones(3))
+        np.savez(path, w=mu, predictions=mu[..., None] * np.ones(3))
     elif path.suffix == ".npy":
         np.save(path, np.zeros(3))
     elif path.suffix == ".py":

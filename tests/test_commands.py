@@ -70,11 +70,27 @@ def test_commands_of_the_pages_run_to_their_first_draw(command, report, tmp_path
 # Runs that differ in nothing but their folder are made once.
 WHOLE_LINES = {line: " ".join(words_of(line)) for line in on_pages()}
 ONCE = {re.sub(r" --out \S+", "", text) if "compare" in text else text: line for line, text in WHOLE_LINES.items()}
+# These go the way of another line to its end, with other data or fewer stages, or take more than 40 s: to their first
+# draw they run above, `sgdvi reproduce` runs in tests/claims, the models of the zoo in tests/models.
+AS_ANOTHER = {
+    "sgdvi balance attention", "sgdvi balance relu", "sgdvi compare MODEL --remedies --references NUTS",
+    "sgdvi compare diabetes --against stan.nc", "sgdvi compare diabetes --against stan.nc --reference NUTS",
+    "sgdvi compare diabetes --depth 0", "sgdvi compare docs/classes.py", "sgdvi compare food", "sgdvi compare logistic",
+    "sgdvi compare mine.py --out report-of-mine", "sgdvi compare relu --remedies --references NUTS --nuts-draws 400",
+    "sgdvi compare small-n", "sgdvi compare weak-signal --batch-size 1 --temperature 0.9Tc", "sgdvi forecast mine.py",
+    "sgdvi forecast kidscore.py", "sgdvi phases diabetes --out phases.pdf", "sgdvi reproduce",
+    "sgdvi reproduce --quick", "sgdvi sweep MODEL",
+}  # fmt: skip
+TO_THEIR_END = [line for line in ONCE.values() if line not in AS_ANOTHER]
+
+
+def test_lines_that_go_the_way_of_another_are_on_the_pages() -> None:
+    assert AS_ANOTHER <= set(ONCE.values())
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
-@pytest.mark.parametrize("command", ONCE.values())
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("command", TO_THEIR_END)
 def test_commands_of_the_pages_run_to_their_end(command, report, tmp_path, monkeypatch):
     assert paste(command, tmp_path, monkeypatch, report)
 
