@@ -213,6 +213,7 @@ class Answer:
 
     def __init__(self, status: Status) -> None:
         self.verdict = Verdict("It is so.", status)
+        self.comparison = self
 
     def __str__(self) -> str:
         return "a summary"
