@@ -14,6 +14,7 @@ from sgdvi._internal.text import number
 from sgdvi.comparison import Comparison, Known, compare
 from sgdvi.diagnostics import TABLE, Status
 from sgdvi.diagnostics.facts import Facts
+from sgdvi.diagnostics.stationarity import FreshStep, drift
 from sgdvi.draws import from_samples, make_tree
 from sgdvi.laws import discrete_law, lyapunov_exponent
 from sgdvi.laws.line import as_line_law
@@ -380,6 +381,11 @@ def test_collapse_above_the_critical_temperature(rng: np.random.Generator) -> No
     assert result.verdict.status is Status.FAIL
     assert "collapsed to v = 0" in result.verdict.sentence
     assert next(f for f in result.findings if f.check == "kl.functional").value == math.inf
+
+
+def test_a_step_from_zero_to_zero_is_no_test_and_no_warning() -> None:
+    step = FreshStep(np.zeros((2, 9)), np.zeros((2, 9, 4)))
+    assert np.isnan(drift(step, second_moments=False)).all()
 
 
 def test_missing_mass_and_one_orbit(rng: np.random.Generator) -> None:
