@@ -59,7 +59,8 @@ def test_signals_at_random_moments_and_two_at_once(tmp_path: Path, capsys: pytes
     counts, wrong, rng = Counts(), [], np.random.default_rng(0)
     for _ in range(2):  # the first compiles
         begin = time.perf_counter()
-        assert finish(tmp_path, None, 600)[0] == 0
+        status, err = finish(tmp_path, None, 600)
+        assert status == 0, err
         seconds = time.perf_counter() - begin
     for trial in range(TRIES):
         number = SIGNALS[trial % len(SIGNALS)]
