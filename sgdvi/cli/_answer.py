@@ -1,6 +1,7 @@
 """How a command ends: what it prints of its record or comparison, and the exit status."""
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,9 +20,14 @@ def print_json(record: dict[str, Any]) -> None:
 
 
 def print_comparison(
-    comparison: "Comparison", shown: object, page: object, record: str | None, quiet: bool, fail_on: str | None
+    comparison: "Comparison",
+    text: Callable[[], str],
+    page: object,
+    record: str | None,
+    quiet: bool,
+    fail_on: str | None,
 ) -> int:
-    """Print `shown` and the path of the page, or the record where "-" asks for it; return the exit status."""
+    """Print `text` and the path of the page, or the record where "-" asks for it; return the exit status."""
     from sgdvi.diagnostics.findings import Status
 
     if record and record != "-":
@@ -30,7 +36,7 @@ def print_comparison(
         print_json(comparison.to_dict())
     else:
         if not quiet:
-            click.echo(f"{shown}\n")
+            click.echo(f"{text()}\n")
         click.echo(page)
     reached = Status(comparison.verdict.status).severity >= Status(fail_on).severity if fail_on else False
     return VERDICT_REACHED if reached else 0

@@ -88,5 +88,8 @@ def command(
     target = folder or check_folder(f"sgdvi-check-{next(iter(comparison.runs))}", overwrite)
     with locked(target, break_lock):
         page = save_report(comparison, context, target, overwrite)
-    shown = comparison if verbose else as_text(comparison, context, verbose=False)
-    return print_comparison(comparison, shown, page, record, quiet, fail_on)
+
+    def text() -> str:
+        return str(comparison) if verbose else as_text(comparison, context, verbose=False)
+
+    return print_comparison(comparison, text, page, record, quiet, fail_on)

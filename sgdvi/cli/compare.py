@@ -132,8 +132,8 @@ def command(model: str, out: str | None, overwrite: bool, break_lock: bool, fail
         except Exception as error:
             failed = Failed(dict(result.runs), "the report", error)
             return _failed(failed, save_draws(failed.runs, folder, overwrite, failure=error))
-        shown = f"\n{result.comparison if verbose else result}"
-        return print_comparison(result.comparison, shown, page, record, quiet, fail_on)
+        shown = result.comparison if verbose else result
+        return print_comparison(result.comparison, lambda: f"\n{shown}", page, record, quiet, fail_on)
 
 
 class _Stages:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -193,7 +192,7 @@ def find_symmetries(
     require(checked.num_rows >= needed, rule, checked.num_rows, "Give more samples or ask for less confidence.")
 
     with jax.enable_x64(True):
-        seed = int(jax.jit(partial(jax.random.bits, dtype="uint32"))(key))
+        seed = int(jax.jit(jax.random.bits, static_argnames="dtype")(key, dtype="uint32"))
     sampler = Sampler(checked, seed)
     points, gradients = sampler.draw()
     first = activity(products(points, gradients))
