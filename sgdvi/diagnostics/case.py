@@ -99,7 +99,7 @@ class Case:
 
     def values(self, name: str) -> np.ndarray:
         """Return a functional of the usable chains, shape (chain, draw)."""
-        return self.draws.values[name][self.draws.keep]
+        return self.draws.usable(name)
 
     def tail(self, side: Run | Law, name: str) -> Tail:
         """Return the tail of a functional of the run or of its reference, with the index of its exact law if known."""

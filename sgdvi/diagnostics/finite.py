@@ -59,10 +59,10 @@ def distinct(case: Case) -> Outcome:
     for name, values in _moving(case):
         stuck = max(stuck, int((np.ptp(values, axis=1) == 0).sum()))
         if is_discrete(values) and np.ptp(values) > 0:
-            shares[name] = (1.0, num_distinct(values))  # counts repeat
+            shares[name] = (1.0, num_distinct(np.sort(values, axis=None)))  # counts repeat
             continue
         points = values.reshape(-1)[:: max(1, values.size // _MOST_POINTS)]
-        different = num_distinct(points)
+        different = num_distinct(np.sort(points))
         shares[name] = (different / points.size, different)
     limit = case.limits.distinct_fail
     if not shares and case.draws.still:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpyro  # noqa: F401  before ArviZ, whose lazy stand-in for it would load its parts twice
@@ -17,6 +18,7 @@ _ROUNDINGS = 4.0
 # Beyond this, ranking takes seconds and the draws are autocorrelated anyway: chains are thinned first.
 _MOST_DRAWS = 400_000
 _FEW_VALUES = 50
+_TAILS = np.array([0.05, 0.95])
 # Below this the Pareto fit to the tail has hardly any points.
 _FEWEST_EFFECTIVE = 100
 
@@ -110,8 +112,70 @@ class Mixing:
     mcse: float = np.nan
 
 
-def mixing_of(values: np.ndarray, independent: bool = False) -> Mixing:
-    """Return R-hat and effective draws of `values` (chain, draw)."""
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Draws of one scalar in order: sorted once for all that is measured of them.
+
+    Attributes
+    ----------
+    values
+        Draws, (chain, draw), without nan.
+    order
+        Places of the pooled draws in rising order, (n,).
+    ordered
+        The pooled draws in rising order, (n,).
+    """
+
+    values: np.ndarray
+    order: np.ndarray
+    ordered: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Ranked":
+        """Sort draws (chain, draw)."""
+        flat = values.reshape(-1)
+        order = np.argsort(flat, kind="stable")  # twice as fast as the default
+        return cls(values, order, flat[order])
+
+    def scores(self) -> np.ndarray:
+        """Return the normal scores of the draws, (chain, draw); equal ones share a rank."""
+        if not (self.ordered[1:] > self.ordered[:-1]).all():
+            ranks = stats.rankdata(self.values)
+            return np.asarray(special.ndtri((ranks - 0.375) / (ranks.size + 0.25))).reshape(self.values.shape)
+        scores = np.empty(self.values.shape)
+        scores.reshape(-1)[self.order] = _scores_in_order(self.order.size)
+        return scores
+
+    def folded(self) -> "Ranked":
+        """Return the distances of the draws from their median."""
+        median = median_of(self.ordered)
+        again = np.argsort(np.abs(self.ordered - median), kind="stable")  # two sorted pieces: merged in no time
+        away = np.abs(self.values - median)
+        order = self.order[again]
+        return Ranked(away, order, away.reshape(-1)[order])
+
+
+@lru_cache(maxsize=8)
+def _scores_in_order(size: int) -> np.ndarray:
+    return np.asarray(special.ndtri((np.arange(1.0, size + 1) - 0.375) / (size + 0.25)))
+
+
+def median_of(ordered: np.ndarray) -> float:
+    """Return the median of sorted values."""
+    return float(ordered[(ordered.size - 1) // 2 : ordered.size // 2 + 1].mean())
+
+
+def linear_quantile(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return quantiles of sorted values, linear between them: the default of NumPy, without a partition."""
+    places = np.asarray(levels) * (ordered.size - 1)
+    below = np.floor(places).astype(int)
+    low, high = ordered[below], ordered[np.minimum(below + 1, ordered.size - 1)]
+    share, apart = places - below, high - low
+    return np.where(share < 0.5, low + apart * share, high - apart * (1 - share))  # from the nearer one, as there
+
+
+def mixing_of(values: np.ndarray, independent: bool = False, ranked: Ranked | None = None) -> Mixing:
+    """Return R-hat and effective draws of `values` (chain, draw); `ranked` are they in order, where that is known."""
     values = np.asarray(values, dtype=np.float64)
     chains, draws = values.shape
     trouble = _trouble(values)
@@ -119,40 +183,34 @@ def mixing_of(values: np.ndarray, independent: bool = False) -> Mixing:
         return Mixing(np.nan, np.nan, chains, draws, trouble, independent)
     if independent:
         return Mixing(np.nan, float(values.size), chains, draws, "", True, values.size**-0.5)
-    values = values[:, :: max(1, -(-values.size // _MOST_DRAWS))]
-    half = values.shape[1] // 2
-    halves = np.concatenate([values[:, :half], values[:, -half:]])
-    scores = normal_scores(halves)  # ranks once: both the bulk and R-hat are of them
+    step = max(1, -(-values.size // _MOST_DRAWS))
+    ranked = Ranked.of(values[:, ::step]) if ranked is None or step > 1 else ranked
+    tails = [_halves(ranked.values <= quantile) for quantile in linear_quantile(ranked.ordered, _TAILS)]
+    if ranked.values.shape[1] % 2:  # the draw in the middle is in neither half
+        ranked = Ranked.of(np.delete(ranked.values, ranked.values.shape[1] // 2, axis=1))
+    halves, scores, folded = (_halves(each) for each in (ranked.values, ranked.scores(), ranked.folded().scores()))
     with np.errstate(all="ignore"):
-        bulk = array_stats.ess(scores, chain_axis=0, draw_axis=1, method="identity")
-        tail = array_stats.ess(values, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95))
-        rhat = _rank_rhat(halves, scores) if chains > 1 else np.nan
-        # A chain of antithetic draws can have more effective draws than draws; nothing here relies on such luck.
-        mean = array_stats.ess(halves, chain_axis=0, draw_axis=1, method="identity")
+        # ranks once: both the bulk and R-hat are of them
+        bulk, low, high, mean = array_stats.ess(np.stack([scores, *tails, halves]), method="identity")
+        rhat = max(array_stats.rhat(np.stack([scores, folded]), method="identity")) if chains > 1 else np.nan
+    # A chain of antithetic draws can have more effective draws than draws; nothing here relies on such luck.
     error = float(mean) ** -0.5 if mean > 0 else np.nan
-    return Mixing(float(rhat), float(min(bulk, tail, values.size)), chains, draws, mcse=error)
+    return Mixing(float(rhat), float(min(bulk, min(low, high), values.size)), chains, draws, mcse=error)
+
+
+def _halves(values: np.ndarray) -> np.ndarray:
+    half = values.shape[1] // 2
+    return np.concatenate([values[:, :half], values[:, -half:]])
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """Return the normal scores of values, of the ranks of all of them together."""
-    flat = values.reshape(-1)
-    order = np.argsort(flat)
-    ranks = np.empty(flat.size)
-    ranks[order] = np.arange(1.0, flat.size + 1)
-    if not (np.diff(flat[order]) > 0).all():
-        ranks = stats.rankdata(flat)  # equal values share a rank
-    return np.asarray(special.ndtri((ranks - 0.375) / (flat.size + 0.25))).reshape(values.shape)
+    return Ranked.of(values).scores()
 
 
-def num_distinct(values: np.ndarray) -> int:
-    """Return how many different values there are; none may be nan."""
-    ordered = np.sort(values, axis=None)
+def num_distinct(ordered: np.ndarray) -> int:
+    """Return how many different values there are among sorted ones; none may be nan."""
     return int(np.count_nonzero(np.diff(ordered))) + 1 if ordered.size else 0
-
-
-def _rank_rhat(halves: np.ndarray, scores: np.ndarray) -> float:
-    folded = normal_scores(np.abs(halves - np.median(halves)))
-    return max(float(array_stats.rhat(each, chain_axis=0, draw_axis=1, method="identity")) for each in (scores, folded))
 
 
 def _trouble(values: np.ndarray) -> str:
@@ -201,15 +259,15 @@ class Tail:
         return math.isnan(self.khat) or self.khat <= thresholds.tail_khat / order
 
 
-def tail_of(values: np.ndarray, effective: float, exact: float = math.nan) -> Tail:
-    """Fit a generalised Pareto law to both tails of `values` (chain, draw) and keep the heavier one."""
-    values = np.asarray(values, dtype=np.float64)
-    if values.size == 0 or not math.isfinite(effective) or effective < _FEWEST_EFFECTIVE or np.ptp(values) == 0:
+def tail_of(ordered: np.ndarray, effective: float, exact: float = math.nan) -> Tail:
+    """Fit a generalised Pareto law to both tails of sorted draws (n,) and keep the heavier one."""
+    size = ordered.size
+    if size == 0 or not math.isfinite(effective) or effective < _FEWEST_EFFECTIVE or ordered[0] == ordered[-1]:
         return Tail(exact=exact)
-    if num_distinct(values) <= _FEW_VALUES:
+    if num_distinct(ordered) <= _FEW_VALUES:
         return Tail(-math.inf, exact)  # as good as bounded: nothing to fit a tail to
-    centred = values - np.median(values)  # a large mean would round the excesses away
+    centred = ordered - median_of(ordered)  # a large mean would round the excesses away
     with np.errstate(all="ignore"):
-        share = min(1.0, effective / values.size)
-        khat = float(array_stats.pareto_khat(centred, chain_axis=0, draw_axis=1, r_eff=share))
+        share = min(1.0, effective / size)
+        khat = float(array_stats.pareto_khat(centred[None], chain_axis=0, draw_axis=1, r_eff=share))
     return Tail(khat if math.isfinite(khat) else math.nan, exact)

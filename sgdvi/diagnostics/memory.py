@@ -10,7 +10,6 @@ from sgdvi._internal.text import number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, beyond, check, usable
 from sgdvi.diagnostics.findings import Status
-from sgdvi.diagnostics.measures import normal_scores
 from sgdvi.diagnostics.run import Run
 
 
@@ -68,7 +67,7 @@ def start(case: Case, name: str) -> Outcome:
     if np.ptp(values) == 0 or len(values) - numbers.max() - 1 < 2:
         raise Skip("Too few chains, or draws that are all equal.", Status.UNKNOWN)
     level = (1 - case.limits.null_quantile) / len(case.draws.points)
-    scores = normal_scores(values)
+    scores = case.draws.scores[name]
     means = scores.mean(axis=1)
     each = [means[numbers == number_] for number_ in range(numbers.max() + 1)]
     p_value = float(stats.f_oneway(*each).pvalue)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sgdvi.diagnostics.columns import Columns
-from sgdvi.diagnostics.measures import Mixing, Tail, finite_chains, mixing_of, tail_of
+from sgdvi.diagnostics.measures import Mixing, Ranked, Tail, finite_chains, mixing_of, tail_of
 from sgdvi.laws.line import Points
 
 MOST_COORDINATES = 1_000
@@ -97,8 +97,22 @@ class Run:
     @cached_property
     def mixing(self) -> dict[str, Mixing]:
         """Functional -> how well the usable chains mixed."""
-        by_name = {name: mixing_of(values[self.keep], self.independent) for name, values in self.values.items()}
+        by_name = {name: mixing_of(ranked.values, self.independent, ranked) for name, ranked in self.ranked.items()}
         return {name: replace(one, trouble="fixed") if name in self.still else one for name, one in by_name.items()}
+
+    @cached_property
+    def ranked(self) -> dict[str, Ranked]:
+        """Functional -> draws of the usable chains in order."""
+        return {name: Ranked.of(self.usable(name)) for name in self.values}
+
+    def usable(self, name: str) -> np.ndarray:
+        """Return a functional of the usable chains, (chain, draw)."""
+        return self.values[name] if self.keep.all() else self.values[name][self.keep]
+
+    @cached_property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Functional -> normal scores of the draws of the usable chains, (chain, draw)."""
+        return {name: ranked.scores() for name, ranked in self.ranked.items()}
 
     @cached_property
     def points(self) -> dict[str, Points]:
@@ -106,14 +120,14 @@ class Run:
         if not self.keep.any():
             return {}
         return {
-            name: Points.from_draws(values[self.keep], self._effective(self.mixing[name]))
-            for name, values in self.values.items()
+            name: Points.from_draws(ranked.ordered, self._effective(self.mixing[name]), in_order=True)
+            for name, ranked in self.ranked.items()
         }
 
     @cached_property
     def tails(self) -> dict[str, Tail]:
         """Functional -> tail that its draws show."""
-        return {name: tail_of(self.values[name][self.keep], points.effective) for name, points in self.points.items()}
+        return {name: tail_of(self.ranked[name].ordered, points.effective) for name, points in self.points.items()}
 
     def _effective(self, measured: Mixing) -> float:
         if measured.trouble in ("constant", "fixed"):
@@ -175,4 +189,4 @@ class Law:
     @cached_property
     def tails(self) -> dict[str, Tail]:
         """Functional -> tail that the quantiles show."""
-        return {name: tail_of(points.values[None], points.values.size) for name, points in self.points.items()}
+        return {name: tail_of(points.values, points.values.size) for name, points in self.points.items()}

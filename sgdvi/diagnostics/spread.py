@@ -50,7 +50,7 @@ def drift(case: Case) -> Drift:
         raise Skip("No functional varies.", Status.UNKNOWN)
     if case.values(names[0]).shape[1] < 2 * _FEWEST:
         raise Skip("Too few draws to see whether the spread changes.", Status.UNKNOWN)
-    each = [log_ratios(case.values(name)) for name in names]
+    each = [log_ratios(case.draws.scores[name]) for name in names]
     used = [k for k, ratios in enumerate(each) if np.isfinite(ratios).all()]
     if not used:
         raise Skip("Some chain stands still for half of the run.", Status.UNKNOWN)
@@ -60,13 +60,12 @@ def drift(case: Case) -> Drift:
     return Drift(tuple(names[k] for k in used), ratios.mean(axis=1), _p_value(ratios), float(joint))
 
 
-def log_ratios(values: np.ndarray) -> np.ndarray:
-    """Return log(sd of the second half / sd of the first) of normal scores of (chain, draw): one number per chain.
+def log_ratios(scores: np.ndarray) -> np.ndarray:
+    """Return log(sd of the second half / sd of the first) of normal scores (chain, draw): one number per chain.
 
     With fewer than 4 chains one number per pair of pieces of the two halves.
     """
-    scores = stats.norm.ppf((stats.rankdata(values).reshape(values.shape) - 0.375) / (values.size + 0.25))
-    chains, half = len(values), values.shape[1] // 2
+    chains, half = len(scores), scores.shape[1] // 2
     pieces = 1 if chains >= _FEWEST_CHAINS else max(1, min(_PIECES // chains, half // _FEWEST))
     length = half // pieces
     cut = (scores[:, : pieces * length], scores[:, scores.shape[1] - pieces * length :])

@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from sgdvi._internal.text import number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import NO_DRAWS, Outcome, Skip, check, usable
 from sgdvi.diagnostics.findings import Status
-from sgdvi.diagnostics.measures import normal_scores
 from sgdvi.diagnostics.thresholds import ZIYIN
 from sgdvi.laws import SGDStationary, StationaryLaw
 
@@ -45,7 +44,7 @@ def _student(means: np.ndarray) -> Mean:
     error, value = float(means.std(ddof=1)) / math.sqrt(means.size), float(means.mean())
     if not (math.isfinite(error) and error > 0):
         return Mean(value, error, math.nan)
-    return Mean(value, error, float(2 * stats.t.sf(abs(value) / error, means.size - 1)))
+    return Mean(value, error, float(2 * special.stdtr(means.size - 1, -abs(value) / error)))
 
 
 @check(
@@ -73,7 +72,7 @@ def trend(case: Case, name: str) -> Outcome:
     half = draws // 2
     if half * chains < 2 * _FEWEST or half < _FEWEST or np.ptp(values) == 0:
         raise Skip(f"Too few draws of {name} to see a trend, or all are equal.", Status.UNKNOWN)
-    scores = normal_scores(values)
+    scores = case.draws.scores[name]
     change = scores[:, draws - half :] - scores[:, :half]
     move = _student(change.mean(axis=1)) if chains >= 4 else batch_means(change)
     value, p_value = move.value, move.p_value

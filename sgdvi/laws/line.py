@@ -60,9 +60,10 @@ class Points:
     effective: float
 
     @classmethod
-    def from_draws(cls, values: np.ndarray, effective: float) -> "Points":
-        """Pool draws (chain, draw) that are worth `effective` independent ones; none may be NaN."""
-        pooled = np.sort(np.asarray(values, dtype=np.float64).reshape(-1))
+    def from_draws(cls, values: np.ndarray, effective: float, in_order: bool = False) -> "Points":
+        """Pool draws (chain, draw) that are worth `effective` independent ones, perhaps `in_order`; none NaN."""
+        pooled = np.asarray(values, dtype=np.float64).reshape(-1)
+        pooled = pooled if in_order else np.sort(pooled)
         if pooled.size == 0 or not np.isfinite(pooled[[0, -1]]).all():
             raise InputError(
                 message("draws must be finite and at least one", f"{pooled.size} draws", "Clean them first.")

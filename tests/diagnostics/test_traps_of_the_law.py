@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 from sgdvi import compare
 from sgdvi.diagnostics import Status
 from sgdvi.diagnostics.labels import labels
+from sgdvi.diagnostics.measures import normal_scores
 from sgdvi.diagnostics.spread import log_ratios, spread
 from sgdvi.diagnostics.stationarity import trend
 from sgdvi.draws import make_tree
@@ -75,7 +76,7 @@ def test_the_spread_of_one_law_seldom_drifts(law: str) -> None:
             values = lfilter([1.0], [1.0, -0.9], values, axis=1)
         if law == "heavy tails":
             values = rng.standard_cauchy(size=values.shape)
-        ratios = log_ratios(values)
+        ratios = log_ratios(normal_scores(values))
         t = abs(ratios.mean()) / (ratios.std(ddof=1) / np.sqrt(len(ratios)))
         beyond += t > stats.t.ppf(0.995, len(ratios) - 1)
     assert beyond <= 6  # binomial(150, 0.01) is at most 6 with probability 0.9995
