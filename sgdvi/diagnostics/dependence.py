@@ -12,6 +12,7 @@ from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, graded
 from sgdvi.diagnostics.distances import distance, shared
 from sgdvi.diagnostics.findings import Details, Status
+from sgdvi.diagnostics.measures import normal_scores
 from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import limits_of
 
@@ -23,18 +24,21 @@ _MOST_TIES = 0.95
 _LARGEST = 0.9999
 # Autocorrelations below this are taken for noise, and with them all later ones.
 _FAINT = 0.05
+_BLOCK = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correlations:
-    """Correlations of the normal scores of all pairs, shape (d, d), and the variances of their Fisher transforms."""
+    r"""Correlations of the normal scores of all pairs, and the variances of their Fisher transforms.
 
-    values: np.ndarray
-    variances: np.ndarray
-
-
-def correlations(draws: np.ndarray, independent: bool = False) -> Correlations:
-    r"""Correlate the normal scores of `draws` (chain, draw, d).
+    Attributes
+    ----------
+    scores
+        Normal scores with mean 0 and variance 1, (d, n).
+    values
+        Their correlations, (d, d).
+    times
+        How many draws of a product are worth one, (d, d): at least 1.
 
     Notes
     -----
@@ -42,27 +46,44 @@ def correlations(draws: np.ndarray, independent: bool = False) -> Correlations:
     :math:`\psi = xy - r(x^2+y^2)/2` of the correlation and :math:`\tau_{ij} = 1 + 2 \sum_k \rho_i(k) \rho_j(k)`, as the
     autocorrelation of a product of unrelated chains is that of its factors multiplied.
     """
-    chains, length, size = draws.shape
-    flat = draws.reshape(chains * length, size)
-    scores = stats.norm.ppf((stats.rankdata(flat, axis=0) - 0.375) / (len(flat) + 0.25))
-    scores = (scores - scores.mean(axis=0)) / scores.std(axis=0)
-    n = len(scores)
-    r = np.clip(scores.T @ scores / n, -_LARGEST, _LARGEST)
-    squares = scores**2
-    even, odd = squares.T @ squares / n, (scores * squares).T @ scores / n
-    fourth = np.diag(even)
-    influence = even * (1 + r**2 / 2) - r * (odd + odd.T) + r**2 / 4 * (fourth[:, None] + fourth)
-    tau = np.ones((size, size)) if independent else _times(scores.reshape(draws.shape))
-    return Correlations(r, tau * np.maximum(influence / (1 - r**2) ** 2, 1.0) / n)
+
+    scores: np.ndarray
+    values: np.ndarray
+    times: np.ndarray
+
+    @property
+    def least(self) -> np.ndarray:
+        """What the variances are at least, (d, d)."""
+        return self.times / self.scores.shape[1]
+
+    def variances(self, rows: np.ndarray) -> np.ndarray:
+        """Return the variances of the Fisher transforms of some rows, (k, d)."""
+        x, y, r, n = self.scores[rows], self.scores, self.values[rows], self.scores.shape[1]
+        squares = y**2
+        own, fourth = squares[rows], np.einsum("dn,dn->d", squares, squares) / n
+        even, odd = own @ squares.T / n, ((x * own) @ y.T + x @ (y * squares).T) / n
+        influence = even * (1 + r**2 / 2) - r * odd + r**2 / 4 * (fourth[rows][:, None] + fourth)
+        return np.asarray(self.least[rows] * np.maximum(influence / (1 - r**2) ** 2, 1.0))
+
+
+def correlations(scores: np.ndarray, independent: bool = False) -> Correlations:
+    """Correlate normal scores (d, chain, draw)."""
+    flat = scores.reshape(len(scores), -1)
+    flat = (flat - flat.mean(axis=1, keepdims=True)) / flat.std(axis=1, keepdims=True)
+    r = np.clip(flat @ flat.T / flat.shape[1], -_LARGEST, _LARGEST)
+    return Correlations(flat, r, np.ones(r.shape) if independent else _times(flat.reshape(scores.shape)))
 
 
 def _times(scores: np.ndarray) -> np.ndarray:
     """Return how many draws of a product of two scores are worth one, shape (d, d)."""
-    chains, length, size = scores.shape
-    power = np.abs(np.fft.rfft(scores, 2 * length, axis=1)) ** 2
-    rho = np.fft.irfft(power, axis=1)[:, :length].mean(axis=0) / length
-    rho = np.where(np.minimum.accumulate(rho, axis=0) > _FAINT, rho, 0.0)[1:]
-    return 1 + 2 * (rho.T @ rho)
+    length = scores.shape[2]
+    rho = np.empty((len(scores), length))
+    for begin in range(0, len(scores), _BLOCK):  # the transform is larger than the scores
+        power = np.abs(np.fft.rfft(scores[begin : begin + _BLOCK], 2 * length)) ** 2
+        rho[begin : begin + _BLOCK] = np.fft.irfft(power.mean(axis=1))[:, :length] / length
+    rho = np.where(np.minimum.accumulate(rho, axis=1) > _FAINT, rho, 0.0)[:, 1:]
+    rho = rho[:, : np.count_nonzero(rho.any(axis=0))]
+    return 1 + 2 * (rho @ rho.T)
 
 
 @dataclass(frozen=True)
@@ -84,40 +105,47 @@ class Pair:
 
 def worst_pair(run: Correlations, reference: Correlations, names: Sequence[str], quantile: float) -> Pair:
     """Return the pair with the largest difference in standard errors; the null level is that of all pairs together."""
-    first, second = np.triu_indices(len(names), 1)
-    a, b = run.values[first, second], reference.values[first, second]
-    error = np.sqrt(run.variances[first, second] + reference.variances[first, second])
-    away = np.abs(np.arctanh(a) - np.arctanh(b)) / error
-    k, pairs = int(np.argmax(away)), len(away)
+    gap = np.triu(np.abs(np.arctanh(run.values) - np.arctanh(reference.values)), 1)
+    # the variances are costly and at least so large: most rows cannot have the worst pair
+    most = (gap / np.sqrt(run.least + reference.least)).max(axis=1)
+    order, largest, worst, error = np.argsort(-most, kind="stable"), -1.0, (0, 1), math.nan
+    for begin in range(0, len(order), _BLOCK):
+        rows = np.sort(order[begin : begin + _BLOCK])
+        if most[order[begin]] <= largest:
+            break
+        errors = np.sqrt(run.variances(rows) + reference.variances(rows))
+        away = np.where(rows[:, None] < np.arange(len(names)), gap[rows] / errors, -1.0)
+        row, column = np.unravel_index(np.argmax(away), away.shape)
+        if away[row, column] > largest:
+            largest, worst, error = float(away[row, column]), (int(rows[row]), int(column)), float(errors[row, column])
+    a, b, pairs = float(run.values[worst]), float(reference.values[worst]), len(names) * (len(names) - 1) // 2
     critical = float(stats.norm.isf((1 - quantile) / (2 * pairs)))
-    middle = math.tanh((math.atanh(a[k]) + math.atanh(b[k])) / 2)
-    null = critical * float(error[k]) * (1 - middle**2)
-    p_value = min(1.0, pairs * 2 * float(stats.norm.sf(away[k])))
-    pair = (names[first[k]], names[second[k]])
+    middle = math.tanh((math.atanh(a) + math.atanh(b)) / 2)
+    null = critical * error * (1 - middle**2)
+    p_value = min(1.0, pairs * 2 * float(stats.norm.sf(largest)))
     # the two are on one side of each other in Fisher's scale and in that of the correlations
-    beyond = float(away[k]) > critical
-    gap = abs(float(a[k] - b[k]))
-    null = min(null, 0.999 * gap) if beyond else max(null, gap)
-    return Pair(pair, float(a[k]), float(b[k]), null, p_value, len(names))
+    beyond, apart = largest > critical, abs(a - b)
+    null = min(null, 0.999 * apart) if beyond else max(null, apart)
+    return Pair((names[worst[0]], names[worst[1]]), a, b, null, p_value, len(names))
 
 
 def _chosen(case: Case, other: Run) -> list[str]:
     """Return the functionals that vary in both runs: all, or as many as can be paired, at random."""
-    names = [name for name in shared(case) if not (_tied(case.values(name)) or _tied(other.values[name][other.keep]))]
+    names = [name for name in shared(case) if not any(_tied(side.ranked[name].ordered) for side in (case.draws, other))]
     if len(names) <= _MOST_FUNCTIONALS:
         return names
     kept = np.random.default_rng(0).choice(len(names), _MOST_FUNCTIONALS, replace=False)
     return [names[k] for k in np.sort(kept)]
 
 
-def _tied(values: np.ndarray) -> bool:
-    _, counts = np.unique(values, return_counts=True)
-    return bool(counts.max() > _MOST_TIES * values.size)
+def _tied(ordered: np.ndarray) -> bool:
+    fewer = int(_MOST_TIES * ordered.size)
+    return bool((ordered[fewer:] == ordered[: ordered.size - fewer]).any())
 
 
-def _draws(run: Run, names: Sequence[str]) -> np.ndarray:
-    step = max(1, -(-run.values[names[0]][run.keep].size // _MOST_DRAWS))
-    return np.stack([run.values[name][run.keep][:, ::step] for name in names], axis=-1)
+def _scores(run: Run, names: Sequence[str]) -> np.ndarray:
+    step = max(1, -(-run.usable(names[0]).size // _MOST_DRAWS))
+    return np.stack([run.scores[name] if step == 1 else normal_scores(run.usable(name)[:, ::step]) for name in names])
 
 
 @distance(
@@ -137,8 +165,8 @@ def dependence(case: Case) -> Outcome:
     chosen = _chosen(case, other)
     if len(chosen) < 2:
         raise Skip("Fewer than two functionals vary in both runs.")
-    both = [_draws(side, chosen) for side in (case.draws, other)]
-    if min(each[..., 0].size for each in both) < _FEWEST_DRAWS:
+    both = [_scores(side, chosen) for side in (case.draws, other)]
+    if min(each[0].size for each in both) < _FEWEST_DRAWS:
         raise Skip("Fewer than 50 draws: too few to compare correlations.", Status.UNKNOWN)
     first, second = (
         correlations(*each) for each in zip(both, (case.draws.independent, other.independent), strict=True)
