@@ -113,16 +113,17 @@ def _place_on(case: Case, name: str) -> Place | None:
     low, high = np.quantile(values, _CHAIN, axis=1)
     floor, ceiling = reference.quantile(np.array(_POSTERIOR))
     away = np.maximum(np.maximum(floor - high, low - ceiling), 0.0) / unit
+    if not (away > 0).any():
+        return Place(name, away, False, (high - low) / unit, False)
     middles = np.median(values, axis=1)
     width = float(np.median(high - low))
-    between = float(np.ptp(middles[away > 0])) if (away > 0).any() else 0.0
+    between = float(np.ptp(middles[away > 0]))
     half, middle = values.shape[1] // 2, reference.quantile(np.array([0.5]))
     far, near = (np.abs(np.median(each, axis=1) - middle) for each in (values[:, :half], values[:, -half:]))
     scatter = np.ptp(np.quantile(values[:, -half:], _CHAIN, axis=1), axis=0)
     # every chain that is away comes nearer, by a share of its way and by more than it scatters about
     approach = (far - near > np.maximum(_ON_ITS_WAY * far, scatter / 2))[away > 0]
-    moving = bool(approach.size and approach.all())
-    return Place(name, away, between > _APART * width, (high - low) / unit, moving)
+    return Place(name, away, between > _APART * width, (high - low) / unit, bool(approach.all()))
 
 
 @check(

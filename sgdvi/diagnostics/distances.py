@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from scipy import special, stats
@@ -11,7 +11,7 @@ from sgdvi._internal.text import number
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check, grade, graded
 from sgdvi.diagnostics.findings import Details, Status
-from sgdvi.diagnostics.measures import is_discrete
+from sgdvi.diagnostics.measures import is_discrete, linear_quantile
 from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import Thresholds, limits_of
 from sgdvi.laws.line import Points
@@ -54,9 +54,11 @@ class Distance:
 def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
     """Return the largest difference between the empirical distribution functions of two sorted arrays."""
     points = np.concatenate([a, b])
-    below_a = np.searchsorted(a, points, side="right") / a.size
-    below_b = np.searchsorted(b, points, side="right") / b.size
-    return float(np.abs(below_a - below_b).max())
+    order = np.argsort(points, kind="stable")  # merges what is sorted
+    of_a, points = np.cumsum(order < a.size), points[order]
+    last = np.append(points[1:] > points[:-1], True)  # of equal ones all count
+    of_a, both = of_a[last], np.flatnonzero(last) + 1
+    return float(np.abs(of_a / a.size - (both - of_a) / b.size).max())
 
 
 def null_level(reference: Points, n: float, m: float, quantile: float = 0.99, seed: int = 0) -> tuple[float, float]:
@@ -127,9 +129,15 @@ def _null_of_both(points: Points, reference: Points, root: float, quantile: floa
 def _quantile(distances: np.ndarray, quantile: float) -> float:
     # The repeats hold hardly anything beyond their own 0.99 quantile: norms of Gaussian processes have the tail of
     # |N|, so a line in its quantiles is fitted to the upper fifth, and read at the level. Heavier tails are kept.
-    slope, start = np.polyfit(_half_normal(_UPPER), np.quantile(distances, _UPPER), 1)
-    highest = float(np.quantile(distances, min(quantile, _UPPER[-1])))
-    return max(float(start + slope * _half_normal(np.array(quantile))), highest)
+    upper = linear_quantile(np.sort(distances), np.append(_UPPER, min(quantile, _UPPER[-1])))
+    slope, start = _line() @ upper[:-1]
+    return max(float(start + slope * _half_normal(np.array(quantile))), float(upper[-1]))
+
+
+@lru_cache(maxsize=1)
+def _line() -> np.ndarray:
+    """Return what makes slope and start of the least-squares line of quantiles, (2, levels)."""
+    return np.linalg.pinv(np.vander(_half_normal(_UPPER), 2))
 
 
 def _half_normal(levels: np.ndarray) -> np.ndarray:

@@ -58,11 +58,13 @@ def distinct(case: Case) -> Outcome:
     shares, stuck = {}, 0
     for name, values in _moving(case):
         stuck = max(stuck, int((np.ptp(values, axis=1) == 0).sum()))
+        step = max(1, values.size // _MOST_POINTS)
         if is_discrete(values) and np.ptp(values) > 0:
             shares[name] = (1.0, num_distinct(np.sort(values, axis=None)))  # counts repeat
             continue
-        points = values.reshape(-1)[:: max(1, values.size // _MOST_POINTS)]
-        different = num_distinct(np.sort(points))
+        in_order = step == 1 and case.draws.keep.all()
+        points = case.draws.ranked[name].ordered if in_order else np.sort(values.reshape(-1)[::step])
+        different = num_distinct(points)
         shares[name] = (different / points.size, different)
     limit = case.limits.distinct_fail
     if not shares and case.draws.still:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import numpyro  # noqa: F401  before ArviZ, whose lazy stand-in for it would load its parts twice
 from arviz_stats.base import array_stats
-from scipy import special, stats
+from scipy import special
 
 from sgdvi.diagnostics.thresholds import Thresholds
 
@@ -139,11 +139,16 @@ class Ranked:
 
     def scores(self) -> np.ndarray:
         """Return the normal scores of the draws, (chain, draw); equal ones share a rank."""
-        if not (self.ordered[1:] > self.ordered[:-1]).all():
-            ranks = stats.rankdata(self.values)
-            return np.asarray(special.ndtri((ranks - 0.375) / (ranks.size + 0.25))).reshape(self.values.shape)
+        size, each = self.order.size, _scores_in_order(self.order.size)
+        new = np.append(True, self.ordered[1:] > self.ordered[:-1])[:size]
+        if not new.all():
+            starts = np.flatnonzero(new)
+            counts = np.diff(starts, append=size)
+            several, equal = counts > 1, each[starts]
+            equal[several] = _score(starts[several] + (counts[several] + 1) / 2, size)
+            each = np.repeat(equal, counts)
         scores = np.empty(self.values.shape)
-        scores.reshape(-1)[self.order] = _scores_in_order(self.order.size)
+        scores.reshape(-1)[self.order] = each
         return scores
 
     def folded(self) -> "Ranked":
@@ -157,7 +162,11 @@ class Ranked:
 
 @lru_cache(maxsize=8)
 def _scores_in_order(size: int) -> np.ndarray:
-    return np.asarray(special.ndtri((np.arange(1.0, size + 1) - 0.375) / (size + 0.25)))
+    return _score(np.arange(1.0, size + 1), size)
+
+
+def _score(ranks: np.ndarray, size: int) -> np.ndarray:
+    return np.asarray(special.ndtri((ranks - 0.375) / (size + 0.25)))
 
 
 def median_of(ordered: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from sgdvi._internal.text import count, number, percent
 from sgdvi.diagnostics.case import Case
 from sgdvi.diagnostics.declare import Outcome, Skip, check
 from sgdvi.diagnostics.findings import Details, Status
-from sgdvi.diagnostics.measures import is_discrete
+from sgdvi.diagnostics.measures import is_discrete, linear_quantile
 from sgdvi.diagnostics.run import Run
 from sgdvi.diagnostics.thresholds import Thresholds
 from sgdvi.laws.line import Points
@@ -62,7 +62,7 @@ def valleys(points: Points) -> np.ndarray:
     size = min(points.effective, values.size)
     if is_discrete(values):
         return np.zeros(0)  # every whole number would be a mode; the distances compare their masses
-    low, high = np.quantile(values, [0.005, 0.995])
+    low, high = linear_quantile(values, np.array([0.005, 0.995]))
     if not high > low or size < 100:
         return np.zeros(0)
     inside = values[(values >= low) & (values <= high)]
@@ -71,7 +71,7 @@ def valleys(points: Points) -> np.ndarray:
     width = max(float(array_stats.bw_isj(inside)) * (inside.size / size) ** 0.2, (high - low) / 500)
     grid = np.linspace(low - 3 * width, high + 3 * width, 512)
     step = grid[1] - grid[0]
-    heights, _ = np.histogram(inside, np.append(grid - step / 2, grid[-1] + step / 2))
+    heights = np.diff(np.searchsorted(inside, np.append(grid - step / 2, grid[-1] + step / 2)))
     reach = int(np.ceil(4 * width / step))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2)
     density = np.convolve(heights, kernel / kernel.sum(), mode="same")

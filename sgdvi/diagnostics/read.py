@@ -13,7 +13,7 @@ import numpy as np
 from sgdvi._internal.check import InputError, message, require
 from sgdvi.diagnostics.columns import Columns
 from sgdvi.diagnostics.facts import Known
-from sgdvi.diagnostics.measures import snapped
+from sgdvi.diagnostics.measures import linear_quantile, snapped
 from sgdvi.diagnostics.run import CONVERGED, Run
 from sgdvi.draws.functionals import PerDraw
 from sgdvi.draws.tree import config, functional, in_double, is_numeric, is_tree, kind_of
@@ -31,8 +31,8 @@ def summarise(run: Run, name: str) -> dict[str, float | None]:
     measured, points = run.mixing[name], run.points.get(name)
     if points is None:
         return {**dict.fromkeys(("mean", "sd", *_LEVELS, "ess", "rhat"), math.nan), "n": 0}
-    values = run.values[name][run.keep]
-    quantiles = np.quantile(values, list(_LEVELS.values()))
+    values = run.usable(name)
+    quantiles = linear_quantile(run.ranked[name].ordered, np.array(list(_LEVELS.values())))
     return {
         "mean": float(values.mean()),
         "sd": float(values.std()),
