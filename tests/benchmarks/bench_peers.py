@@ -1,6 +1,9 @@
 """Laws, samplers and reports beside what one would use in their place, in one process.
 
-Run: python tests/benchmarks/bench_peers.py [laws] [samplers] [reports] [--json FILE]
+Run: python tests/benchmarks/bench_peers.py [laws] [samplers] [reports] [--posteriors PYTHON] [--json FILE]
+
+The samplers are compared with `posteriors` too where a Python is named that has it: it needs PyTorch, so it runs in an
+environment of its own (`pip install torch posteriors numpy`), right after this package.
 
 Processor time of both, medians of alternating calls after one that compiles, and their ratio. `--json` adds the figures
 to a file, from which docs/make_performance.py makes the table of docs/performance.md.
@@ -10,6 +13,8 @@ import argparse
 import json
 import math
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -103,8 +108,8 @@ def laws() -> Iterator[Row]:
     )
 
 
-def samplers() -> Iterator[Row]:
-    """Chains of SGD on the depth-1 model, N = 1000, S = 8, per 1e6 steps of chains."""
+def samplers(python: str | None) -> Iterator[Row]:
+    """Chains of SGD on the depth-1 model, N = 1000, S = 8, per 1e6 steps of chains; `python` has posteriors."""
     data, model = depth_one()
     x, y = map(jnp.asarray, data)
     chains, steps = 64, 20_000
@@ -131,14 +136,31 @@ def samplers() -> Iterator[Row]:
     def ours() -> Any:
         return sgdvi.sample(kernel, data, key=jax.random.key(0), **settings)
 
-    million = 1e6 / (steps * chains)
+    what, million = f"1e6 chain-steps, in runs of {steps} steps of {chains} chains", 1e6 / (steps * chains)
     start = jnp.ones(chains), jnp.full(chains, 0.5)
     for name, job in (
         ("blackjax's SGLD, vmapped in a compiled loop", blackjax_run(data, chains, steps, hashed=False)),
         ("a bare compiled loop of SGD", lambda: bare(*start)),
     ):
         mine, other = medians(ours, job)
-        yield f"1e6 chain-steps, in runs of {steps} steps of {chains} chains", name, million * mine, million * other
+        yield what, name, million * mine, million * other
+    if python is not None:
+        # a tenth of the steps: each is a call, and costs the same
+        other = statistics.median(posteriors_seconds(python, data, chains, steps // 10)) * 10
+        yield what, "SGLD of `posteriors`, a call for each step", million * mine, million * other
+
+
+def posteriors_seconds(python: str, data: Any, chains: int, steps: int) -> list[float]:
+    """Processor time of runs of `posteriors` in a process of its own, with one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "data.npz")
+        np.savez(path, x=data[0], y=data[1])
+        words = [python, Path(__file__).with_name("posteriors_sgld.py"), path, chains, steps, BATCH]
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{python} must have torch, posteriors and numpy; got {done.stderr.strip().splitlines()[-1]}")
+    seconds: list[float] = json.loads(done.stdout)
+    return seconds
 
 
 def reports() -> Iterator[Row]:
@@ -170,12 +192,13 @@ def reports() -> Iterator[Row]:
         )
 
 
-PARTS = {"laws": laws, "samplers": samplers, "reports": reports}
+PARTS = {"laws": lambda _: laws(), "samplers": samplers, "reports": lambda _: reports()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
+    parser.add_argument("--posteriors", metavar="PYTHON")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     matplotlib.use("agg")
@@ -184,7 +207,7 @@ def main() -> None:
     for name in options.parts or PARTS:
         with jax.enable_x64(name == "laws"):
             rows = []
-            for what, beside, mine, other in PARTS[name]():
+            for what, beside, mine, other in PARTS[name](options.posteriors):
                 rows.append({"what": what, "beside": beside, "ours": mine, "theirs": other})
                 print(f"{what:50s} {mine:10.4g} {other:10.4g} {other / mine:7.2g}  {beside}", flush=True)
         kept.setdefault("peers", {})[name] = rows
