@@ -19,14 +19,18 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrom
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs in pytest's cache: the processes of a run, its subprocesses and the next run share them.
 
-    Most of the suite's time is compilation, much of it of the same laws. Where `JAX_COMPILATION_CACHE_DIR` is set, that
-    folder serves.
+    Most of the suite's time is compilation, much of it of the same laws. A variable of the environment for a setting
+    comes before what is set here: `JAX_COMPILATION_CACHE_DIR`, say.
     """
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(config.cache.mkdir("programs"))
-    settings = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.1}
+    settings = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.03}
+    if "not slow" in config.option.markexpr and not os.environ.get("CI"):
+        # A seventh of the time. What users run is compiled as they do in CI, in the slow tests and in the docs.
+        settings["jax_disable_most_optimizations"] = True
     for name, value in settings.items():
-        jax.config.update(name, value)
-        os.environ.setdefault(name.upper(), str(value))
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
+            os.environ[name.upper()] = str(value)
     os.environ.setdefault("SGDVI_CACHE", folder)
 
 

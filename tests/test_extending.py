@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 # A block that begins with the path of its file
 BLOCK = re.compile(r"^```python\n# (sgdvi/[\w/]+\.pyi?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -56,6 +58,7 @@ def added(package: Path, part: str) -> None:
             file.write_text(before.replace("\n)\n", f"\n{text})\n", 1), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_one_file_and_one_line_for_each(tmp_path: Path) -> None:
     package = tmp_path / "sgdvi"
     shutil.copytree(ROOT / "sgdvi", package, ignore=shutil.ignore_patterns("__pycache__"))

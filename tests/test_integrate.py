@@ -98,7 +98,11 @@ def test_rows_are_drawn_given_the_parameters(key: jax.Array, x64: None) -> None:
     np.testing.assert_allclose(effect.var(0) / variance, 1, atol=4 * np.sqrt(2 / 20000))
     assert stats.kstest((effect[:, 0] - mean[0]) / np.sqrt(variance[0]), "norm").pvalue > 1e-3
     np.testing.assert_allclose(drawn["effect"], 4 + 3 * drawn["theta"], rtol=1e-6)
-    # a skewed posterior: Beta(6 + y, 14 + n - y)
+
+
+@pytest.mark.slow
+def test_rows_with_a_skewed_posterior_are_drawn(key: jax.Array, x64: None) -> None:
+    """Beta(6 + y, 14 + n - y)."""
     run = make_tree({"m": np.full((1, 20000), 0.3)}, kind="nuts")
     phi = sgdvi.integrate_rows(hits, ["phi"]).complete(run, (AT_BATS, HITS), key=key)["posterior"]["phi"].values[0]
     for row in range(4):

@@ -165,6 +165,7 @@ def test_rows_are_completed_for_the_functionals(key: jax.Array, x64: None) -> No
     assert tried.with_row_values(problem, completed, key) == {}
 
 
+@pytest.mark.slow
 def test_a_value_per_row_is_integrated_out_where_it_stands(x64: None) -> None:
     y = np.array([3.0, 5.0, 4.0])
     problem = sgdvi.Problem("rows", rows, (y,), {"mu": lambda ds: ds["mu"], "b0": lambda ds: ds["b"][..., 0]})

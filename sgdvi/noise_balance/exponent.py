@@ -230,8 +230,10 @@ def _growth(
     def step(state: Any, key: jax.Array) -> Any:
         theta, apart = state
         rows = jax.random.choice(key, count, (size,), replace=replace)
-        here = jax.grad(mean)(theta, rows)
-        there = across(jax.grad(mean)([a + scale * b for a, b in zip(theta, apart, strict=True)], rows))
+        # one program for both: on the set, and beside it
+        places = [jnp.stack([a, a + scale * b]) for a, b in zip(theta, apart, strict=True)]
+        slopes = jax.vmap(jax.grad(mean), (0, None))(places, rows)
+        here, there = [slope[0] for slope in slopes], across([slope[1] for slope in slopes])
         keep = 1 - 2 * rate * gamma
         along = [a - b for a, b in zip(here, across(here), strict=True)]
         theta = [keep * a - rate * b for a, b in zip(theta, along, strict=True)]

@@ -9,6 +9,7 @@ from numpyro.infer.util import potential_energy
 from valid_models import VALID, integrated
 
 import sgdvi
+from sgdvi.draws import make_tree
 from sgdvi.experiment.tried import try_functionals
 from sgdvi.problem.all_rows import AllRows
 from sgdvi.samplers.references.joint import Joint
@@ -57,15 +58,24 @@ def test_what_draws_hold(key: jax.Array, x64: None) -> None:
     np.testing.assert_allclose(run["posterior"]["sum"], run["posterior"]["line.a"] + run["posterior"]["line.b"])
 
 
-def test_a_plate_that_subsamples_has_all_rows_everywhere(key: jax.Array, x64: None) -> None:
-    model = next(model for model in VALID if model.__name__ == "subsampled_by_index")
-    x, y = VALID[model]
-    problem = sgdvi.Problem("rows", model, (x, y), {"b": lambda ds: ds["b"]})
+SUBSAMPLED = next(model for model in VALID if model.__name__ == "subsampled_by_index")
+
+
+@pytest.mark.slow
+def test_nuts_has_all_rows_of_a_plate_that_subsamples(key: jax.Array, x64: None) -> None:
+    x, y = VALID[SUBSAMPLED]
+    problem = sgdvi.Problem("rows", SUBSAMPLED, (x, y), {"b": lambda ds: ds["b"]})
+    b = sgdvi.samplers.references.nuts(problem, key, num_warmup=200, num_samples=400)["posterior"]["b"].values
     precision = 1 + x @ x
-    run = sgdvi.samplers.references.nuts(problem, key, num_warmup=200, num_samples=400)
-    b = run["posterior"]["b"].values
     assert b.mean() == pytest.approx(x @ y / precision, abs=0.25 * precision**-0.5)
     assert b.std() == pytest.approx(precision**-0.5, rel=0.15)  # six rows would have twice the spread
+
+
+def test_a_plate_that_subsamples_has_all_rows_everywhere(key: jax.Array, x64: None) -> None:
+    x, y = VALID[SUBSAMPLED]
+    problem = sgdvi.Problem("rows", SUBSAMPLED, (x, y), {"b": lambda ds: ds["b"]})
+    precision = 1 + x @ x
+    run = make_tree({"b": np.linspace(0.0, 1.0, 40).reshape(4, 10)}, kind="nuts")
     assert Joint(problem).curved(np.zeros(1))[2] == pytest.approx(precision)
     full = sgdvi.with_predictions(run, problem, key=key, num_draws=8)
     assert full["log_likelihood"]["y"].shape[-1] == 24

@@ -53,7 +53,7 @@ def errors(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.nd
 
 def bound(kind: type) -> Any:
     """Return a lower bound as a function of the key."""
-    problem = zoo.load("small-n", depth=3)
+    problem = zoo.load("small-n", depth=1)
     guide = AutoDiagonalNormal(problem.model)
     svi = SVI(problem.model, guide, numpyro.optim.Adam(0.1), Trace_ELBO(num_particles=4))
     params = svi.get_params(svi.init(jax.random.key(0), *problem.data))
@@ -244,6 +244,7 @@ def test_a_bound_that_rises_has_not_converged() -> None:
     assert "not finite" in rising(np.full(1000, np.nan))
 
 
+@pytest.mark.slow
 def test_fits_without_a_mode_start_elsewhere(key: jax.Array, x64: None) -> None:
     y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 

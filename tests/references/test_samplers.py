@@ -16,6 +16,7 @@ def problem() -> Problem:
     return zoo.load("small-n")
 
 
+@pytest.mark.slow
 def test_nuts_draws_from_the_exact_posterior(problem: Problem, key: jax.Array, x64: None) -> None:
     assert problem.exact is not None
     tree = nuts(problem, key, num_warmup=300, num_samples=1000, num_chains=4)

@@ -93,6 +93,7 @@ def test_the_first_screen_ends_above_the_fold(chromium, three, tmp_path):
     assert found["twice"] == 0
 
 
+@pytest.mark.slow
 def test_a_page_of_forty_functionals_is_short_when_folded_and_fits_a_phone(chromium, forty, tmp_path):
     wide, narrow = measured(chromium, render_page(forty), [1280, 400], tmp_path)
     assert wide["height"] < 6000

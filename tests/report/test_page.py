@@ -150,8 +150,8 @@ def test_the_answer_its_cause_and_a_command_come_first(three):
     assert "sgdvi compare mine.py --steps 1000 --remedies --out sgdvi-mine-remedies" in start
 
 
-def test_the_terminal_says_the_same_on_a_screen_of_forty_lines(three, forty, throng):
-    for record, context in (three, (forty, None), (throng, three[1])):
+def test_the_terminal_says_the_same_on_a_screen_of_forty_lines(three, many, throng):
+    for record, context in (three, (many, None), (throng, three[1])):
         text = as_text(record, context, verbose=False)
         assert len(text.splitlines()) <= 36
         assert " ".join(text.split()).startswith(record.verdict.sentence)

@@ -52,11 +52,14 @@ def values(tree: Any) -> dict[str, np.ndarray]:
     }
 
 
-def assert_same(one: Any, other: Any) -> None:
+def assert_same(one: Any, other: Any, rtol: float = 0.0) -> None:
     left, right = values(one), values(other)
     assert left.keys() == right.keys()
     for name in left:
-        np.testing.assert_array_equal(left[name], right[name], err_msg=name)
+        if left[name].dtype.kind == "f":
+            np.testing.assert_allclose(left[name], right[name], rtol=rtol, err_msg=name)
+        else:
+            np.testing.assert_array_equal(left[name], right[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,8 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_store_of_the_first_format_is_read_and_goes_on(whole: Any, tmp_path: Path) -> None:
-    assert_same(labelled.open_store(OLD), whole)
+    rounding = 1e-3  # another processor rounds otherwise, and steps carry it on
+    assert_same(labelled.open_store(OLD), whole, rounding)
     store = tmp_path / "old.zarr"
     shutil.copytree(OLD, store)
     versions = json.loads((OLD / "checkpoint" / "zarr.json").read_text())["attributes"]["fingerprint"]
@@ -79,7 +83,7 @@ def test_a_store_of_the_first_format_is_read_and_goes_on(whole: Any, tmp_path: P
         # an earlier version whose algorithm is that of this one
         root = store / "zarr.json"
         root.write_text(root.read_text().replace('"version of sgdvi": "0.1.0.dev0"', '"version of sgdvi": "0.0.9"'))
-        assert_same(sample(500, store=store, resume=True), sample(500))
+        assert_same(sample(500, store=store, resume=True), sample(500), rounding)
         assert "0.0.9" in root.read_text()
     (store / "posterior" / "u" / "c" / "0" / "0").unlink()
     with pytest.raises(sgdvi.InputError, match="must be whole; got posterior/u/c/0/0, which is missing"):

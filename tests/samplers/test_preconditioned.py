@@ -84,6 +84,7 @@ def test_every_flavour_has_the_law_that_is_predicted(cls: Any, near: sgdvi.Local
         assert (np.abs(want - np.eye(2)) < 1e-6).all()
 
 
+@pytest.mark.slow
 def test_preconditioned_sgld_forgets_a_start_in_the_steps_of_its_rate() -> None:
     """Condition 700 and a rate of 0.1 on L: 50 steps are enough with the curvature, and not without."""
     rate = 0.1
