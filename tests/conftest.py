@@ -13,6 +13,7 @@ import pytest
 # of the processor time of a comparison. Processes that are started from here inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).parent
+QUICK_COMPILATION = "jax_disable_most_optimizations"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -26,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.03}
     if "not slow" in config.option.markexpr and not os.environ.get("CI"):
         # A seventh of the time. What users run is compiled as they do in CI, in the slow tests and in the docs.
-        settings["jax_disable_most_optimizations"] = True
+        settings[QUICK_COMPILATION] = True
     for name, value in settings.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
@@ -60,6 +61,14 @@ def pytest_collection_finish() -> None:
 def key() -> jax.Array:
     """Return a random key with a fixed seed: a test draws the same numbers every day."""
     return jax.random.key(20250611)
+
+
+@pytest.fixture(scope="module")
+def optimised() -> Iterator[None]:
+    """Compile as users do, for runs that take longer than their compilation."""
+    jax.config.update(QUICK_COMPILATION, False)
+    yield
+    jax.config.update(QUICK_COMPILATION, os.environ.get(QUICK_COMPILATION.upper()) == "True")
 
 
 @pytest.fixture

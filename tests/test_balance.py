@@ -456,6 +456,7 @@ def test_a_numpyro_model_is_the_loss_that_sgd_descends(key):
     assert np.isfinite(sgdvi.balance(problem, trajectory=tree, symmetries=found.symmetries).drift.z).all()
 
 
+@pytest.mark.slow
 def test_decay_inside_the_loss_counts_once(network):
     loss = sgdvi.Loss(decayed(network[0].function, 0.05, "abc"), network[0].params)
     path = plain_run(loss, network[1], 400, chains=4)

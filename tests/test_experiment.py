@@ -106,6 +106,7 @@ def test_weight_decay_sets_the_prior():
         with_weight_decay(problem_of("logistic"), 0.1)
 
 
+@pytest.mark.slow
 def test_collapse_is_a_result_and_the_verdict_says_so(monkeypatch):
     # drawing the figures takes longer than the run
     monkeypatch.setattr("sgdvi._internal.style.figure._svg", lambda figure: "<svg/>")
@@ -128,6 +129,7 @@ def test_a_flat_prior_skips_what_needs_a_posterior_and_the_rest_goes_on(monkeypa
     assert "proper" in result.context.skipped["NUTS"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_draws_and_another_seed_others(monkeypatch):
     monkeypatch.setattr(conduct, "compare", lambda *args, **kwargs: None)  # only the draws matter here
     one, two, other = (run("small-n", seed=seed, **SMALL).runs["SGD"]["posterior"]["u"] for seed in (1, 1, 2))
@@ -208,6 +210,7 @@ def test_a_save_that_fails_leaves_the_old_report(result, tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
 
 
+@pytest.mark.slow
 def test_the_call_in_the_report_gives_the_same_draws(result):
     scope: dict = {}
     exec(result.context.call.split("\nprint")[0], scope)
@@ -248,6 +251,7 @@ def test_ways_of_drawing_rows_reach_the_run_and_the_report(tmp_path):
             make_plan(problem, batching=batching, temperature="0.1Tc")
 
 
+@pytest.mark.slow
 def test_draws_of_another_tool_stand_for_the_posterior(tmp_path):
     posterior = line_posterior(problem_of("small-n").exact)
     v = posterior.icdf((np.arange(4000) + 0.5) / 4000)[np.random.default_rng(0).permutation(4000)].reshape(4, 1000)

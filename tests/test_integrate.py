@@ -44,7 +44,7 @@ def by_hand(s: Any, y: Any = None) -> None:
         numpyro.sample("y", dist.Normal(mu, jnp.sqrt(s**2 + tau**2)), obs=y)
 
 
-@pytest.mark.parametrize("model", [centred, non_centred])
+@pytest.mark.parametrize("model", [centred, pytest.param(non_centred, marks=pytest.mark.slow)])
 def test_gaussian_rows_are_exact_with_their_derivatives(model: Any, key: jax.Array, x64: None) -> None:
     made = sgdvi.integrate_rows(model, sites=["theta"])
     ours, theirs = (model_target(each, ((S, Y), {}), key) for each in (made, by_hand))
@@ -110,6 +110,7 @@ def test_rows_with_a_skewed_posterior_are_drawn(key: jax.Array, x64: None) -> No
         assert stats.kstest(phi[:, row], law.cdf).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_predictions_are_those_of_the_model_as_written(key: jax.Array, x64: None) -> None:
     problem = sgdvi.Problem("schools", sgdvi.integrate_rows(centred, ["theta"]), (S, Y), {"mu": lambda ds: ds["mu"]})
     run = make_tree({"mu": np.full((2, 10), 4.0), "tau": np.full((2, 10), 3.0)}, kind="nuts")

@@ -43,7 +43,7 @@ def test_ragged_chains_are_refused_by_their_lengths(rng: np.random.Generator) ->
     assert as_run("Stan", {"mu": [chain[:480] for chain in ragged["mu"]]}, None)["posterior"].sizes["draw"] == 480
 
 
-@pytest.mark.parametrize("size", [1, 20, 200])
+@pytest.mark.parametrize("size", [1, 20, pytest.param(200, marks=pytest.mark.slow)])
 def test_chains_padded_with_nan_are_cut_and_pass(rng: np.random.Generator, size: int) -> None:
     nuts, stan = padded(rng, (500,) * 4, size), padded(rng, (500, 480, 500, 470), size)
     with pytest.warns(UserWarning, match=r"chains of 470 to 500 draws, padded with nan: all are cut to 470"):

@@ -86,6 +86,7 @@ def test_a_wrong_critical_temperature_changes_a_verdict(monkeypatch: pytest.Monk
     assert changed("T17")
 
 
+@pytest.mark.slow
 def test_the_noise_of_another_batch_size_changes_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
     right, run_chains = densities.SGD, inversion.run_chains
 

@@ -138,6 +138,7 @@ def test_chains_that_overflowed_are_a_no(rng: np.random.Generator) -> None:
     assert judge(fine, nuts(normal(rng, 2, 4)))[0].verdict.status is Status.PASS
 
 
+@pytest.mark.slow
 def test_the_losses_that_are_kept_estimate_the_negative_log_joint_of_nuts() -> None:
     y = np.random.default_rng(0).normal(1.0, 2.0, size=60)
 

@@ -35,6 +35,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(4)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_parameters_are_compared_in_blocks(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

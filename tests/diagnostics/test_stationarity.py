@@ -129,7 +129,7 @@ def simulate(net: LinearNetwork, facts: Known, rng: np.random.Generator, start: 
     return {name: draws[k] for k, name in enumerate(net.sites)}
 
 
-@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("depth", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_one_fresh_step_shows_whether_discrete_sgd_is_stationary(rng: np.random.Generator, depth: int) -> None:
     net = network(depth)
     facts = Known(net, 0.05 / net.kappa, 4)  # a large step: the law of the flow is off, this identity is exact

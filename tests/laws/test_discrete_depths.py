@@ -15,6 +15,8 @@ from sizes import FULL
 
 from sgdvi import InputError, LinearNetwork, Moments, SGDStationary, discrete_law
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LOG = logging.getLogger(__name__)
 MILLIONS = 10 if FULL else 2  # of draws, where a law is held against most of them
 ROWS = rows_on_a_grid()
@@ -43,7 +45,7 @@ LEVELS = np.array([0.05, 0.5, 0.95])
     [
         (0, 2, 0.05, 3, 0.1),
         (2, 3, 0.04, 1, 0.0),
-        (3, 1, 0.03, 2, 0.0),
+        pytest.param(3, 1, 0.03, 2, 0.0, marks=pytest.mark.slow),
         pytest.param(1, 2, 0.08, 5, 0.1, marks=pytest.mark.slow),
         pytest.param(2, 1, 0.03, 4, 0.05, marks=pytest.mark.slow),
         pytest.param(3, 2, 0.03, 1, 0.0, marks=pytest.mark.slow),

@@ -12,6 +12,8 @@ from discrete_chains import kolmogorov, simulate
 from sgdvi import InputError, Moments, SGDStationary, discrete_law, discrete_threshold
 from sgdvi.laws import lyapunov_exponent
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 CHAINS = 200_000
 
 

@@ -80,7 +80,7 @@ def test_covariance_solves_the_equation_of_positions_and_velocities(memory: Mome
     )
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("nesterov", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_sgd_with_momentum_has_the_covariance(nesterov: bool) -> None:
     """optax itself; the effective temperature alone is refused. To 2 % in test_within_two_percent.py."""
     rate, mu, chains = 0.15, 0.9, 8_000

@@ -352,6 +352,7 @@ def test_a_guide_of_a_law(name):
     assert np.all(np.isfinite(result.losses))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name if name == "depth 1" else pytest.param(name, marks=pytest.mark.slow) for name in IN_MODELS]
 )

@@ -21,7 +21,7 @@ def exact(v: float, num_factors: int) -> float:
     return float(mpmath.log(g / (2 * mpmath.pi) ** (mpmath.mpf(num_factors) / 2)))
 
 
-@pytest.mark.parametrize("num_factors", [2, 3, 4])
+@pytest.mark.parametrize("num_factors", [2, 3, pytest.param(4, marks=pytest.mark.slow)])
 def test_density_is_meijers_g(num_factors: int, x64: None) -> None:
     truth = np.array([exact(v, num_factors) for v in VALUES])
     scale = 0.7

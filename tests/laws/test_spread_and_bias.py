@@ -58,6 +58,7 @@ def test_depth_1_factor_is_the_root_of_v():
     assert found.factor_variance == pytest.approx(expected, rel=1e-11, abs=3e-14)
 
 
+@pytest.mark.slow
 def test_k_equals_s():
     """Data of the paper's figures: Var[v] is largest at 0.607 Tc, Var[u] at 0.754 Tc (mpmath, 20 digits)."""
     m = Moments.linear(1.0, 1.0)

@@ -83,6 +83,7 @@ def test_shapes_and_broadcasting(x64):
     np.testing.assert_allclose(by_vmap, law.log_prob(0.7)[1], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts", [("log_prob",), pytest.param(("cdf", "mean", "moment"), marks=pytest.mark.slow)], ids="-".join
 )

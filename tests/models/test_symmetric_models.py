@@ -19,7 +19,7 @@ EXPECTED = {
 
 
 # attention is searched below
-SEARCHED = ["matrix-factorisation", "deep-diagonal", pytest.param("relu", marks=pytest.mark.slow)]
+SEARCHED = ["deep-diagonal", *(pytest.param(name, marks=pytest.mark.slow) for name in ("matrix-factorisation", "relu"))]
 
 
 @pytest.mark.parametrize("name", SEARCHED)

@@ -222,6 +222,7 @@ def test_one_line_before_the_first_step(model: Any, data: Any, text: str, key: j
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_model_with_dependent_rows_has_references(x64: None) -> None:
     problem = sgdvi.Problem("process", gaussian_process, (X, Y), {"s": lambda ds: ds["s"]})
     joint = Joint(problem)  # what variational inference is fitted to

@@ -113,6 +113,7 @@ def folded(comparison) -> list[str]:
     return [finding.meaning[:40] for finding in comparison.findings if finding.status in shut]
 
 
+@pytest.mark.slow
 def test_the_page_prints_in_light_whatever_the_screen_is(chromium, page, comparison, tmp_path):
     text, sheets = "", []
     for dark in (False, True):
@@ -135,6 +136,7 @@ def test_the_page_prints_in_light_whatever_the_screen_is(chromium, page, compari
         assert re.sub(r"\s", "", name) in paper
 
 
+@pytest.mark.slow
 def test_wide_tables_are_whole_on_paper(chromium, throng, undrawn, tmp_path):
     with printed(chromium, write_html(throng, tmp_path / "report.html"), False, tmp_path) as paper:
         margin, (width, _) = 35, paper[0].get_size()

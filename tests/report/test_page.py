@@ -197,6 +197,7 @@ def test_the_first_screen_is_in_its_order(three):
     assert text.count("Mean and 5") == 1 + 2 * 1  # a caption, and an alternative text for each theme
 
 
+@pytest.mark.slow
 def test_many_functionals_and_runs_stay_below_a_megabyte(forty):
     text = render_page(forty)
     assert len(text) < MEGABYTE
@@ -205,6 +206,7 @@ def test_many_functionals_and_runs_stay_below_a_megabyte(forty):
     assert "40 functionals in one figure" in reader.text
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(comparison, context, text):
     assert render_page(comparison, context) == text
 

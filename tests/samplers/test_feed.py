@@ -105,6 +105,7 @@ def test_resume_on_the_same_file_and_no_other(data: dict[str, Any], tmp_path: Pa
         sample(sampler, {"x": x, "y": mapped(tmp_path / "y", other)}, num_steps=400, store=path, resume=True)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     """A hundred million rows of 400 MB, of which the file system holds those that were written."""
     rows = 100_000_000

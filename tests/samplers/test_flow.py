@@ -66,26 +66,33 @@ def test_law_at_depth_one_and_its_order() -> None:
     assert worst[-1] < 0.1
 
 
-def test_deep_law_at_a_step_that_is_taken_and_refusal_of_a_longer_one() -> None:
+def deep(step: float, time: float, chains: int = 500) -> tuple[sgdvi.LinearNetwork, Any]:
+    """One draw per chain of the flow of depth 3, at a step and a time over kappa."""
+    network = sgdvi.LinearNetwork(X, Y, depth=3, prior_sd=10.0)
+    noise = network.learning_rate(0.5, 1)
+    return network, sgdvi.sample(
+        sgdvi.StochasticGradientFlow(network.model, noise, step / network.kappa), (X, Y), key=jax.random.key(2),
+        num_steps=1, num_warmup=round(time / step), num_chains=chains, init=dict.fromkeys(network.sites, 1.0),
+        progress=False,
+    )  # fmt: skip
+
+
+def test_a_step_that_is_too_long_is_refused_with_one_that_is_taken() -> None:
     """In R = |z|^-2, the coordinate of depth 1, the distance at depth 3 is 0.26 at the step that is taken."""
-    deep = sgdvi.LinearNetwork(X, Y, depth=3, prior_sd=10.0)
-    noise, start, chains = deep.learning_rate(0.5, 1), dict.fromkeys(deep.sites, 1.0), 500
-
-    def draw(step: float, time: float) -> Any:
-        return sgdvi.sample(
-            sgdvi.StochasticGradientFlow(deep.model, noise, step), (X, Y), key=jax.random.key(2), num_steps=1,
-            num_warmup=round(time / deep.kappa / step), num_chains=chains, init=start, progress=False,
-        )  # fmt: skip
-
     with pytest.raises(sgdvi.InputError, match=r"step_size must be short enough .* Take step_size=") as refused:
-        draw(0.032 / deep.kappa, 1.0)
+        deep(0.032, 1.0)
     taken = float(re.search(r"step_size=([\d.e-]+)\.$", str(refused.value))[1])  # type: ignore[index]
     assert 0.01 < taken < 0.025
-    v = functional(draw(0.008 / deep.kappa, 6.0), deep.product).ravel()
+
+
+@pytest.mark.slow
+def test_deep_law_at_a_step_that_is_taken() -> None:
+    network, tree = deep(0.008, 6.0)
+    v = np.sort(functional(tree, network.product).ravel())
     with jax.enable_x64(True):
-        levels = np.asarray(deep.law(0.5).cdf(np.sort(v).astype(np.float64)))
-    gap = np.abs(levels - (np.arange(chains) + 0.5) / chains).max() + 0.5 / chains
-    assert gap < 1.63 / chains**0.5
+        levels = np.asarray(network.law(0.5).cdf(v.astype(np.float64)))
+    gap = np.abs(levels - (np.arange(len(v)) + 0.5) / len(v)).max() + 0.5 / len(v)
+    assert gap < 1.63 / len(v) ** 0.5
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ import sgdvi
 from sgdvi import InputError
 from sgdvi.symmetry.orbits import OrbitLaw
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 rng = np.random.default_rng(4)
 X = rng.normal(size=40)
 Y = 0.3 * X + rng.normal(size=40)

@@ -34,7 +34,9 @@ def mcmc(kernel: sgdvi.SGD, **options: Any) -> MCMC:
     return MCMC(kernel, **({"num_warmup": 5, "num_samples": 20, "progress_bar": False} | options))
 
 
-@pytest.mark.parametrize(("method", "chains"), [("sequential", 2), ("vectorized", 2)])
+@pytest.mark.parametrize(
+    ("method", "chains"), [pytest.param("sequential", 2, marks=pytest.mark.slow), ("vectorized", 2)]
+)
 def test_draws_are_those_of_the_driver(kernel: sgdvi.SGD, method: str, chains: int) -> None:
     key = jax.random.key(5)
     keys = jax.vmap(lambda chain: jax.random.fold_in(key, chain))(jnp.arange(chains))

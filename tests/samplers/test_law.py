@@ -52,7 +52,7 @@ def kolmogorov(draws: np.ndarray, law: Any) -> float:
     return float(max(np.max(np.arange(1, count + 1) / count - cdf), np.max(cdf - np.arange(count) / count)))
 
 
-@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("depth", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_sgd_has_the_exact_law(x64: None, depth: int) -> None:
     draws, network = draws_of(depth)
     assert az.ess(draws) > 20_000

@@ -30,7 +30,7 @@ KINDS = {
     "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(8, store_grad=False)),
     "zoom": optax.lbfgs(memory_size=3),
 }
-QUICK = ("clipping", "backtracking")
+QUICK = ("backtracking",)
 
 
 @pytest.mark.parametrize("kind", [pytest.param(k, marks=() if k in QUICK else pytest.mark.slow) for k in KINDS])

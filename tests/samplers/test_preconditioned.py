@@ -161,7 +161,8 @@ def test_what_is_refused(near: sgdvi.LocalQuadratic) -> None:
         sgdvi.SGLD(line, 0.1, preconditioner="hessian")
 
 
-@pytest.mark.parametrize("flavour", ["completed", pytest.param("sgld", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("flavour", ["completed", "sgld"])
 def test_diagonals_of_a_large_model_come_near_its_posterior(monkeypatch: pytest.MonkeyPatch, flavour: str) -> None:
     """Coefficients with correlation -0.5: the diagonals are right for completed SGD, and not for one rate each."""
     monkeypatch.setattr("sgdvi.samplers.quadratic.LARGEST", 1)

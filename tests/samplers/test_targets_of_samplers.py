@@ -82,6 +82,7 @@ def test_preconditioned_sgld_at_small_rates() -> None:
     check(ratios(sampler, 500, num_warmup=1_000, num_steps=3_000, thinning=100), bias=0.05 * CURVATURE.max())
 
 
+@pytest.mark.slow
 def test_cyclical_with_a_long_sampling_part() -> None:
     """The draws of the second half of the sampling part, on full batches."""
     length = 1_600

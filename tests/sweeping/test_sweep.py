@@ -34,6 +34,7 @@ def made() -> Sweep:
     return sgdvi.sweep("weak-signal", learning_rates=rates, batch_sizes=[1, 4])
 
 
+@pytest.mark.slow
 def test_the_nearest_cell_is_the_one_next_to_the_tuned_temperature() -> None:
     found, best = made(), tune(weak())
     nearest = found.nearest

@@ -56,7 +56,7 @@ def quartic() -> tuple[sgdvi.Symmetry, Any]:
     return sgdvi.find_symmetries(squared, start, data, key=jax.random.key(0))[0], data
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.05])
+@pytest.mark.parametrize("gamma", [pytest.param(0.0, marks=pytest.mark.slow), 0.05])
 def test_other_exponents_come_to_rest_where_it_is_predicted(quartic: Any, gamma: float) -> None:
     """u (w.x)^2, exponents 2 and -1: the place on the orbit, log(u^2/|w|^2)/6 up to a constant, within 0.02."""
     symmetry, data = quartic
@@ -182,6 +182,7 @@ def test_adam_rests_where_square_roots_of_its_second_moments_balance() -> None:
         symmetry.adam_terms({"u": -1.0, "w": np.zeros(3)})
 
 
+@pytest.mark.slow
 def test_balance_shows_predicted_beside_measured() -> None:
     x = np.linspace(-1.0, 2.0, 20)
     loss = sgdvi.Loss(lambda p, batch: (p["u"] * p["w"] * batch[0] - batch[1]) ** 2, {"u": 2.0, "w": 0.5})

@@ -69,7 +69,7 @@ def test_scale_invariances_end_at_norm_one() -> None:
     np.testing.assert_allclose((got["a"] ** 2).sum((-1, -2)) + (got["b"] ** 2).sum(-1), 1, rtol=1e-10)
 
 
-@pytest.mark.parametrize(("v", "sd"), [(0.02, 1.0), (0.8, 0.3)])
+@pytest.mark.parametrize(("v", "sd"), [(0.02, 1.0), pytest.param(0.8, 0.3, marks=pytest.mark.slow)])
 def test_the_law_on_the_orbit_is_that_of_the_prior(v: float, sd: float, scaling: Any) -> None:
     """Given v = u w the density of t = log(u/w)/2 is exp(-|v| cosh(2t)/tau^2), up to its normaliser."""
     count = 20_000

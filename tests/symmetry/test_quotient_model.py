@@ -219,7 +219,7 @@ def product_and_neuron_centred() -> jax.Array:
     return log_masses(PARTS, Prior(jnp.full(5, -np.log(2 * np.pi) / 2), None, y**2 / 2, None), y)
 
 
-@pytest.mark.parametrize("mean", [0.0, 0.4])
+@pytest.mark.parametrize("mean", [pytest.param(0.0, marks=pytest.mark.slow), 0.4])
 def test_signs_are_counted_only_where_they_are_equally_probable(x64: None, mean: float) -> None:
     """A product, whose two signs count, beside a neuron that has one: priors known to be centred, and not known."""
 

@@ -117,6 +117,7 @@ def test_the_best_temperature_is_a_minimum_and_its_parts_add_up(tuned: Tuned, x6
     assert parts.missing_sign > max(parts.bias, parts.spread, parts.tail)
 
 
+@pytest.mark.slow
 def test_the_decay_is_tuned_as_well(tuned: Tuned) -> None:
     net = tuned.network
     assert tuned.weight_decay == pytest.approx(net.weight_decay)
