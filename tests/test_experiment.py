@@ -171,6 +171,7 @@ def result() -> sgdvi.Result:
     return result
 
 
+@pytest.mark.slow
 def test_the_law_of_balance_is_read_off_the_run_of_sgd(result):
     found = {finding.check: finding for finding in result.findings if finding.check.startswith("balance.")}
     assert set(found) == {"balance.directions", "balance.drift", "balance.noise", "balance.ratio"}

@@ -23,7 +23,11 @@ def standard_plan() -> Plan:
     return make_plan(STANDARD)
 
 
-def test_plain_sgd_that_shows_nothing_is_explained_and_completed_sgd_is_named(tmp_path: Path) -> None:
+def test_plain_sgd_that_shows_nothing_is_explained_and_completed_sgd_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # no figures: they take long to draw, and tests of the report have them
+    monkeypatch.setattr("sgdvi._internal.style.figure._svg", lambda figure: "<svg/>")
     said: list[str] = []
     result = sgdvi.run(
         RAW, references=["full-rank"], reference="full-rank VI", on_stage=lambda name, text: said.append(name)

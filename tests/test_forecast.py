@@ -103,6 +103,7 @@ def test_a_hierarchy_whose_mode_is_not_where_the_mass_is() -> None:
     assert any("10 parameters on 8 rows" in doubt for doubt in foreseen.doubts)
 
 
+@pytest.mark.slow
 def test_no_mode_is_said_and_nothing_else() -> None:
     def centred(group: Any, y: Any) -> None:
         tau = numpyro.sample("tau", dist.HalfCauchy(5))

@@ -94,6 +94,8 @@ STAGES = {
     "the report": (written, "write_html", ["SGD", "completed SGD", "NUTS", "mean-field VI", "full-rank VI"]),
 }
 
+QUICKEST = {"completed SGD", "NUTS", "checks"}
+
 
 def drawn(*args: Any, kind: str = "nuts", **kwargs: Any) -> Any:
     draws = np.random.default_rng(0).normal(1.0, 0.13, (4, 50))
@@ -114,7 +116,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> list[str]:
     return ["compare", str(path), *QUICK, "--out", str(tmp_path / "out")]
 
 
-@pytest.mark.parametrize("stage", list(STAGES))
+@pytest.mark.parametrize(
+    "stage", [stage if stage in QUICKEST else pytest.param(stage, marks=pytest.mark.slow) for stage in STAGES]
+)
 def test_whichever_stage_fails_the_others_are_kept(
     stage: str, quick: list[str], tmp_path: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,7 +81,7 @@ def test_no_file_imports_itself_by_a_detour() -> None:
         pytest.fail(f"a circle of files: {' <- '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("name", sorted(arrows()))
+@pytest.mark.parametrize("name", sorted(modules().keys() - {"sgdvi"}))
 def test_imports_point_down(name: str) -> None:
     for module in arrows()[name]:
         same = entry(module) == entry(name)
@@ -89,7 +89,7 @@ def test_imports_point_down(name: str) -> None:
         assert entry(module) != "models" or entry(name) in {"zoo", "models"}, f"{name} imports {module}: use sgdvi.zoo"
 
 
-@pytest.mark.parametrize("name", sorted(arrows()))
+@pytest.mark.parametrize("name", sorted(modules().keys() - {"sgdvi"}))
 def test_few_modules_know_labelled_arrays(name: str) -> None:
     for module in imported(modules()[name]):
         top = module.split(".")[0]

@@ -136,6 +136,7 @@ def test_results_are_text_json_and_a_page(tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', page)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers() -> None:
     one, two = (sgdvi.reproduce("T30", quick=True, seed=5)["T30"] for _ in range(2))
     assert one.values == two.values

@@ -17,7 +17,22 @@ from sgdvi.samplers.targets.base import find_start
 from sgdvi.samplers.targets.make import as_arguments
 
 # minutes for all; one of each kind by default
-LONG = {"correlated", "integrated", "overdispersed", "factor_in_plate", "mixture", "horseshoe", "two_plates", "ordinal"}
+LONG = {
+    "correlated",
+    "reparametrised",
+    "group_effects",
+    "two_likelihoods",
+    "keywords",
+    "masked",
+    "vmapped",
+    "integrated",
+    "overdispersed",
+    "factor_in_plate",
+    "mixture",
+    "horseshoe",
+    "two_plates",
+    "ordinal",
+}
 MODELS = [pytest.param(one, marks=[pytest.mark.slow] * (one.__name__ in LONG), id=one.__name__) for one in VALID]
 
 

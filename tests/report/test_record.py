@@ -159,6 +159,7 @@ def test_several_models_on_one_page(comparison, context, many, collapsed, undraw
     assert render_pages([(comparison, context)]) == render_page(comparison, context)
 
 
+@pytest.mark.slow
 def test_the_command_renders_again(folder, tmp_path, capsys, undrawn):
     rendered = render_page(*read_record(folder))
     assert main(["report", str(folder)]) == 0

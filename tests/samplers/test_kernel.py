@@ -144,6 +144,7 @@ def test_sites_in_other_coordinates_and_left_out() -> None:
     np.testing.assert_allclose(np.diff(run.get_samples()["a"]), -0.01 * momentum[0, 1:], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_inside_jit() -> None:
     @jax.jit
     def draws(key: jax.Array, x: Any, y: Any, rate: Any) -> Any:

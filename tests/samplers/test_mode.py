@@ -41,6 +41,7 @@ def test_a_regression_in_raw_units_has_the_mode_of_least_squares() -> None:
     assert "decrement" in str(mode)
 
 
+@pytest.mark.slow
 def test_a_centred_hierarchy_has_no_mode_and_says_along_what() -> None:
     mode = sgdvi.find_mode(centred, (np.arange(8), EFFECTS, ERRORS))
     assert not mode.exists
