@@ -21,7 +21,7 @@ MOST_JUMP = 2.0
 _NULL_POINTS, _MOST_NULL_POINTS = 1_000, 4_000
 _SIZES = 1.1
 _UPPER = np.array([0.8, 0.9, 0.95, 0.975, 0.99])
-_LEVELS = 2_000
+_LEVELS = (np.arange(2_000) + 0.5) / 2_000
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ def second_order(points: Points, reference: Points, quantile: float = 0.99) -> t
     samples of both laws together and of their actual size: where tails are heavy, the largest values decide, which one
     of the two may lack, and the level falls more slowly than with the root of the size.
     """
-    levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
-    value = float(np.sqrt(np.mean((points.quantile(levels) - reference.quantile(levels)) ** 2)))
+    value = float(np.sqrt(np.mean((points.quantile(_LEVELS) - reference.quantile(_LEVELS)) ** 2)))
     root = math.sqrt(1 / points.effective + 1 / reference.effective)
     null = _null_wasserstein(reference, root, quantile, 1) if root > 0 else 0.0
     return value, max(null, _null_of_both(points, reference, root, quantile)) if value > null > 0 else null

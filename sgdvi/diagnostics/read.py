@@ -184,19 +184,25 @@ def evaluated(posterior: Any, functionals: Mapping[str, Functional]) -> dict[str
     parts: dict[str, list[np.ndarray]] = {label: [] for label in functionals}
     for begin in range(0, posterior.sizes["draw"], step):
         double = in_double(posterior.isel(draw=slice(begin, begin + step)))  # once, not once per functional
-        wholes: dict[Functional, Any] = {}
+        wholes: dict[Functional, np.ndarray] = {}  # evaluated and read once, not once per component
         for label, fn in functionals.items():
-            # a copy: a view would keep the block
-            parts[label].append(functional(double, partial(_part, fn, wholes)).copy())
+            if isinstance(fn, _Component) and fn.whole in wholes:
+                part = wholes[fn.whole][:, :, np.ravel_multi_index(fn.place, fn.shape)]
+            else:
+                part = functional(double, partial(_part, fn, wholes))
+            parts[label].append(part.copy())  # a view would keep the block
     return {label: np.concatenate(each, axis=1) for label, each in parts.items()}
 
 
-def _part(fn: Functional, wholes: dict[Functional, Any], draws: Any) -> Any:
+def _part(fn: Functional, wholes: dict[Functional, np.ndarray], draws: Any) -> Any:
     if not isinstance(fn, _Component):
         return fn(draws)
-    if fn.whole not in wholes:
-        wholes[fn.whole] = fn.whole(draws)  # once, not once per component
-    return fn.of(wholes[fn.whole])
+    whole = fn.whole(draws)
+    part = fn.of(whole)  # sees to the shape
+    if {"chain", "draw"} <= set(whole.dims):
+        values = np.asarray(whole.transpose("chain", "draw", ...).values, dtype=np.float64)
+        wholes[fn.whole] = values.reshape(*values.shape[:2], -1)
+    return part
 
 
 def _asked_for(sites: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

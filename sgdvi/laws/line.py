@@ -78,12 +78,12 @@ class Points:
         places = np.ceil(self.values.size * np.asarray(q) - 1)
         return self.values[np.clip(places, 0, self.values.size - 1).astype(int)]
 
-    @property
+    @cached_property
     def sd(self) -> float:
         """Standard deviation."""
         return float(np.std(self.values))
 
-    @property
+    @cached_property
     def spread(self) -> float:
         """Distance from the 5 % to the 95 % quantile in units of a Gaussian's: a spread that always exists."""
         low, high = self.quantile(np.array([0.05, 0.95]))
