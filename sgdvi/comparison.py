@@ -276,11 +276,16 @@ class _Work:
     @cached_property
     def trouble(self) -> str:
         """Why the reference cannot be relied on; "" where it can, or where there is none."""
-        if self.reference is None or not isinstance(self.read[self.reference], Run):
-            return ""
-        case = self._case(self.read[self.reference])
-        failed = [check(case) for check in self.checks if check.gate and check(case).status is Status.FAIL]
+        failed = [finding for finding in self.gates.values() if finding.status is Status.FAIL]
         return f"The reference {self.reference} cannot be relied on. {failed[0].meaning}" if failed else ""
+
+    @cached_property
+    def gates(self) -> dict[str, Finding]:
+        """What the checks say that the reference has to pass; none where it has no draws."""
+        if self.reference is None or not isinstance(self.read[self.reference], Run):
+            return {}
+        case = self._case(self.read[self.reference])
+        return {check.id: check(case) for check in self.checks if check.gate}
 
     @cached_property
     def stand_in(self) -> Run | Law | None:
@@ -305,6 +310,7 @@ class _Work:
             fresh=fresh_step,
             near=near,
             predictions=None if self.predictions is None else self.predictions.runs.get(run.name),
+            findings=dict(self.gates) if reference is not None and run.name == self.reference else {},
         )
 
     def _kinds(self, run: Run | Law, reference: Run | Law | None) -> frozenset[str]:
