@@ -19,7 +19,9 @@ _QUANTILES = 4_000
 _SAMPLES = 20_000
 _BLOCK = 4_096
 _MOST_POINTS = 200_000
-_NULL_REPEATS, _NULL_BLOCK = 400, 50
+_NULL_REPEATS = 400
+# Values of the samples that are looked at together: they fit into the cache.
+_NULL_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ class Points:
         if (size, seed) not in self._null_distances:
             places = _sorted_places(self.values.size, size, seed)
             distances, ones = np.empty((2, 2, len(places) - 2)), np.ones(size)
-            for begin in range(0, len(places) - 2, _NULL_BLOCK):  # what fits into the cache
-                draws = self.values.take(places[begin : begin + _NULL_BLOCK + 2])
+            rows = max(1, _NULL_BLOCK // size)
+            for begin in range(0, len(places) - 2, rows):
+                draws = self.values.take(places[begin : begin + rows + 2])
                 here = slice(begin, begin + len(draws) - 2)
                 for lag in (1, 2):
                     apart = draws[lag : len(draws) - 2 + lag] - draws[:-2]
