@@ -14,8 +14,10 @@ import sgdvi
 
 PROBE = """
 import sys, sgdvi
-heavy = {"jax", "numpyro", "arviz", "xarray", "matplotlib", "scipy", "optax"} & set(sys.modules)
+heavy = {"numpy", "jax", "numpyro", "arviz", "xarray", "matplotlib", "scipy", "optax"} & set(sys.modules)
 assert not heavy, f"import sgdvi imports {sorted(heavy)}"
+import os, sgdvi.cli
+assert "OPENBLAS_THREAD_TIMEOUT" in os.environ
 """
 
 
