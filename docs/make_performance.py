@@ -1,7 +1,7 @@
 """Write the tables of docs/performance.md that are made of docs/performance.json.
 
 python tests/benchmarks/bench_growth.py --json docs/performance.json
-python tests/benchmarks/bench_peers.py --json docs/performance.json
+python tests/benchmarks/bench_peers.py --posteriors PYTHON --json docs/performance.json
 python docs/make_performance.py
 """
 
