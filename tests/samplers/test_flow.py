@@ -10,7 +10,7 @@ import pytest
 
 import sgdvi
 from sgdvi.draws import functional
-from sgdvi.samplers.algorithms.flow import _implicit, flow
+from sgdvi.samplers.algorithms.flow import _implicit, _move, flow
 
 X = np.array([1.9, -1.4, 0.8, -0.6, 0.3, 1.1, -0.9, 0.1])
 Y = X + 0.8 * np.array([0.3, -1.2, 1.0, 0.4, -0.7, 1.3, 0.9, -1.1])
@@ -83,6 +83,22 @@ def test_a_step_that_is_too_long_is_refused_with_one_that_is_taken() -> None:
         deep(0.032, 1.0)
     taken = float(re.search(r"step_size=([\d.e-]+)\.$", str(refused.value))[1])  # type: ignore[index]
     assert 0.01 < taken < 0.025
+
+
+def test_a_short_step_has_the_drift_and_the_noise_of_the_equation(x64: None) -> None:
+    place, heat, pace = jnp.array([1.2, 0.7]), 0.3, 1e-4
+
+    def row_losses(z: jax.Array) -> jax.Array:
+        return (z[0] * z[1] * X - Y) ** 2
+
+    gradients = np.asarray(jax.jacfwd(row_losses)(place))
+    half = jax.random.normal(jax.random.key(0), (20_000, len(X)), place.dtype)
+    normals = jnp.concatenate([half, -half])  # what is linear in the noise leaves the mean
+    moves = np.asarray(jax.vmap(lambda normal: _move(row_losses, place, normal, heat, pace)[0])(normals) - place)
+    covariance = np.cov(gradients, rowvar=False, bias=True)
+    error = heat * np.sqrt(2 * np.diag(covariance)) * np.linalg.norm(covariance) / len(half) ** 0.5
+    np.testing.assert_allclose(np.cov(moves, rowvar=False) / (heat * pace), covariance, rtol=0.05)
+    assert (np.abs(moves.mean(0) / pace + gradients.mean(0)) < 5 * error).all()
 
 
 @pytest.mark.slow
