@@ -417,7 +417,6 @@ def test_flat_prior_has_no_posterior(rng: np.random.Generator) -> None:
     assert statuses(result)["kl.parameters"] is Status.NOT_APPLICABLE
 
 
-@pytest.mark.slow
 def test_exact_posterior_stands_in(rng: np.random.Generator) -> None:
     net = network(depth=0)
     posterior = line_posterior(net)
@@ -435,7 +434,6 @@ def test_exact_posterior_stands_in(rng: np.random.Generator) -> None:
         assert math.isfinite(found["kl.functional"].value)
 
 
-@pytest.mark.slow
 def test_depth_two_has_both_laws_on_v(rng: np.random.Generator) -> None:
     net = network(depth=2)
     u = np.abs(0.8 + 0.05 * gaussian(rng))
@@ -460,7 +458,6 @@ def test_unknown_learning_rate(rng: np.random.Generator) -> None:
         Known(network(), 0.1, 0)
 
 
-@pytest.mark.slow
 def test_shuffled_epochs_have_no_temperature_and_every_place_says_why(rng: np.random.Generator) -> None:
     net = network()
     known = Known(net, 0.01, 4, batching="epochs")
