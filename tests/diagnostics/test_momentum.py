@@ -33,8 +33,7 @@ def test_without_what_made_the_run_it_says_so() -> None:
     assert judged(1.0, near=lambda case: {"v": 0.0}).status is Status.UNKNOWN
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("nesterov", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_run_with_momentum_has_its_variance_in_a_comparison(nesterov: bool) -> None:
     """Where eta times the curvature is as large as 1 - mu the law of the temperature alone is off by far."""
     rng = np.random.default_rng(3)
