@@ -12,8 +12,8 @@ import pytest
 # Each process of the tests has a core: threads of matrix products wait for each other there, which took more than half
 # of the processor time of a comparison. Processes that are started from here inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Looking for garbage takes a sixth of the time: tracing makes millions of objects that stay, and few circles.
-gc.set_threshold(1_000_000, 100, 100)
+# Looking for garbage takes a tenth of the time: tracing makes millions of objects that stay, and few circles.
+gc.set_threshold(200_000, 50, 50)
 ROOT = Path(__file__).parent
 QUICK_COMPILATION = "jax_disable_most_optimizations"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
