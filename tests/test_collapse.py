@@ -107,3 +107,13 @@ def test_bad_input(change: dict[str, Any], text: str) -> None:
     loss, data = no_signal(2)
     with pytest.raises(sgdvi.InputError, match=text):
         sgdvi.collapse(loss, data, **{"learning_rate": 0.1, "batch_size": 1, **change})
+
+
+def test_a_bowl_attracts_at_the_rate_of_its_rows() -> None:
+    x = np.random.default_rng(4).normal(size=30)
+    loss = sgdvi.Loss(lambda params, batch: (params["w"] * batch[0]) ** 2, {"w": np.array(1.0)})
+    result = sgdvi.collapse(loss, (x,), learning_rate=0.05, batch_size=1)
+    exact = np.log(np.abs(1 - 0.1 * x**2)).mean()  # the other sign of the curvature would repel
+    assert abs(result.exponent - exact) < 3.5 * result.error
+    assert result.attracts
+    assert exact < -30 * result.error
