@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import chdir
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,9 @@ def _forks() -> Any:
     # a fork is safe, as importing these starts no thread of JAX
     forks: Any = multiprocessing.get_context("forkserver")
     forks.set_forkserver_preload(["hostile.writers", "sgdvi.samplers.driver.run", "sgdvi.experiment.conduct"])
+    # away from the checkout, where `import sgdvi` would find a folder that lacks the models
+    with chdir(tempfile.gettempdir()):
+        forkserver.ensure_running()
     return forks
 
 
