@@ -48,7 +48,7 @@ for module in (compare, check, forecast, sweep, law, phases, balance, reproduce,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; every expected error is one line on stderr."""
-    # Tracing makes millions of objects that stay: at Python's pace, looking for garbage takes a sixth of the time.
+    # Tracing makes millions of objects that stay: at Python's pace, looking for garbage takes a tenth of the time.
     gc.set_threshold(*map(max, gc.get_threshold(), (100_000, 50, 100)))
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller, as services do
